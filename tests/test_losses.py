@@ -1,0 +1,185 @@
+"""The pixel softmax loss: its value, its gradient, void, sampling (section 3.4) and several heads."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fcn.losses import Reduction, multi_head_loss, pixel_softmax_loss
+
+VOID = 255
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def batch(seed: int = 0, n: int = 2, classes: int = 5, side: int = 6, void: float = 0.3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(n, classes, side, side + 1, generator=generator)
+    labels = torch.randint(classes, (n, side, side + 1), generator=generator)
+    labels[torch.rand(labels.shape, generator=generator) < void] = VOID
+    return scores, labels
+
+
+def by_definition(scores: Tensor, labels: Tensor) -> list[float]:
+    """-log of the softmax of the right class, one labelled pixel at a time, in Python."""
+    losses = []
+    for n, y, x in (labels != VOID).nonzero().tolist():
+        cell = scores[n, :, y, x].tolist()
+        losses.append(math.log(sum(math.exp(score) for score in cell)) - cell[labels[n, y, x]])
+    return losses
+
+
+@given(st.integers(0, 2**31), st.floats(0, 0.9))
+@settings(deadline=None, max_examples=25)
+def test_value_by_definition(seed: int, void: float) -> None:
+    scores, labels = batch(seed, void=void)
+    labels[0, 0, 0] = 0
+    expected = by_definition(scores, labels)
+    assert pixel_softmax_loss(scores, labels, "sum").item() == pytest.approx(sum(expected), rel=1e-5)
+    assert pixel_softmax_loss(scores, labels).item() == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_gradient(reduction: Reduction) -> None:
+    scores, labels = batch(side=3)
+    scores = scores.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: pixel_softmax_loss(s, labels, reduction), scores)
+
+
+def test_gradient_at_void_is_zero() -> None:
+    scores, labels = batch()
+    pixel_softmax_loss(scores.requires_grad_(), labels, "sum").backward()
+    assert scores.grad is not None
+    at_pixels = scores.grad.abs().sum(1)
+    assert (at_pixels[labels == VOID] == 0).all()
+    assert (at_pixels[labels != VOID] > 0).all()
+
+
+def test_summed_loss_of_an_image_is_the_sum_over_its_parts() -> None:
+    scores, labels = batch()
+    parts = [pixel_softmax_loss(s, y, "sum") for s, y in zip(scores.split(2, 2), labels.split(2, 1), strict=True)]
+    torch.testing.assert_close(pixel_softmax_loss(scores, labels, "sum"), torch.stack(parts).sum())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_no_labelled_pixel_gives_zero_and_a_zero_gradient(reduction: Reduction, device: str) -> None:
+    scores = batch()[0].to(device).requires_grad_()
+    loss = pixel_softmax_loss(scores, torch.full((2, 6, 7), VOID, device=device), reduction)
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad is not None
+    assert (scores.grad == 0).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_float32_under_autocast(device: str) -> None:
+    scores, labels = (t.to(device) for t in batch())
+    half = scores.bfloat16().requires_grad_()
+    with torch.autocast(device, dtype=torch.bfloat16):
+        loss = pixel_softmax_loss(half, labels, "sum")
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, pixel_softmax_loss(half.float(), labels, "sum"))
+    loss.backward()
+    assert half.grad is not None
+
+
+def test_large_sum_does_not_lose_pixels() -> None:
+    """A sum over pixels that float16 or bfloat16 could not hold."""
+    scores = torch.zeros(1, 2, 512, 512, dtype=torch.float16)
+    loss = pixel_softmax_loss(scores, torch.zeros(1, 512, 512, dtype=torch.int64), "sum")
+    assert loss.item() == pytest.approx(512 * 512 * math.log(2), rel=1e-5)
+
+
+def test_sampling_keeps_each_labelled_cell_with_probability_keep() -> None:
+    scores = torch.zeros(1, 2, 400, 400, requires_grad=True)
+    labels = torch.zeros(1, 400, 400, dtype=torch.int64)
+    labels[:, :100] = VOID
+    loss = pixel_softmax_loss(scores, labels, "sum", keep=0.25, generator=torch.Generator().manual_seed(0))
+    loss.backward()
+    assert scores.grad is not None
+    kept = scores.grad.abs().sum(1) > 0
+    assert not kept[:, :100].any()
+    cells = 400 * 300
+    deviation = math.sqrt(cells * 0.25 * 0.75)
+    assert abs(kept.sum().item() - 0.25 * cells) < 5 * deviation
+    assert loss.item() == pytest.approx(kept.sum().item() * math.log(2), rel=1e-5)
+    # independent cells: a kept cell says nothing of its neighbour
+    neighbours = (kept[:, 100:, 1:] & kept[:, 100:, :-1]).float().mean().item()
+    assert neighbours == pytest.approx(0.25**2, abs=0.01)
+
+
+def test_sampled_mean_is_over_the_kept_cells() -> None:
+    loss = pixel_softmax_loss(torch.zeros(1, 3, 50, 50), torch.zeros(1, 50, 50, dtype=torch.int64), keep=0.5)
+    assert loss.item() == pytest.approx(math.log(3), rel=1e-5)
+
+
+def test_sampling_repeats_with_its_generator_and_leaves_the_labels_alone() -> None:
+    scores, labels = batch()
+    before = labels.clone()
+    first, again, other = (
+        pixel_softmax_loss(scores, labels, "sum", keep=0.5, generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+    assert torch.equal(labels, before)
+    assert pixel_softmax_loss(scores, labels, keep=1.0) == pixel_softmax_loss(scores, labels)
+
+
+@pytest.mark.parametrize("bad", [5, -1, -100, 254])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_label_outside_the_classes_is_named(bad: int, reduction: Reduction) -> None:
+    scores, labels = batch()
+    labels[1, 2, 3] = bad
+    with pytest.raises(ValueError, match=rf"^label {bad} is outside the 5 classes \(0 to 4, and 255 for void\)$"):
+        pixel_softmax_loss(scores, labels, reduction)
+
+
+def test_bad_arguments() -> None:
+    scores, labels = batch()
+    with pytest.raises(ValueError, match=r"scores \(2, 5, 6, 7\) do not fit labels \(2, 7, 6\)"):
+        pixel_softmax_loss(scores, labels.transpose(1, 2))
+    with pytest.raises(ValueError, match="do not fit"):
+        pixel_softmax_loss(scores[0], labels[0])
+    with pytest.raises(ValueError, match="whole numbers"):
+        pixel_softmax_loss(scores, labels.float())
+    with pytest.raises(ValueError, match="'none'"):
+        pixel_softmax_loss(scores, labels, "none")  # type: ignore[arg-type]
+    for keep in (0.0, -0.5, 1.5, math.nan):
+        with pytest.raises(ValueError, match="keep is the probability"):
+            pixel_softmax_loss(scores, labels, keep=keep)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_heads_add_up_and_labels_without_a_head_are_left_alone(reduction: Reduction) -> None:
+    scores, labels = batch(0)
+    geometric_scores, geometric = batch(1, classes=3)
+    both = {"semantic": scores, "geometric": geometric_scores}
+    targets = {"geometric": geometric, "semantic": labels, "depth": labels}
+    expected = pixel_softmax_loss(scores, labels, reduction) + pixel_softmax_loss(
+        geometric_scores, geometric, reduction
+    )
+    torch.testing.assert_close(multi_head_loss(both, targets, reduction), expected)
+
+
+def test_heads_share_their_sample_of_cells() -> None:
+    scores = {head: torch.zeros(1, 4, 40, 40, requires_grad=True) for head in ("a", "b")}
+    labels = {head: torch.ones(1, 40, 40, dtype=torch.int64) for head in scores}
+    multi_head_loss(scores, labels, "sum", keep=0.5, generator=torch.Generator().manual_seed(3)).backward()
+    a, b = (scores[head].grad for head in scores)
+    assert a is not None
+    assert b is not None
+    assert 0 < (a != 0).sum() < a.numel()
+    assert torch.equal(a, b)
+
+
+def test_heads_that_do_not_match_are_named() -> None:
+    scores, labels = batch()
+    with pytest.raises(ValueError, match="no labels for head geometric: there are labels for semantic"):
+        multi_head_loss({"semantic": scores, "geometric": scores}, {"semantic": labels})
+    with pytest.raises(ValueError, match="no head"):
+        multi_head_loss({}, {})
+    with pytest.raises(ValueError, match="do not fit"):
+        multi_head_loss({"a": scores, "b": scores}, {"a": labels, "b": labels[:, :3]}, keep=0.5)
