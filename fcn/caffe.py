@@ -35,7 +35,8 @@ _INNER_PRODUCT = (14, "InnerProduct")  # in V1LayerParameter's enumeration and i
 
 
 def _build_net_parameter() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="fcn_caffe_subset.proto", package="fcn_caffe", syntax="proto2")
+    # proto3 differs from Caffe's proto2 in nothing that is on disk, and it refuses names that are not text.
+    file = descriptor_pb2.FileDescriptorProto(name="fcn_caffe_subset.proto", package="fcn_caffe", syntax="proto3")
     for message_name, fields in _SCHEMA.items():
         message = file.message_type.add(name=message_name)
         for name, number, kind in fields:
@@ -46,7 +47,6 @@ def _build_net_parameter() -> Any:
                 field.type, field.type_name = _Field.TYPE_MESSAGE, f".fcn_caffe.{kind}"
             else:
                 field.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
-                field.options.packed = kind == "int64"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("fcn_caffe.NetParameter"))
