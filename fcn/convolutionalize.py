@@ -1,0 +1,125 @@
+"""From classifier to fully convolutional net (sections 3.1 and 4.1).
+
+A fully connected layer is a convolution whose kernel covers its whole input. Rewritten so, a classifier takes an image
+of any size and puts out a map of scores; cut before its last layer, it is the trunk of an FCN.
+"""
+
+import copy
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from fcn.classifiers import Classifier
+from fcn.geometry import ReceptiveField, compose
+
+REFERENCE_PADDING = 100  # of the first layer, in the authors' release: enough for the borders of any image
+
+
+def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
+    """The convolution with ``kernel`` x ``kernel`` cells that computes what ``layer`` computes on a flattened map.
+
+    Raises ValueError where the layer's inputs are no whole number of such maps.
+    """
+    channels, rest = divmod(layer.in_features, kernel * kernel)
+    if rest:
+        raise ValueError(f"{layer.in_features} inputs are not a number of {kernel} x {kernel} maps")
+    convolution = nn.utils.skip_init(nn.Conv2d, channels, layer.out_features, kernel, device=layer.weight.device)
+    with torch.no_grad():
+        convolution.weight.copy_(layer.weight.view_as(convolution.weight))
+        convolution.bias.copy_(layer.bias)
+    return convolution
+
+
+def convolutionalize(classifier: Classifier) -> nn.Sequential:
+    """The same net as ``classifier``, with every fully connected layer a convolution (section 3.1).
+
+    N x 3 x H x W in, H and W at least ``classifier.input_size``; N x classes x h x w scores out, one for each window of
+    that size at the net's stride. The weights are copied. Layers keep their names.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = 0  # of the map before the first fully connected layer, which tells the size of its kernel
+    flat = False
+    for name, layer in classifier.named_children():
+        if isinstance(layer, nn.Flatten):
+            flat = True
+            continue
+        linear = [(n, m) for n, m in layer.named_modules() if isinstance(m, nn.Linear)]
+        if linear:
+            inner, fully_connected = linear[0]
+            cells = fully_connected.in_features // channels if flat else 1
+            convolution = as_convolution(fully_connected, round(cells**0.5))
+            layer = nn.Sequential(OrderedDict([(inner, convolution)])) if inner else convolution
+            flat = False
+        else:
+            layer = copy.deepcopy(layer)
+        channels = _channels(layer) or channels
+        layers[name] = layer
+    return nn.Sequential(layers)
+
+
+class Trunk(nn.Sequential):
+    """A classifier without its last layer, fully convolutional, whose maps at several strides can be read.
+
+    Called with N x 3 x H x W, it returns the map at stride 32 and those of the skips: {8: ..., 16: ..., 32: ...}.
+    ``channels`` and ``fields`` give the channels and the receptive field of each.
+    """
+
+    def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: dict[int, str]) -> None:
+        super().__init__(layers)
+        self.taps = {name: stride for stride, name in taps.items()} | {next(reversed(layers)): 32}
+        self.channels: dict[int, int] = {}
+        self.fields: dict[int, ReceptiveField] = {}
+        passed: list[nn.Module] = []
+        channels = 0
+        for name, layer in layers.items():
+            passed.append(layer)
+            channels = _channels(layer) or channels
+            if name in self.taps:
+                self.channels[self.taps[name]] = channels
+                self.fields[self.taps[name]] = compose(passed)
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:  # type: ignore[override]
+        maps = {}
+        for name, layer in self.named_children():
+            x = layer(x)
+            if name in self.taps:
+                maps[self.taps[name]] = x
+        return maps
+
+
+def trunk(classifier: Classifier, alignment: str = "tight") -> Trunk:
+    """``classifier`` as the trunk of an FCN (section 4.1): no last layer, and no average pool before it (GoogLeNet).
+
+    ``alignment="tight"`` pads each convolution by half its kernel, so that the map covers the image and no more;
+    ``"reference"`` pads the first layer by 100 pixels and no fully connected one, as the authors' release does.
+    Raises ValueError for another alignment.
+    """
+    if alignment not in ("tight", "reference"):
+        raise ValueError(f'unknown alignment "{alignment}": choose "tight" or "reference"')
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, layer in convolutionalize(classifier).named_children():
+        if name == classifier.classifier:
+            break
+        if isinstance(layer, nn.AvgPool2d):
+            continue
+        convolution = next((m for m in layer.modules() if isinstance(m, nn.Conv2d)), None)
+        first = not layers
+        if alignment == "reference" and first and convolution is not None:
+            convolution.padding = (REFERENCE_PADDING, REFERENCE_PADDING)
+        if alignment == "tight" and isinstance(layer, nn.Conv2d):
+            kernel = layer.kernel_size[0]
+            if kernel % 2:
+                layer.padding = (kernel // 2, kernel // 2)
+            else:  # an even kernel (AlexNet's fc6) has one more cell before its centre than after it
+                layers[f"pad_{name}"] = nn.ZeroPad2d((kernel // 2, kernel // 2 - 1) * 2)
+        layers[name] = layer
+    return Trunk(layers, classifier.taps)
+
+
+def _channels(layer: nn.Module) -> int | None:
+    """The channels that a layer puts out, or None where it puts out as many as it takes."""
+    if hasattr(layer, "channels"):
+        return layer.channels
+    convolutions = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]
+    return convolutions[-1].out_channels if convolutions else None

@@ -1,0 +1,290 @@
+"""Training and evaluation: solver recipes as data, one loop, checkpoints that resume bit for bit (section 4.3).
+
+All randomness is a function of the seed and of a position: which image comes when, how it is mirrored, which units
+drop out. A run that is killed and resumed therefore sees what an uninterrupted one sees, and no generator's state has
+to be kept.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fcn.datasets import VOID, Sample, SegmentationDataset
+from fcn.losses import multi_head_loss
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How a net is trained. The defaults are the paper's (section 4.3), but for the rate, which depends on the net."""
+
+    learning_rate: float
+    epochs: float = 175  # "at least 175"; an epoch is as many images as the data set has
+    batch_size: int = 20
+    optimizer: str = "sgd"  # or "adamw"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    bias_rate: float = 2.0  # biases learn at twice the rate, without decay, as in Caffe's nets
+    score_rate: float = 1.0  # the new layers' rate over the trunk's; the paper has one for all
+    schedule: str = "fixed"  # or "poly", (1 - t)^0.9, down to zero
+    warmup: float = 0.0  # epochs of linear growth of the rate from zero
+    clip: float = 0.0  # largest norm of the gradient; 0 leaves it alone
+    reduction: str = "mean"  # of the loss over labelled pixels; the authors' heavy recipe has "sum"
+    keep: float = 1.0  # the probability of keeping an output cell in the loss (section 3.4)
+    replacement: bool = False  # draw images with replacement
+    augment: str = "none"  # "mirror", "mirror+jitter" or "mirror+scale"
+    precision: str = "32-true"  # or "bf16-mixed", where the machine has it
+
+    def rate_at(self, epoch: float) -> float:
+        """The learning rate after ``epoch`` epochs."""
+        rate = self.learning_rate
+        if self.schedule == "poly":
+            rate *= max(0.0, 1 - epoch / self.epochs) ** 0.9
+        return rate * min(1.0, epoch / self.warmup) if epoch < self.warmup else rate
+
+
+class Diverged(ArithmeticError):
+    """The loss is not finite any more."""
+
+
+@dataclass
+class Run:
+    """What a training run has come to: where it stands and the loss on the way there.
+
+    ``curve`` holds, for each stretch of steps, the step it ends at, the images seen by then, the mean loss of the
+    stretch (of the heads together, in nats a pixel, or a batch where the solver sums) and the learning rate at its end.
+    """
+
+    step: int
+    steps: int
+    images_seen: int
+    seconds: float
+    curve: list[dict[str, float]]
+
+
+def train(
+    net: FCN,
+    dataset: SegmentationDataset,
+    solver: Solver,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    checkpoint_every: float = 120.0,
+    log: Callable[[str], None] = print,
+    stop_after: int | None = None,
+) -> Run:
+    """Train ``net`` in place on ``dataset`` as ``solver`` says, and return how it went.
+
+    A ``checkpoint`` file is written every ``checkpoint_every`` seconds and at the end; with ``resume`` the run goes on
+    from it, to the same weights, bit for bit on a CPU, as a run without the stop. ``stop_after`` ends the run after so
+    many steps of its schedule. Under ``torchrun`` each process takes its share of every batch.
+
+    Raises Diverged, naming the step and the rate, when the loss is not finite; FileNotFoundError where there is no
+    checkpoint to resume from, and ValueError where it belongs to another run.
+    """
+    fabric = _fabric(device, solver.precision)
+    if solver.batch_size % fabric.world_size:
+        raise ValueError(f"batch_size {solver.batch_size} does not divide among {fabric.world_size} processes")
+    steps = max(1, round(solver.epochs * len(dataset) / solver.batch_size))
+    run = Run(0, steps, 0, 0.0, [])
+    losses: list[float] = []  # since the last point of the curve
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, optimizer = fabric.setup(net, _optimizer(net, solver))
+    identity = {"solver": asdict(solver), "seed": seed, "dataset": dataset.checksum, "net": net.settings}
+    if resume:
+        if checkpoint is None or not checkpoint.is_file():
+            raise FileNotFoundError(f"{checkpoint}: no checkpoint to resume from; start the run without --resume")
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if state["identity"] != identity:
+            raise ValueError(f"{checkpoint}: the checkpoint of another run (solver, seed, data or net differ)")
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        run = Run(**state["run"])
+        losses = state["losses"]
+
+    def save() -> None:
+        if checkpoint is not None and fabric.is_global_zero:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            partial = checkpoint.with_suffix(".partial")
+            state = {"identity": identity, "net": net.state_dict(), "optimizer": optimizer.state_dict(),
+                     "run": asdict(run), "losses": losses}  # fmt: skip
+            torch.save(state, partial)
+            os.replace(partial, checkpoint)
+
+    positions = _Positions(run.step, min(steps, stop_after or steps), solver.batch_size, fabric)
+    loader = DataLoader(
+        _Schedule(dataset, solver, seed), batch_sampler=positions, collate_fn=collate, pin_memory=device == "cuda"
+    )
+    model.train()
+    every = max(1, steps // 200)  # a curve of about 200 points
+    started = saved = time.perf_counter()
+    earlier, first = run.seconds, run.step
+    for images, labels in loader:
+        rate = solver.rate_at((run.step + 1) * solver.batch_size / len(dataset))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["multiplier"]
+        torch.manual_seed(_mix(seed, run.step, fabric.global_rank + 1))  # dropout and loss sampling
+        images = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
+        scores = model(images.float() / 255)
+        loss = multi_head_loss(_by_head(scores, dataset), fabric.to_device(labels), solver.reduction, solver.keep)
+        value = loss.item()
+        if not torch.isfinite(loss):
+            raise Diverged(
+                f"the loss is {value} at step {run.step} of {steps}, at a learning rate of {rate:g}: "
+                "lower the rate, warm it up or clip the gradient"
+            )
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        if solver.clip:
+            fabric.clip_gradients(model, optimizer, max_norm=solver.clip)
+        optimizer.step()
+
+        run.step += 1
+        run.images_seen += solver.batch_size
+        run.seconds = earlier + time.perf_counter() - started
+        losses.append(value)
+        if run.step % every == 0 or run.step == steps:
+            mean = sum(losses) / len(losses)
+            run.curve.append({"step": run.step, "images": run.images_seen, "loss": mean, "learning_rate": rate})
+            losses.clear()
+            if fabric.is_global_zero:
+                speed = (run.step - first) / (run.seconds - earlier)
+                log(
+                    f"step {run.step}/{steps}  loss {mean:.4f}  rate {rate:.3g}  "
+                    f"{speed * solver.batch_size:.1f} images/s  {(steps - run.step) / speed / 60:.0f} min left"
+                )
+            if time.perf_counter() - saved > checkpoint_every:  # where no loss waits to be averaged
+                save()
+                saved = time.perf_counter()
+    save()
+    net.eval()
+    return run
+
+
+@torch.no_grad()
+def evaluate(
+    net: FCN,
+    dataset: SegmentationDataset,
+    *,
+    device: str = "auto",
+    precision: str = "32-true",
+    log: Callable[[str], None] | None = None,
+) -> dict[str, ConfusionMatrix]:
+    """One confusion matrix for each head over the whole of ``dataset``, image by image at its own size."""
+    fabric = _fabric(device, precision)
+    model = fabric.setup_module(net.to(memory_format=torch.channels_last)) if fabric.world_size == 1 else net  # type: ignore[call-overload]
+    model = model.to(fabric.device).eval()
+    matrices = {head: ConfusionMatrix(len(names), VOID, fabric.device) for head, names in dataset.heads.items()}
+    for i in range(fabric.global_rank, len(dataset), fabric.world_size):
+        sample = dataset[i]
+        scores = _by_head(model(fabric.to_device(sample.image[None]).float() / 255), dataset)
+        for head, score in scores.items():
+            matrices[head].update(fabric.to_device(sample.labels[head][None]), score.argmax(dim=1))
+        if log is not None and (i + 1) % 50 == 0:
+            log(f"scored {i + 1} of {len(dataset)} images")
+    for matrix in matrices.values():
+        matrix.matrix = fabric.all_reduce(matrix.matrix, reduce_op="sum")  # type: ignore[assignment]
+    return matrices
+
+
+def collate(samples: list[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
+    """A batch of images (N x 3 x H x W, uint8) and labels ({head: N x H x W}); smaller ones are padded with void."""
+    height = max(s.image.shape[-2] for s in samples)
+    width = max(s.image.shape[-1] for s in samples)
+
+    def fill(x: Tensor, value: int) -> Tensor:
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value)
+
+    images = torch.stack([fill(s.image, 114) for s in samples])  # grey, near the mean of photos
+    return images, {h: torch.stack([fill(s.labels[h], VOID) for s in samples]) for h in samples[0].labels}
+
+
+class _Schedule(Dataset[Sample]):
+    """The run's images by position: number ``p`` is an image of epoch p // n, changed as the solver says."""
+
+    def __init__(self, dataset: SegmentationDataset, solver: Solver, seed: int) -> None:
+        from fcn.transforms import augmentation
+
+        self.dataset, self.seed, self.replacement = dataset, seed, solver.replacement
+        self.augment = augmentation(solver.augment)
+        self.epoch, self.order = -1, torch.empty(0)
+
+    def __getitem__(self, position: int) -> Sample:
+        n = len(self.dataset)
+        epoch = position // n
+        if epoch != self.epoch:
+            generator = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
+            draw = torch.randint(n, (n,), generator=generator) if self.replacement else None
+            self.epoch, self.order = epoch, draw if draw is not None else torch.randperm(n, generator=generator)
+        sample = self.dataset[int(self.order[position % n])]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self.seed, position, 1 << 16))
+            return self.augment(sample)
+
+
+class _Positions(Sampler[list[int]]):
+    """For each step the positions of this process's share of the batch."""
+
+    def __init__(self, first: int, last: int, batch: int, fabric: Fabric) -> None:
+        self.first, self.last, self.batch = first, last, batch
+        self.rank, self.world = fabric.global_rank, fabric.world_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.last):
+            yield [step * self.batch + i for i in range(self.rank, self.batch, self.world)]
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    fabric = Fabric(
+        accelerator=device,
+        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1,
+        strategy="ddp" if many else "auto",
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def _optimizer(net: nn.Module, solver: Solver) -> torch.optim.Optimizer:
+    """The solver's optimizer, with a group of parameters for each multiplier of the rate."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        bias = name.endswith(".bias")
+        rate = (solver.bias_rate if bias else 1.0) * (solver.score_rate if ".score" in name else 1.0)
+        groups.setdefault((rate, 0.0 if bias else solver.weight_decay), []).append(parameter)
+    parameters: list[dict[str, Any]] = [
+        {"params": members, "multiplier": rate, "weight_decay": decay} for (rate, decay), members in groups.items()
+    ]
+    if solver.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=solver.learning_rate)
+    if solver.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum)
+    raise ValueError(f'unknown optimizer "{solver.optimizer}": choose "sgd" or "adamw"')
+
+
+def _by_head(scores: Tensor | dict[str, Tensor], dataset: SegmentationDataset) -> dict[str, Tensor]:
+    """Scores by the name of their head; a net for one task scores the first head of the data set."""
+    return scores if isinstance(scores, dict) else {next(iter(dataset.heads)): scores}
+
+
+def _mix(seed: int, *numbers: int) -> int:
+    """One seed out of several numbers, different for different ones."""
+    for number in numbers:
+        seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % (1 << 63)
+    return seed
