@@ -39,7 +39,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of the debugger, on standard error
-    "IPYTHONDIR": str(EXECUTED.parent / "ipython"),  # no start-up files or settings of the reader's own
+    "IPYTHONDIR": str(BOOK.parent / "_build" / "ipython"),  # no start-up files or settings of the reader's own
 }
 # Where a reader's own data and weights lie. The committed notebooks are made without them, as most will read them.
 READERS_OWN = ("FCN_DATA", "FCN_WEIGHTS")
@@ -142,6 +142,19 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(BOOK.parent)) if path.is_relative_to(BOOK.parent) else str(path)
 
 
+def prepare_environment(readers_own: bool) -> None:
+    """Sets what the chapters' processes inherit; with ``readers_own`` false they do not see the reader's own data."""
+    os.environ.update(ENVIRONMENT)
+    profile = Path(ENVIRONMENT["IPYTHONDIR"]) / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    # Its start and its end are no news: a warning that loopback is not encrypted, an interrupt where it is shut down.
+    (profile / "ipython_kernel_config.py").write_text('get_config().IPKernelApp.log_level = "CRITICAL"\n')
+    for name in READERS_OWN:
+        folder = os.environ.pop(name, None)
+        if folder and readers_own:
+            os.environ[name] = os.path.abspath(folder)  # a chapter runs in book/, the reader typed the path elsewhere
+
+
 def execute_all(chapters: list[Path], parameters: dict[str, object], jobs: int) -> list[Path]:
     """Runs chapters, ``jobs`` at a time, and prints the seconds each took. All are run, even where one fails."""
     executed, errors = [], []
@@ -218,11 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
     if parameters and options.mode != "execute":
         parser.error(f"{options.mode} takes no parameters of the chapters: the committed notebooks hold the defaults")
 
-    os.environ.update(ENVIRONMENT)
-    for name in READERS_OWN:
-        folder = os.environ.pop(name, None)
-        if folder and options.mode == "execute":
-            os.environ[name] = os.path.abspath(folder)  # a chapter runs in book/, the reader typed the path elsewhere
+    prepare_environment(readers_own=options.mode == "execute")
     try:
         chapters = sources(only=options.only)
         if not chapters:
