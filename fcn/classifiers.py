@@ -36,7 +36,11 @@ class Classifier(nn.Sequential):
 def _conv(
     channels_in: int, channels: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels, kernel, stride, padding, groups=groups)
+    layer = nn.Conv2d(channels_in, channels, kernel, stride, padding, groups=groups)
+    # Where no pretrained weights are loaded: keeps the size of activations through a net without batch normalisation.
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
 
 
 def _pool(kernel: int) -> nn.MaxPool2d:

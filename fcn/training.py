@@ -249,6 +249,22 @@ class _Positions(Sampler[list[int]]):
         return self.last - self.first
 
 
+def seed_everything(seed: int) -> None:
+    """Seed what is drawn outside the training loop: the weights of layers that start at random."""
+    torch.manual_seed(seed)
+
+
+def is_main_process() -> bool:
+    """Whether this process writes the files: the first of several under ``torchrun``, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait() -> None:
+    """Wait for the other processes, where there are any."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
 def _fabric(device: str, precision: str) -> Fabric:
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     fabric = Fabric(

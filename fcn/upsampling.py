@@ -64,7 +64,9 @@ class Interpolation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
-        size = ((h - 1) * self.factor + 1, (w - 1) * self.factor + 1) if self.odd else (h * self.factor, w * self.factor)
+        size = (
+            ((h - 1) * self.factor + 1, (w - 1) * self.factor + 1) if self.odd else (h * self.factor, w * self.factor)
+        )
         # Rows of pixels rather than of channels: twice as fast from here to the loss, on a CPU.
         return F.interpolate(x.contiguous(), size=size, mode="bilinear", align_corners=self.odd)
 

@@ -1,0 +1,163 @@
+"""The command line: ``python -m fcn list | train | evaluate | predict``."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fcn import experiments, records
+
+PROJECT = Path(__file__).parents[1]
+RESULTS = PROJECT / "results"
+DEFAULT_NET = PROJECT / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Fully convolutional networks for semantic segmentation: rerun the paper's experiments, segment photos.",
+)  # fmt: skip
+
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the data sets; by default FCN_DATA.")]
+DeviceOption = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "mps".')]
+
+
+@app.command("list")
+def list_experiments(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+    results: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS,
+) -> None:
+    """Every experiment: the published numbers, ours, or the command that would record them."""
+    recorded = records.load(results) if results.is_dir() else []
+    entries = [_entry(e, recorded) for e in experiments.EXPERIMENTS.values()]
+    if as_json:
+        print(json.dumps(entries, indent=1))
+        return
+    table = Table("experiment", "paper", "published", "ours (pixel / mean acc. / mean IU / f.w. IU)", box=None)
+    for entry in entries:
+        ours = entry["recorded"]
+        shown = "; ".join(f"{_numbers(r['metrics'])} (seed {r['seed']}, {r['purpose']})" for r in ours)
+        table.add_row(
+            str(entry["experiment"]),
+            entry["paper"],
+            _numbers(entry["published"]),
+            shown or "not run: " + entry["command"],
+        )
+    Console(width=None if sys.stdout.isatty() else 200, soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
+    published = next((r.metrics for r in experiments.TABLES if r.experiment == e.name), {})
+    ours = [r for r in recorded if r.experiment == e.name]
+    return {
+        "experiment": e.name,
+        "paper": ", ".join(e.paper) if e.paper else "none: synthetic",
+        "published": published,
+        "recorded": [
+            {
+                "seed": r.seed,
+                "purpose": r.purpose,
+                "file": r.file_name,
+                "metrics": {m: getattr(next(iter(r.heads.values())).metrics, m) for m in experiments.METRICS},
+            }
+            for r in ours
+        ],
+        "departures": list(e.departures),
+        "command": f"python -m fcn train {e.name}",
+    }
+
+
+def _numbers(metrics: dict[str, float]) -> str:
+    return " / ".join(f"{metrics[m]:.1f}" if m in metrics else "-" for m in experiments.METRICS)
+
+
+@app.command()
+def train(
+    experiment: Annotated[str, typer.Argument(help="A name from `list`.")],
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Train without the validation part and score on it.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where checkpoints and the net go.")] = Path("runs"),
+    results: Annotated[Path, typer.Option(help="Where the record goes.")] = RESULTS,
+    departure: Annotated[
+        list[str] | None, typer.Option(help="A departure from the paper that this run alone has; may be repeated.")
+    ] = None,
+) -> None:
+    """Train, score and record an experiment. Under torchrun, several processes share each batch."""
+    from fcn import runs, training
+
+    path = runs.run(
+        experiments.find(experiment), purpose="validation" if validation else "final", data=data, device=device,
+        seed=seed, resume=resume, out=out, results=results, departures=tuple(departure or ()),
+        log=lambda line: print(line, flush=True),
+    )  # fmt: skip
+    if training.is_main_process():
+        for name, head in records.read(path).heads.items():
+            _print_metrics(name, head.metrics, len(head.classes))
+        print(f"recorded in {path}")
+
+
+@app.command()
+def evaluate(
+    experiment: Annotated[str, typer.Argument(help="A name from `list`: says the data and the split.")],
+    weights: Annotated[Path, typer.Option(help="The net, a .safetensors file that `train` saved.")],
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    validation: Annotated[bool, typer.Option("--validation", help="Score on the validation part.")] = False,
+) -> None:
+    """Score a net on an experiment's test split."""
+    from fcn import runs
+
+    found = experiments.find(experiment)
+    purpose = "validation" if validation else "final"
+    for name, matrix in runs.score(found, weights, data=data, device=device, purpose=purpose).items():
+        _print_metrics(name, matrix.metrics(), matrix.num_classes)
+
+
+def _print_metrics(head: str, m: "records.Metrics", classes: int) -> None:
+    print(
+        f"{head}: pixel acc. {m.pixel_accuracy:.2f}  mean acc. {m.mean_accuracy:.2f}  mean IU {m.mean_iu:.2f}  "
+        f"f.w. IU {m.frequency_weighted_iu:.2f}  ({m.classes_counted} of {classes} classes present)"
+    )
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Photos of any size.")],
+    weights: Annotated[Path, typer.Option(help="The net; by default the one trained on SIFT Flow.")] = DEFAULT_NET,
+    out: Annotated[Path, typer.Option(help="Where the label maps and overlays go.")] = Path("."),
+    side: Annotated[int, typer.Option(min=32, help="Larger photos are scored at this size (longer side, px).")] = 512,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Segment photos: a label map (palette PNG), an overlay with a legend, and the share of each class."""
+    from fcn.prediction import Segmenter, write
+
+    segmenter = Segmenter(weights, device)
+    for image in images:
+        paths, found = write(image, segmenter, out, side)
+        print(f"{image}: " + ", ".join(f"{name} {share:.1f} %" for name, share in found))
+        print("  wrote " + " and ".join(str(path) for path in paths))
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except (OSError, ValueError, ArithmeticError) as error:
+        if os.environ.get("FCN_DEBUG"):
+            raise
+        print(f"fcn: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""A photo in, a coloured label map and an overlay with a legend out."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+from fcn import weights
+from fcn.datasets import read_photo
+from fcn.datasets.scenes import PALETTE as SCENES_PALETTE
+from fcn.datasets.sift_flow import PALETTE as SIFT_FLOW_PALETTE
+from fcn.models import FCN
+
+PALETTES = {"sift-flow": SIFT_FLOW_PALETTE, "scenes": SCENES_PALETTE}
+
+
+class Segmenter:
+    """A trained net with the names and colours of its classes, as saved by ``python -m fcn train``.
+
+    Raises FileNotFoundError, or ValueError naming the file, where ``path`` holds no such net.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        self.net: FCN = weights.load_model(path).to(device)
+        self.device = device
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+        try:
+            heads: dict[str, list[str]] = json.loads(about["classes"])
+        except KeyError:
+            raise ValueError(f"{path}: does not name its classes; give a net that `fcn train` saved") from None
+        self.head, self.classes = next(iter(heads.items()))
+        self.palette = PALETTES.get(about.get("dataset", ""), _spread(len(self.classes)))
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, side: int = 512) -> Tensor:
+        """The most likely class of each pixel, H x W, int64, for an image 3 x H x W, uint8, of any size.
+
+        A photo whose longer side exceeds ``side`` pixels is scored at that size, nearer to the scale of the training
+        photos and at a bounded cost, and the scores, not the labels, are brought back to the photo's own size.
+        """
+        height, width = image.shape[-2:]
+        x = image[None].to(self.device).float() / 255
+        scale = side / max(height, width)
+        if scale < 1:
+            smaller = (max(1, round(height * scale)), max(1, round(width * scale)))
+            x = F.interpolate(x, size=smaller, mode="bilinear", antialias=True)
+        scores = self.net(x)
+        scores = scores[self.head] if isinstance(scores, dict) else scores
+        return _enlarged_argmax(scores, height, width)
+
+
+def _enlarged_argmax(scores: Tensor, height: int, width: int) -> Tensor:
+    """The best class at H x W of 1 x C x h x w scores brought to that size; row by row, so that memory holds."""
+    if scores.shape[-2:] == (height, width):
+        return scores[0].argmax(0)
+    # Rows first come from linear interpolation between the two nearest rows of scores, columns from torch's own.
+    y = ((torch.arange(height, device=scores.device) + 0.5) * scores.shape[-2] / height - 0.5).clamp(min=0)
+    above = y.floor().long().clamp(max=scores.shape[-2] - 1)
+    below = (above + 1).clamp(max=scores.shape[-2] - 1)
+    part = (y - above)[:, None]
+    labels = []
+    for i in range(0, height, 64):
+        a, b, t = above[i : i + 64], below[i : i + 64], part[i : i + 64]
+        rows = scores[0][:, a] * (1 - t) + scores[0][:, b] * t
+        labels.append(F.interpolate(rows[None], size=(len(a), width), mode="bilinear")[0].argmax(0))
+    return torch.cat(labels)
+
+
+def shares(labels: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """The classes found in ``labels`` (H x W) with their share of the pixels in percent, largest first."""
+    counts = torch.bincount(labels.flatten(), minlength=len(classes)).tolist()
+    found = [(name, 100 * n / labels.numel()) for name, n in zip(classes, counts, strict=True) if n]
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def write(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tuple[list[Path], list[tuple[str, float]]]:
+    """Segment the photo in a file; write ``NAME.labels.png`` (palette PNG) and ``NAME.overlay.png`` into ``out``.
+
+    Returns the two paths and the share of each class. Nothing is written where the photo cannot be read.
+    """
+    image = read_photo(photo)
+    labels = segmenter(image, side)
+    found = shares(labels.cpu(), segmenter.classes)
+    picture = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
+    picture.putpalette(segmenter.palette.astype(np.uint8).tobytes())
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / f"{photo.stem}.labels.png", out / f"{photo.stem}.overlay.png"]
+    _save(paths[0], picture)
+    _save(paths[1], overlay(image, labels.cpu(), segmenter, found))
+    return paths, found
+
+
+def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tuple[str, float]]) -> Image.Image:
+    """The photo (3 x H x W, uint8) under its label map (H x W), with a legend of the classes below it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    height, width = labels.shape
+    colours = segmenter.palette[labels.numpy()]
+    blend = (0.45 * image.permute(1, 2, 0).numpy() + 0.55 * colours).astype(np.uint8)
+    inches, entries = 8.0, [f"{name}  {share:.1f} %" for name, share in found if share >= 0.05]
+    rows = -(-len(entries) // 4)
+    with matplotlib.rc_context({"font.size": 10, "font.family": "sans-serif"}):
+        tall = inches * height / width
+        figure = Figure(figsize=(inches, tall + 0.28 * rows + 0.2), dpi=max(100, min(300, width / inches)))
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 1 - tall / figure.get_figheight(), 1, tall / figure.get_figheight()))
+        axes.imshow(blend)
+        axes.set_axis_off()
+        index = list(segmenter.classes).index
+        patches = [Patch(color=segmenter.palette[index(name)] / 255) for name, share in found if share >= 0.05]
+        figure.legend(patches, entries, loc="lower left", ncols=4, frameon=False, fontsize=9)
+        figure.canvas.draw()
+        return Image.fromarray(np.asarray(figure.canvas.buffer_rgba()).copy()).convert("RGB")  # type: ignore[attr-defined]
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        picture.save(partial, format="PNG")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _spread(count: int) -> np.ndarray:
+    """Colours for classes that have none of their own."""
+    return (matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3] * 255).astype(np.uint8)

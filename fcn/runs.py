@@ -1,0 +1,146 @@
+"""From an experiment of the catalogue to a record: data, net, training, scores, files."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from fcn import records, training, weights
+from fcn.datasets import SegmentationDataset
+from fcn.datasets.scenes import Scenes
+from fcn.datasets.sift_flow import SiftFlow
+from fcn.experiments import Experiment
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN
+
+PROJECT = Path(__file__).parents[1]
+SPLITS = {"final": ("trainval", "test"), "validation": ("train", "val"), "demonstration": ("train", "test")}
+
+
+def dataset(name: str, split: str, data: Path | None = None) -> SegmentationDataset:
+    """The data set ``name`` from its folder below ``data``, by default below the folder that FCN_DATA names.
+
+    Raises FileNotFoundError where the folder is missing, and ValueError for a data set that has no loader.
+    """
+    if name == "scenes":
+        return Scenes(800 if split == "train" else 100, split=split)
+    if name == "sift-flow":
+        return SiftFlow(_folder(data, "FCN_DATA", "--data") / name, split, cache=True)
+    raise ValueError(f'data set "{name}" has no loader in this version; "sift-flow" and "scenes" have')
+
+
+def build(experiment: Experiment, heads: dict[str, int]) -> FCN:
+    """The experiment's net, its trunk and scores as they are before any weights are read."""
+    return FCN(experiment.net, experiment.stride, heads=heads, upsampling=experiment.upsampling, width=experiment.width)
+
+
+def initialise(net: FCN, experiment: Experiment, seed: int, out: Path) -> records.InitialWeights | None:
+    """Give ``net`` the weights that the experiment starts from, and say which they are.
+
+    Raises FileNotFoundError, with the command that makes it, where the net of the stage before is missing.
+    """
+    if experiment.start:
+        name = f"{experiment.start}.seed{seed}.safetensors"
+        path = next((folder / name for folder in (out, PROJECT / "weights") if (folder / name).is_file()), None)
+        if path is None:
+            raise FileNotFoundError(
+                f"{out / name}: {experiment.name} goes on from this net; "
+                f"make it first: python -m fcn train {experiment.start}"
+            )
+        net.upgrade_from(weights.load_model(path))
+    elif experiment.initial_weights:
+        path = _folder(None, "FCN_WEIGHTS", "the environment variable FCN_WEIGHTS") / experiment.initial_weights
+        net.load_pretrained(path)
+    else:
+        return None
+    return records.InitialWeights(path.name, weights.sha256(path))
+
+
+def run(
+    experiment: Experiment,
+    *,
+    purpose: str = "final",
+    data: Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    resume: bool = False,
+    out: Path = Path("runs"),
+    results: Path = Path("results"),
+    departures: tuple[str, ...] = (),
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Train, save, score and record ``experiment``; returns the record's path.
+
+    ``out`` takes the checkpoint while it runs and the trained net at its end, in 16 bits: the net that is scored is
+    the one that is kept. Nothing of the scored split is seen before. ``departures`` are those of this run alone.
+    """
+    if experiment.dataset == "scenes":
+        purpose = "demonstration"
+    trained_on, scored_on = (dataset(experiment.dataset, split, data) for split in SPLITS[purpose])
+    environment = records.environment(device)
+    training.seed_everything(seed)
+    net = build(experiment, {head: len(names) for head, names in trained_on.heads.items()})
+    initial = initialise(net, experiment, seed, out)
+    stem = f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
+    checkpoint = out / f"{stem}.checkpoint"
+    done = training.train(
+        net, trained_on, experiment.solver, seed=seed, device=device, checkpoint=checkpoint, resume=resume, log=log
+    )
+    kept = out / f"{stem}.safetensors"
+    if training.is_main_process():
+        weights.save(net, kept, describe(trained_on, experiment.name))
+    training.wait()
+    net = weights.load_model(kept)
+    matrices = training.evaluate(net, scored_on, device=device, log=log)
+    inside = kept.resolve().is_relative_to(PROJECT / "weights")
+    record = records.Record(
+        experiment=experiment.name,
+        purpose=purpose,
+        paper=records.Paper(*experiment.paper) if experiment.paper else None,
+        heads={head: records.Head.scored(names, matrices[head]) for head, names in scored_on.heads.items()},
+        solver=asdict(experiment.solver),
+        seed=seed,
+        images_seen=done.images_seen,
+        curve=done.curve,
+        dataset=records.Data(experiment.dataset, *(records.Split(d.split, len(d), d.checksum)
+                                                   for d in (trained_on, scored_on))),
+        initial_weights=initial,
+        seconds=round(done.seconds, 1),
+        departures=experiment.departures + departures,
+        weights=records.Weights(f"weights/{kept.name}", weights.sha256(kept)) if inside else None,
+        **environment,
+    )  # fmt: skip
+    path = results / record.file_name
+    if training.is_main_process():
+        path = records.write(record, results)
+        checkpoint.unlink(missing_ok=True)
+    return path
+
+
+def describe(data: SegmentationDataset, experiment: str) -> dict[str, str]:
+    """What a weight file says of itself beside its settings: the names of its classes, the data, the experiment."""
+    return {"classes": json.dumps(data.heads), "dataset": data.name, "experiment": experiment}
+
+
+def score(experiment: Experiment, file: Path, *, data: Path | None = None, device: str = "auto",
+          purpose: str = "final", log: Callable[[str], None] | None = None) -> dict[str, ConfusionMatrix]:  # fmt: skip
+    """The confusion matrix of each head of the net in ``file`` on the experiment's test split.
+
+    Raises ValueError where the net's classes are not the data set's.
+    """
+    scored_on = dataset(experiment.dataset, SPLITS[purpose][1], data)
+    net = weights.load_model(file)
+    expected = {head: len(names) for head, names in scored_on.heads.items()}
+    if net.classes != expected:
+        raise ValueError(f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}")
+    return training.evaluate(net, scored_on, device=device, log=log)
+
+
+def _folder(given: Path | None, variable: str, option: str) -> Path:
+    path = given or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    if path is None:
+        raise FileNotFoundError(f"no folder given: name it with {option}, or set {variable}")
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder; name it with {option}, or set {variable}")
+    return path
