@@ -24,20 +24,20 @@ def pixel_softmax_loss(
     generator: torch.Generator | None = None,
     void: int = 255,
 ) -> Tensor:
-    """The softmax cross-entropy of `scores` (N x C x H x W) at the labelled pixels of `labels` (N x H x W), in nats.
+    """The cross-entropy, in nats, of ``scores`` (N x C x H x W) at the labelled pixels of ``labels`` (N x H x W).
 
-    `reduction` "sum" adds the pixels up (the authors' heavy recipe); "mean" divides by the number of pixels that count,
-    over the batch, not image by image. Void pixels do not count; a batch without any labelled pixel has a loss of
-    exactly zero and a gradient of zero.
+    ``reduction`` "sum" adds the pixels up (the authors' heavy recipe); "mean" divides by the number of pixels that
+    count, over the batch, not image by image. Void pixels do not count; a batch without any labelled pixel has a loss
+    of exactly zero and a gradient of zero.
 
-    `keep` is p of section 3.4: each output cell counts with this probability, drawn with `generator`. Nothing is scaled
-    by 1/p: the paper takes 1/p times as many images a batch instead, which keeps the expected number of cells.
+    ``keep`` is p of section 3.4: each output cell counts with this probability, drawn with ``generator``. Nothing is
+    scaled by 1/p: the paper takes 1/p times as many images a batch instead, which keeps the expected number of cells.
 
     Scores of half precision are raised to float32, under autocast too.
 
-    Raises ValueError if the shapes do not fit, labels are not whole numbers, `keep` is not in (0, 1], or, on the CPU, a
-    label is neither a class nor void. On an accelerator that check would make each step wait for the device, which
-    stops with its own assertion: check labels where they are read (`fcn.metrics.check_classes`).
+    Raises ValueError if the shapes do not fit, labels are not whole numbers, ``keep`` is not in (0, 1], or, on the CPU,
+    a label is neither a class nor void. On an accelerator that check would make each step wait for the device, which
+    stops with its own assertion: check labels where they are read (``fcn.metrics.check_classes``).
     """
     _check_fit(scores, labels)
     if reduction not in ("mean", "sum"):
@@ -64,12 +64,12 @@ def multi_head_loss(
     generator: torch.Generator | None = None,
     void: int = 255,
 ) -> Tensor:
-    """The sum over the heads of `pixel_softmax_loss`: two tasks trained as one, as the paper does on SIFT Flow.
+    """The sum over the heads of ``pixel_softmax_loss``: two tasks trained as one, as the paper does on SIFT Flow.
 
-    `scores` and `labels` map each head's name to N x C x H x W and N x H x W; labels of heads that the net lacks are
-    left alone. With `keep` below 1 the heads share one draw of cells, since a sample drops a patch, not a task.
+    ``scores`` and ``labels`` map each head's name to N x C x H x W and N x H x W; labels of heads that the net lacks
+    are left alone. With ``keep`` below 1 the heads share one draw of cells, since a sample drops a patch, not a task.
 
-    Raises ValueError as `pixel_softmax_loss` does, and if a head has no labels.
+    Raises ValueError as ``pixel_softmax_loss`` does, and if a head has no labels.
     """
     if not scores:
         raise ValueError("scores holds no head to take the loss of")
@@ -95,7 +95,7 @@ def _check_fit(scores: Tensor, labels: Tensor) -> None:
 
 
 def _kept_cells(labels: Tensor, keep: float, generator: torch.Generator | None) -> Tensor:
-    """A mask like `labels`, true with probability `keep`; drawn where the generator lives, so that a CPU generator
+    """A mask like ``labels``, true with probability ``keep``; drawn where the generator lives, so that a CPU generator
     gives the same cells on any device."""
     if not 0 < keep <= 1:
         raise ValueError(f"keep is the probability of keeping an output cell, above 0 and at most 1, not {keep}")

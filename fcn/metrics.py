@@ -1,16 +1,16 @@
 """One confusion matrix, and the four metrics of the paper computed from it (section 5, "Metrics").
 
-With `n_ij` the number of pixels of class i predicted as class j, `t_i = sum_j n_ij` the pixels of class i, and `n_cl`
-the number of classes:
+With ``n_ij`` the number of pixels of class i predicted as class j, ``t_i = sum_j n_ij`` the pixels of class i, and
+``n_cl`` the number of classes:
 
-- pixel accuracy          `sum_i n_ii / sum_i t_i`
-- mean accuracy           `(1 / n_cl) sum_i n_ii / t_i`
-- mean IU                 `(1 / n_cl) sum_i n_ii / (t_i + sum_j n_ji - n_ii)`
-- frequency weighted IU   `(sum_k t_k)^-1 sum_i t_i n_ii / (t_i + sum_j n_ji - n_ii)`
+- pixel accuracy          ``sum_i n_ii / sum_i t_i``
+- mean accuracy           ``(1 / n_cl) sum_i n_ii / t_i``
+- mean IU                 ``(1 / n_cl) sum_i n_ii / (t_i + sum_j n_ji - n_ii)``
+- frequency weighted IU   ``(sum_k t_k)^-1 sum_i t_i n_ii / (t_i + sum_j n_ji - n_ii)``
 
 There is one matrix for a whole split, not one an image: a mean over images of their IUs is a different number. A class
-with no pixel in the ground truth (`t_i = 0`) has no accuracy and is left out of both means, as the paper does with the
-3 of the 33 classes of SIFT Flow that its test images lack. Pixels predicted as such a class are errors all the same.
+with no pixel in the ground truth (``t_i = 0``) has no accuracy and is left out of both means, as the paper does with
+the 3 of the 33 classes of SIFT Flow that its test images lack. Pixels predicted as such a class are still errors.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Metrics:
-    """The paper's metrics, in percent (0..100), over the `classes_counted` classes present in the ground truth.
+    """The paper's metrics, in percent (0..100), over the ``classes_counted`` classes present in the ground truth.
 
-    `iu_per_class` has one entry for every class, in percent, and None for a class absent from the ground truth.
+    ``iu_per_class`` has one entry for every class, in percent, and None for a class absent from the ground truth.
     """
 
     pixel_accuracy: float
@@ -39,8 +39,8 @@ class Metrics:
 class ConfusionMatrix:
     """Counts of pixels by true and predicted class, for a split seen batch by batch, or by several processes.
 
-    `matrix` is int64, C x C, on `device`: row i, column j holds `n_ij`, the pixels of class i predicted as class j.
-    Pixels labelled `void` are never counted. Raises ValueError if `void` is itself one of the classes 0..C-1.
+    ``matrix`` is int64, C x C, on ``device``: row i, column j holds ``n_ij``, the pixels of class i predicted as j.
+    Pixels labelled ``void`` are never counted. Raises ValueError if ``void`` is itself one of the classes 0..C-1.
     """
 
     def __init__(self, num_classes: int, void: int = 255, device: torch.device | str | None = None) -> None:
@@ -71,7 +71,7 @@ class ConfusionMatrix:
         return confusion
 
     def update(self, labels: Tensor, predictions: Tensor) -> None:
-        """Count the pixels of one batch: `labels` and `predictions` of any one shape, whole numbers, on any device.
+        """Count the pixels of one batch: ``labels`` and ``predictions`` of any one shape, whole numbers, on any device.
 
         Raises ValueError if the shapes differ, a label is neither a class nor void, or a labelled pixel is predicted as
         something that is not a class. To score predictions that may be void, count void as one class more: it has
@@ -92,7 +92,7 @@ class ConfusionMatrix:
         self.matrix += counts.view_as(self.matrix).to(self.matrix.device)
 
     def merge(self, other: "ConfusionMatrix") -> Self:
-        """Add the counts of `other`, from another part of the split, to these; returns this matrix.
+        """Add the counts of ``other``, from another part of the split, to these; returns this matrix.
 
         Raises ValueError if the two count different numbers of classes.
         """
@@ -129,9 +129,9 @@ class ConfusionMatrix:
 
 
 def check_classes(values: Tensor, num_classes: int, what: str = "label", void: int | None = None) -> None:
-    """Raise ValueError, naming the value, unless each of `values` is a class 0..num_classes-1 or, if given, `void`.
+    """Raise ValueError, naming the value, unless each of ``values`` is a class 0..num_classes-1 or, if given, ``void``.
 
-    `what` says in the message what the values are. Reads two numbers back from the device: of no weight beside an
+    ``what`` says in the message what the values are. Reads two numbers back from the device: of no weight beside an
     evaluation, but more than the inner loop of a training on an accelerator should pay.
     """
     if values.is_floating_point() or values.is_complex():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fcn import weights as weight_files
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Trunk, trunk
-from fcn.geometry import IMAGE, ReceptiveField, offset_between
+from fcn.geometry import IMAGE, offset_between
 from fcn.upsampling import Upsampling, crop, upsample_onto, upsampler
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)  # of ImageNet's pixels, as the authors' VOC nets subtract it
