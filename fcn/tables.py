@@ -65,7 +65,7 @@ def table(name: str, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
-    """The runs of this project (``GLANCE`` and all that are recorded), each table's below the paper's rows they follow."""
+    """The runs of this project (``GLANCE`` and all that are recorded), below the paper's rows that they follow."""
     ours = [e for e in EXPERIMENTS.values() if e.paper and (e.name in GLANCE or final(records, e.name))]
     rows = {e.paper for e in ours}
     frames = [
@@ -101,10 +101,10 @@ def block(records: Sequence[Record]) -> str:
 
 
 def with_block(text: str, new: str, file: str | Path) -> str:
-    """``text`` with what stands between the markers replaced. Raises ValueError, naming ``file``, without both markers."""
-    before, begin, rest = text.partition(BEGIN)
+    """``text`` with ``new`` from marker to marker. Raises ValueError, naming ``file``, where one is missing."""
+    before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
-    if not begin or not end:
+    if not end:
         raise ValueError(f"{file}: the markers of the results at a glance are missing; add the lines {BEGIN} and {END}")
     return before + new + after
 
@@ -128,7 +128,7 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
         lines.append({"source": f"paper, {row.table}", "of": row.of, **values, "record": ABSENT})
     runs = {experiment.name: final(records, experiment.name) for experiment in ours}
     found = {name: [scores(run) for run in of_one] for name, of_one in runs.items()}
-    seen = {key for line in (*lines, *(score for of_one in found.values() for score in of_one)) for key in line}
+    seen = set[str]().union(*lines, *(score for of_one in found.values() for score in of_one))
     for name, of_one in found.items():
         values = {key: _several([score[key] for score in of_one if key in score]) for key in seen & {*MEASURED}}
         of = next((row.of for row in published if row.experiment == name), "")
