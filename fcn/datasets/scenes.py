@@ -58,6 +58,7 @@ PALETTE = np.array(
 
 SPLITS = ("train", "val", "test")
 
+# Zenith, horizon, sun, the tint of what it lights, clouds; visibility in metres, lamps lit, the sun's place (set later).
 _LIGHTS = {
     "day": Light((0.24, 0.47, 0.80), (0.76, 0.87, 0.95), (1.0, 0.97, 0.86), (1.00, 0.98, 0.94), (0.98, 0.98, 0.98),
                  4500, False, (0, 0)),
@@ -88,7 +89,7 @@ class Scene(NamedTuple):
 
 
 class Scenes(Dataset[Sample]):
-    """``count`` procedural scenes of ``size`` (height, width) with the heads ``semantic`` (10 classes) and ``geometric``.
+    """``count`` procedural scenes of ``size`` (height, width) with both heads, of 10 and 3 classes.
 
     Splits never share a scene. Raises ValueError for a count below 1, a size below 1 x 1, a negative seed or a split
     that does not exist.

@@ -46,7 +46,8 @@ GEOMETRIC = ("sky", "horizontal", "vertical")
 
 # What each class is in space: the sky and the bodies in it; ground and water, which one could stand or float on;
 # and everything that rises from them. The order is that of the labels. Three choices are not obvious: a staircase is
-# ground, since one walks on it; rocks, mostly cliffs and boulders here, stand up; a bridge shows its side.
+# ground, since one walks on it; rocks, mostly cliffs and boulders here, stand up; a bridge shows its side. This table
+# is our reading of the classes; it has not been compared with the published maps, which may differ in such cases.
 GEOMETRY = {
     "awning": "vertical",
     "balcony": "vertical",
@@ -84,6 +85,46 @@ GEOMETRY = {
 }
 
 SEMANTIC = tuple(GEOMETRY)
+
+PALETTE = np.array(
+    [
+        (232, 142, 68),  # awning
+        (222, 164, 132),  # balcony
+        (70, 58, 104),  # bird
+        (248, 232, 208),  # boat
+        (150, 104, 112),  # bridge
+        (196, 116, 88),  # building
+        (206, 62, 44),  # bus
+        (166, 30, 74),  # car
+        (96, 60, 44),  # cow
+        (228, 228, 234),  # crosswalk
+        (222, 180, 116),  # desert
+        (132, 70, 34),  # door
+        (170, 142, 92),  # fence
+        (204, 202, 104),  # field
+        (156, 192, 82),  # grass
+        (246, 244, 176),  # moon
+        (148, 132, 160),  # mountain
+        (238, 84, 128),  # person
+        (104, 160, 96),  # plant
+        (242, 192, 44),  # pole
+        (96, 172, 190),  # river
+        (100, 100, 108),  # road
+        (122, 114, 92),  # rock
+        (244, 218, 166),  # sand
+        (44, 106, 158),  # sea
+        (172, 170, 176),  # sidewalk
+        (224, 128, 190),  # sign
+        (164, 204, 232),  # sky
+        (214, 172, 190),  # staircase
+        (255, 156, 20),  # streetlight
+        (255, 224, 96),  # sun
+        (44, 102, 60),  # tree
+        (112, 136, 196),  # window
+    ],
+    np.uint8,
+)
+"""A colour a class, C x 3, RGB: what is alike in the world is alike here, plants green, water blue, houses brown."""
 
 SPLITS = ("trainval", "train", "val", "test")
 _LISTS = Path(__file__).parent / "lists"

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from fcn.datasets.scenery import AUTUMN, GROUND, LEAVES, ROAD, Colour, choose, land, things
+from fcn.datasets.scenery import AUTUMN, GRASS, GROUND, LEAVES, ROAD, STUBBLE, Colour, choose, land, things
 from fcn.datasets.scenery.painting import Array, Canvas, clip01, rgb
 
 Item = tuple[float, Callable[[], None]]
@@ -26,9 +26,7 @@ def _across(canvas: Canvas, share: float, z: float) -> float:
 def _foliage(rng: np.random.Generator) -> tuple[tuple[Colour, ...], Array]:
     """The colours of the season's leaves and its grass."""
     autumn = rng.random() < 0.22
-    grass = ((0.56, 0.52, 0.26), (0.62, 0.54, 0.30)) if autumn else ((0.36, 0.50, 0.20), (0.44, 0.54, 0.22),
-                                                                     (0.50, 0.52, 0.26))  # fmt: skip
-    return (AUTUMN if autumn else LEAVES), choose(rng, grass, 0.03)
+    return (AUTUMN if autumn else LEAVES), choose(rng, STUBBLE if autumn else GRASS, 0.03)
 
 
 def _tree(
@@ -51,8 +49,8 @@ def _mountains(canvas: Canvas, rng: np.random.Generator, count: int, peak: float
     rock = choose(rng, ((0.40, 0.40, 0.44), (0.44, 0.38, 0.36), (0.34, 0.40, 0.38)))
     snow = float(rng.uniform(0.35, 0.6)) if rng.random() < 0.5 and peak > 0.2 else 0.0
     for i in range(count):
-        land.ridge(canvas, rng, peak=peak * (1 - 0.28 * i), rough=0.55, depth=3400 / 1.8**i,
-                    rock=rock * np.float32(1 - 0.08 * i), snow=snow if i == 0 else 0.0)  # fmt: skip
+        land.ridge(canvas, rng, peak=peak * (1 - 0.28 * i), depth=3400 / 1.8**i, rock=rock * (1 - 0.08 * i), snow=snow)
+        snow = 0.0  # on the farthest and highest only
 
 
 def _coast(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -104,8 +102,8 @@ def _lake(canvas: Canvas, rng: np.random.Generator) -> None:
     bay = canvas.noise.line(window.x[0] / canvas.height * 2.2, octaves=3, shift=shift)[None, :] - 0.5
     shore = canvas.camera.row(near) + canvas.height * (0.10 * bay + tilt * (window.x / canvas.width - 0.5))
     far = canvas.camera.row(240)
-    land.water(canvas, rng, clip01(shore - window.y + 0.5) * clip01(window.y - far + 0.5),
-                float(rng.uniform(0.1, 0.4)))  # fmt: skip
+    mask = clip01(shore - window.y + 0.5) * clip01(window.y - far + 0.5)
+    land.water(canvas, rng, mask, float(rng.uniform(0.1, 0.4)))
     items: list[Item] = []
     for _ in range(rng.integers(0, 4)):
         z0 = float(rng.uniform(26, 90))
@@ -226,8 +224,8 @@ def _town(canvas: Canvas, rng: np.random.Generator) -> None:
         z0 = float(rng.uniform(190, 420))
         high = float(rng.uniform(12, 55)) * (1.6 if rng.random() < 0.15 else 1.0)
         x0 = _across(canvas, float(rng.uniform(-0.05, 1.05)), z0)
-        items.append((z0, partial(things.block, canvas, rng, x=x0, z=z0, wide=float(rng.uniform(14, 34)), deep=18.0,
-                                  high=high)))  # fmt: skip
+        wide = float(rng.uniform(14, 34))
+        items.append((z0, partial(things.block, canvas, rng, x=x0, z=z0, wide=wide, deep=18.0, high=high)))
     _draw(items)
     land.treeline(canvas, rng, height=float(rng.uniform(7, 12)), depth=150, leaf=choose(rng, leaves))
     land.ground(canvas, rng, grass, flowers=int(rng.integers(0, 50)))

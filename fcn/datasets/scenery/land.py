@@ -36,14 +36,14 @@ def sky(canvas: Canvas, rng: np.random.Generator, cloudiness: float) -> None:
 
 
 def ridge(
-    canvas: Canvas, rng: np.random.Generator, *, peak: float, rough: float, depth: float, rock: Array, snow: float = 0.0
+    canvas: Canvas, rng: np.random.Generator, *, peak: float, depth: float, rock: Array, snow: float = 0.0
 ) -> None:
     """A range of mountains, ``peak`` of the image's height above the horizon, white down to a share ``snow`` of it."""
     camera, noise = canvas.camera, canvas.noise
     shift, cells = float(rng.uniform(0, 60)), float(rng.uniform(1.2, 2.2))
     x = (np.arange(canvas.width, dtype=np.float32) + 0.5) / canvas.height
     broad = noise.line(x * cells, octaves=2, shift=shift)
-    sharp = 1 - np.abs(2 * noise.line(x * cells * 1.7, octaves=5, shift=shift + 21, decay=rough) - 1)
+    sharp = 1 - np.abs(2 * noise.line(x * cells * 1.7, octaves=5, shift=shift + 21, decay=0.55) - 1)
     top = camera.horizon - canvas.height * peak * (0.12 + 0.70 * broad + 0.75 * sharp**1.5)
     window = canvas.window(0, float(top.min()), canvas.width, camera.horizon + 1)
     if window is None:
