@@ -61,7 +61,7 @@ def record(name: str, compute: Compute, results_dir: str | Path, files: Iterable
     if bad := [key for key, array in arrays.items() if array.dtype.kind not in "biufU"]:
         raise ValueError(f'"{name}": {", ".join(bad)} hold neither numbers nor text; record plain arrays')
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy's stub mixes them up
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
     if len(content) > LARGEST:
         raise ValueError(f'"{name}": {len(content)} bytes are more than {LARGEST}; record fewer or coarser arrays')
