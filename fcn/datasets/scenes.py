@@ -58,7 +58,7 @@ PALETTE = np.array(
 
 SPLITS = ("train", "val", "test")
 
-# Zenith, horizon, sun, the tint of what it lights, clouds; visibility in metres, lamps lit, the sun's place (set later).
+# Zenith, horizon, sun, the tint of what it lights, clouds; visibility in metres, lamps lit, the sun's place (drawn).
 _LIGHTS = {
     "day": Light((0.24, 0.47, 0.80), (0.76, 0.87, 0.95), (1.0, 0.97, 0.86), (1.00, 0.98, 0.94), (0.98, 0.98, 0.98),
                  4500, False, (0, 0)),
@@ -98,7 +98,7 @@ class Scenes(Dataset[Sample]):
     name = "scenes"
     heads = {"semantic": CLASSES, "geometric": GEOMETRIC}
 
-    def __init__(self, count: int, size: tuple[int, int] = (128, 128), *, seed: int = 0, split: str = "train") -> None:
+    def __init__(self, count: int, size: tuple[int, int] = (128, 128), seed: int = 0, split: str = "train") -> None:
         if count < 1:
             raise ValueError(f"Scenes(count={count}): the list of scenes is empty; ask for at least one")
         if min(size) < 1:
