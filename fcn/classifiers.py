@@ -9,6 +9,7 @@ All max-pools round up (``ceil_mode``), as Caffe's do.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +59,8 @@ class ResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         squares = nn.functional.pad(x.float().square().movedim(1, -1), (2, 2))
-        total = sum(squares[..., i : i + x.shape[1]] for i in range(5))
-        root = torch.rsqrt(1 + 1e-4 / 5 * total)  # type: ignore[operator]
+        total = reduce(torch.add, (squares[..., i : i + x.shape[1]] for i in range(5)))
+        root = torch.rsqrt(1 + 1e-4 / 5 * total)
         return x * (root * root.sqrt()).movedim(-1, 1).to(x.dtype)
 
 

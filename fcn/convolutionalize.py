@@ -10,7 +10,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from fcn.classifiers import Classifier
+from fcn.classifiers import Classifier, Inception
 from fcn.geometry import ReceptiveField, compose
 
 REFERENCE_PADDING = 100  # of the first layer, in the authors' release: enough for the borders of any image
@@ -24,7 +24,8 @@ def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
     channels, rest = divmod(layer.in_features, kernel * kernel)
     if rest:
         raise ValueError(f"{layer.in_features} inputs are not a number of {kernel} x {kernel} maps")
-    convolution = nn.utils.skip_init(nn.Conv2d, channels, layer.out_features, kernel, device=layer.weight.device)
+    like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    convolution = nn.utils.skip_init(nn.Conv2d, channels, layer.out_features, kernel, **like)
     with torch.no_grad():
         convolution.weight.copy_(layer.weight.view_as(convolution.weight))
         convolution.bias.copy_(layer.bias)
@@ -79,7 +80,7 @@ class Trunk(nn.Sequential):
                 self.channels[self.taps[name]] = channels
                 self.fields[self.taps[name]] = compose(passed)
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
         maps = {}
         for name, layer in self.named_children():
             x = layer(x)
@@ -119,7 +120,7 @@ def trunk(classifier: Classifier, alignment: str = "tight") -> Trunk:
 
 def _channels(layer: nn.Module) -> int | None:
     """The channels that a layer puts out, or None where it puts out as many as it takes."""
-    if hasattr(layer, "channels"):
+    if isinstance(layer, Inception):
         return layer.channels
     convolutions = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]
     return convolutions[-1].out_channels if convolutions else None

@@ -4,6 +4,7 @@
 the experiment that replicates it. Numbers are percent.
 """
 
+import difflib
 from dataclasses import dataclass, field, replace
 
 from fcn.training import Solver
@@ -119,15 +120,20 @@ def _paper_solver(net: str, stride: int) -> Solver:
     return Solver(learning_rate=RATES[net] * {32: 1, 16: 1e-2, 8: 1e-4}[stride])
 
 
-def _staged(name: str, dataset: str, net: str, strides: tuple[int, ...], paper: dict[int, tuple[str, str]], **more):  # noqa: ANN202
-    """FCN-32s and the finer nets that go on from it, by the paper's recipe."""
+def _staged(
+    name: str, dataset: str, net: str, table: str, rows: dict[int, str], departures: tuple[str, ...] = ()
+) -> list[Experiment]:
+    """FCN-32s and the finer nets that go on from it, by the paper's recipe; ``rows`` by their stride."""
     return [
         Experiment(
-            name.format(stride=f"{s}s"), dataset, net, s, _paper_solver(net, s), paper[s],
-            start=name.format(stride=f"{2 * s}s") if s < 32 else "", **more,
+            name.format(stride=f"{s}s"), dataset, net, s, _paper_solver(net, s), (table, row),
+            start=name.format(stride=f"{2 * s}s") if s < 32 else "", departures=departures,
         )
-        for s in strides
+        for s, row in rows.items()
     ]  # fmt: skip
+
+
+_ALL_STRIDES = {s: f"FCN-{s}s" for s in (32, 16, 8)}
 
 
 _SMALL_TRUNK = "GoogLeNet's trunk (6 million parameters) in place of VGG16's (134 million)"
@@ -168,8 +174,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             for net, label in (("alexnet", "FCN-AlexNet"), ("vgg16", "FCN-VGG16"), ("googlenet", "FCN-GoogLeNet"))
         ),
         Experiment("voc-vgg16-32s-fixed", "voc", "vgg16", 32, _paper_solver("vgg16", 32), ("Table 2", "FCN-32s-fixed")),
-        *_staged("voc-vgg16-{stride}", "voc", "vgg16", (32, 16, 8),
-                 {s: ("Table 2", f"FCN-{s}s") for s in (32, 16, 8)}),
+        *_staged("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", _ALL_STRIDES),
         *(
             Experiment(f"nyud-vgg16-32s-{variant.lower()}", "nyud", "vgg16", 32, _paper_solver("vgg16", 32),
                        ("Table 4", f"FCN-32s {variant}"))
@@ -177,14 +182,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment("nyud-vgg16-16s-rgb-hha", "nyud", "vgg16", 16, _paper_solver("vgg16", 16),
                    ("Table 4", "FCN-16s RGB-HHA"), start="nyud-vgg16-32s-rgb-hha"),
-        *_staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", (32, 16),
-                 {s: ("Table 5", "FCN-16s") for s in (32, 16)}, departures=(_GEOMETRY, _TWO_VOID)),
-        *_staged("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", (32, 16, 8),
-                 {s: ("Table 5", "FCN-16s") for s in (32, 16, 8)}, departures=_SIFT_FLOW),
+        *_staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5",
+                 dict.fromkeys((32, 16), "FCN-16s"), (_GEOMETRY, _TWO_VOID)),
+        *_staged("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", "Table 5",
+                 dict.fromkeys((32, 16, 8), "FCN-16s"), _SIFT_FLOW),
         _short(32, 1e-2, 4), _short(16, 5e-3, 2), _short(8, 5e-3, 2),
         Experiment("scenes-googlenet-8s-demo", "scenes", "googlenet", 8,
                    Solver(learning_rate=1e-3, epochs=4, batch_size=8, optimizer="adamw", clip=1.0), None,
-                   upsampling="interpolate", width=0.25, departures=("procedural scenes: stands beside no real number",)),
+                   upsampling="interpolate", width=0.25, departures=("procedural scenes in place of photos",)),
         Experiment(
             "sift-flow-googlenet-8s-tuned", "sift-flow", "googlenet", 8, TUNED, ("Table 5", "FCN-16s"),
             upsampling="interpolate",
@@ -204,8 +209,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             experiment
             for classes in (59, 33)
             for experiment in _staged(
-                f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}", "vgg16", (32, 16, 8),
-                {s: ("Table 6", f"FCN-{s}s") for s in (32, 16, 8)})
+                f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}", "vgg16", "Table 6", _ALL_STRIDES
+            )
         ),
     ]
 }  # fmt: skip
@@ -214,8 +219,6 @@ EXPERIMENTS: dict[str, Experiment] = {
 def find(name: str) -> Experiment:
     """The experiment called ``name``. Raises ValueError, with the nearest names, where there is none."""
     if name not in EXPERIMENTS:
-        import difflib
-
         near = difflib.get_close_matches(name, EXPERIMENTS, n=3) or list(EXPERIMENTS)[:3]
         raise ValueError(f'unknown experiment "{name}": did you mean {" or ".join(near)}? "fcn list" names all')
     return EXPERIMENTS[name]

@@ -53,20 +53,21 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
     For an FCN this is the field of its coarsest scores. Raises TypeError, naming the layer, for a layer whose cells
     have no fixed place: a fully connected layer sees its whole input, so convolutionalize a classifier first.
     """
-    if hasattr(module, "field"):  # a layer of this package that states its own
-        return module.field
-    if hasattr(module, "branches"):
-        return reduce(ReceptiveField.beside, (compose(branch) for branch in module.branches()))
+    if isinstance(field := getattr(module, "field", None), ReceptiveField):  # a layer of this package states its own
+        return field
+    if callable(branches := getattr(module, "branches", None)):
+        return reduce(ReceptiveField.beside, (compose(branch) for branch in branches()))
     if isinstance(module, nn.Sequential):
         return compose(list(module))
     if isinstance(module, nn.ConvTranspose2d):
-        return transposed(_one(module.kernel_size), _one(module.stride), _one(module.padding))
+        size = _one(module.dilation) * (_one(module.kernel_size) - 1) + 1
+        return transposed(size, _one(module.stride), _one(module.padding))
     if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         dilation = _one(getattr(module, "dilation", 1))
         size = dilation * (_one(module.kernel_size) - 1) + 1
         return ReceptiveField(size, Fraction(_one(module.stride)), Fraction(size - 1, 2) - _one(module.padding))
     if isinstance(module, nn.ZeroPad2d):
-        return ReceptiveField(offset=Fraction(-module.padding[0]))
+        return ReceptiveField(offset=Fraction(-_one(module.padding[::2])))
     if isinstance(module, nn.ReLU | nn.Dropout | nn.Dropout2d | nn.Identity):
         return ReceptiveField()
     raise TypeError(f"{type(module).__name__} has no receptive field of its own: convolutionalize the net first")

@@ -5,7 +5,7 @@ so far are upsampled twice and the scores of a skip are added; the last upsampli
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from fcn import weights as weight_files
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Trunk, trunk
 from fcn.geometry import IMAGE, offset_between
-from fcn.upsampling import Upsampling, crop, upsample_onto, upsampler
+from fcn.upsampling import Upsampling, crop, size_of, upsample_onto, upsampler
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)  # of ImageNet's pixels, as the authors' VOC nets subtract it
 SMALLEST = 32  # pixels: one cell of the coarsest map; smaller images are padded up to it
@@ -28,6 +28,8 @@ class Head(nn.Module):
     Score layers start at zero (section 4.1), so a new skip changes nothing until it has learned something.
     """
 
+    score32: nn.Conv2d
+
     def __init__(self, features: Trunk, stride: int, num_classes: int, alignment: str, upsampling: Upsampling) -> None:
         super().__init__()
         self.reference = alignment == "reference"
@@ -35,8 +37,8 @@ class Head(nn.Module):
         self.fields = features.fields
         for s in (32, *self.skips):
             score = nn.Conv2d(features.channels[s], num_classes, 1)
-            nn.init.zeros_(score.weight)
-            nn.init.zeros_(score.bias)
+            for parameter in score.parameters():
+                nn.init.zeros_(parameter)
             self.add_module(f"score{s}", score)
         grid = self.fields[32]
         for s in self.skips:
@@ -55,10 +57,10 @@ class Head(nn.Module):
             upscore, skip, fine = getattr(self, f"upscore{2 * s}"), getattr(self, f"score{s}")(maps[s]), self.fields[s]
             if self.reference:  # both are cropped to what they share, whose border lies outside the image
                 scores, grid = upscore(scores), grid.then(upscore.field)
-                skip = crop(skip, offset_between(fine, grid), scores.shape[-2:])
-                scores = skip + crop(scores, 0, skip.shape[-2:])
+                skip = crop(skip, offset_between(fine, grid), size_of(scores))
+                scores = skip + crop(scores, 0, size_of(skip))
             else:
-                scores, grid = skip + upsample_onto(scores, upscore, grid, fine, skip.shape[-2:]), fine
+                scores, grid = skip + upsample_onto(scores, upscore, grid, fine, size_of(skip)), fine
         last = getattr(self, f"upscore{self.stride}")
         if self.reference:
             return crop(last(scores), offset_between(grid.then(last.field), IMAGE), size)
@@ -75,7 +77,7 @@ class FCN(nn.Module):
     "interpolate" (the same values as "bilinear", faster on a CPU; tight alignment only); width scales the channels.
 
     Called with images N x 3 x H x W, RGB in 0..1, it returns scores N x C x H x W, or {head: scores} for ``heads``.
-    Raises ValueError for an unknown net, stride, alignment or upsampling, and for images of another shape.
+    Raises ValueError for an unknown net, stride, alignment or upsampling, and for images of another shape or in bytes.
     """
 
     mean: Tensor
@@ -98,12 +100,18 @@ class FCN(nn.Module):
             raise ValueError(f"unknown stride {stride}: choose 32, 16 or 8")
         if (num_classes is None) == (heads is None):
             raise ValueError("give either num_classes, for one task, or heads, for several")
+        if upsampling not in get_args(Upsampling):
+            raise ValueError(f'unknown upsampling "{upsampling}": choose one of {", ".join(get_args(Upsampling))}')
         if alignment == "reference" and upsampling == "interpolate":
             raise ValueError('upsampling="interpolate" has no border to crop: use it with alignment="tight"')
         self.single = heads is None
         self.classes = {"scores": num_classes} if num_classes is not None else dict(heads or {})
+        if not self.classes or min(self.classes.values()) < 1:
+            raise ValueError(f"each head has at least one class, and there is at least one head, not {self.classes}")
+        if width <= 0:
+            raise ValueError(f"width scales the channels: above 0, not {width}")
         self.settings: dict[str, Any] = {
-            "net": net, "stride": stride, "num_classes": num_classes, "heads": heads,
+            "net": net, "stride": stride, "num_classes": num_classes, "heads": heads and dict(heads),
             "alignment": alignment, "upsampling": upsampling, "width": width,
         }  # fmt: skip
         self.register_buffer("mean", torch.tensor(MEAN_BGR))
@@ -117,8 +125,10 @@ class FCN(nn.Module):
         return [list(self.trunk)]
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
-        if images.ndim != 4 or images.shape[1] != 3:
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
             raise ValueError(f"images must be N x 3 x H x W, RGB in 0..1, not {' x '.join(map(str, images.shape))}")
+        if not images.is_floating_point():
+            raise ValueError(f"images must be RGB in 0..1, not {images.dtype}: divide bytes by 255")
         height, width = images.shape[-2:]
         x = images.flip(1) * 255 - self.mean.view(1, 3, 1, 1)  # BGR minus the mean, as Caffe's weights expect
         if min(height, width) < SMALLEST:

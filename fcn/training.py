@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.datasets import VOID, Sample, SegmentationDataset
-from fcn.losses import multi_head_loss
+from fcn.losses import Reduction, multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
 
@@ -39,11 +40,16 @@ class Solver:
     schedule: str = "fixed"  # or "poly", (1 - t)^0.9, down to zero
     warmup: float = 0.0  # epochs of linear growth of the rate from zero
     clip: float = 0.0  # largest norm of the gradient; 0 leaves it alone
-    reduction: str = "mean"  # of the loss over labelled pixels; the authors' heavy recipe has "sum"
+    reduction: Reduction = "mean"  # of the loss over labelled pixels; the authors' heavy recipe has "sum"
     keep: float = 1.0  # the probability of keeping an output cell in the loss (section 3.4)
     replacement: bool = False  # draw images with replacement
     augment: str = "none"  # "mirror", "mirror+jitter" or "mirror+scale"
     precision: str = "32-true"  # or "bf16-mixed", where the machine has it
+
+    def __post_init__(self) -> None:
+        for setting, known in {"optimizer": ("sgd", "adamw"), "schedule": ("fixed", "poly")}.items():
+            if getattr(self, setting) not in known:
+                raise ValueError(f'unknown {setting} "{getattr(self, setting)}": choose "{known[0]}" or "{known[1]}"')
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs."""
@@ -92,21 +98,23 @@ def train(
     many steps of its schedule. Under ``torchrun`` each process takes its share of every batch.
 
     Raises Diverged, naming the step and the rate, when the loss is not finite; FileNotFoundError where there is no
-    checkpoint to resume from, and ValueError where it belongs to another run.
+    checkpoint to resume from, and ValueError where it belongs to another run, where the net's classes are not the data
+    set's, or where the batch does not divide among the processes.
     """
+    heads = _scored_heads(net, dataset)
     fabric = _fabric(device, solver.precision)
     if solver.batch_size % fabric.world_size:
         raise ValueError(f"batch_size {solver.batch_size} does not divide among {fabric.world_size} processes")
     steps = max(1, round(solver.epochs * len(dataset) / solver.batch_size))
     run = Run(0, steps, 0, 0.0, [])
     losses: list[float] = []  # since the last point of the curve
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(net, _optimizer(net, solver))
     identity = {"solver": asdict(solver), "seed": seed, "dataset": dataset.checksum, "net": net.settings}
     if resume:
         if checkpoint is None or not checkpoint.is_file():
             raise FileNotFoundError(f"{checkpoint}: no checkpoint to resume from; start the run without --resume")
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = _read_checkpoint(checkpoint)
         if state["identity"] != identity:
             raise ValueError(f"{checkpoint}: the checkpoint of another run (solver, seed, data or net differ)")
         net.load_state_dict(state["net"])
@@ -123,11 +131,14 @@ def train(
             torch.save(state, partial)
             os.replace(partial, checkpoint)
 
-    positions = _Positions(run.step, min(steps, stop_after or steps), solver.batch_size, fabric)
+    positions = _Positions(run.step, steps if stop_after is None else min(steps, stop_after), solver.batch_size, fabric)
     loader = DataLoader(
         _Schedule(dataset, solver, seed), batch_sampler=positions, collate_fn=collate, pin_memory=device == "cuda"
     )
     model.train()
+    # Gradients are averaged over the processes: right for a mean of pixels (each process takes that of its own), while
+    # a sum has to stay one.
+    processes = fabric.world_size if solver.reduction == "sum" else 1
     every = max(1, steps // 200)  # a curve of about 200 points
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
@@ -138,7 +149,7 @@ def train(
         torch.manual_seed(_mix(seed, run.step, fabric.global_rank + 1))  # dropout and loss sampling
         images = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
         scores = model(images.float() / 255)
-        loss = multi_head_loss(_by_head(scores, dataset), fabric.to_device(labels), solver.reduction, solver.keep)
+        loss = multi_head_loss(_by_head(scores, heads), fabric.to_device(labels), solver.reduction, solver.keep)
         value = loss.item()
         if not torch.isfinite(loss):
             raise Diverged(
@@ -146,7 +157,7 @@ def train(
                 "lower the rate, warm it up or clip the gradient"
             )
         optimizer.zero_grad()
-        fabric.backward(loss)
+        fabric.backward(loss * processes)
         if solver.clip:
             fabric.clip_gradients(model, optimizer, max_norm=solver.clip)
         optimizer.step()
@@ -182,15 +193,20 @@ def evaluate(
     precision: str = "32-true",
     log: Callable[[str], None] | None = None,
 ) -> dict[str, ConfusionMatrix]:
-    """One confusion matrix for each head over the whole of ``dataset``, image by image at its own size."""
+    """One confusion matrix for each head of ``net`` over the whole of ``dataset``, image by image at its own size.
+
+    Under ``torchrun`` each process takes its share of the images, and all return the matrices of the whole. Raises
+    ValueError where the net's classes are not the data set's.
+    """
+    heads = _scored_heads(net, dataset)
     fabric = _fabric(device, precision)
-    model = fabric.setup_module(net.to(memory_format=torch.channels_last)) if fabric.world_size == 1 else net  # type: ignore[call-overload]
-    model = model.to(fabric.device).eval()
-    matrices = {head: ConfusionMatrix(len(names), VOID, fabric.device) for head, names in dataset.heads.items()}
+    net.to(fabric.device).to(memory_format=torch.channels_last).eval()
+    matrices = {head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads}
     for i in range(fabric.global_rank, len(dataset), fabric.world_size):
         sample = dataset[i]
-        scores = _by_head(model(fabric.to_device(sample.image[None]).float() / 255), dataset)
-        for head, score in scores.items():
+        with fabric.autocast():
+            scores = net(fabric.to_device(sample.image[None]).float() / 255)
+        for head, score in _by_head(scores, heads).items():
             matrices[head].update(fabric.to_device(sample.labels[head][None]), score.argmax(dim=1))
         if log is not None and (i + 1) % 50 == 0:
             log(f"scored {i + 1} of {len(dataset)} images")
@@ -282,21 +298,44 @@ def _optimizer(net: nn.Module, solver: Solver) -> torch.optim.Optimizer:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         bias = name.endswith(".bias")
-        rate = (solver.bias_rate if bias else 1.0) * (solver.score_rate if ".score" in name else 1.0)
+        score = name.split(".")[-2].startswith("score")
+        rate = (solver.bias_rate if bias else 1.0) * (solver.score_rate if score else 1.0)
         groups.setdefault((rate, 0.0 if bias else solver.weight_decay), []).append(parameter)
     parameters: list[dict[str, Any]] = [
         {"params": members, "multiplier": rate, "weight_decay": decay} for (rate, decay), members in groups.items()
     ]
     if solver.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=solver.learning_rate)
-    if solver.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum)
-    raise ValueError(f'unknown optimizer "{solver.optimizer}": choose "sgd" or "adamw"')
+    return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum)
 
 
-def _by_head(scores: Tensor | dict[str, Tensor], dataset: SegmentationDataset) -> dict[str, Tensor]:
-    """Scores by the name of their head; a net for one task scores the first head of the data set."""
-    return scores if isinstance(scores, dict) else {next(iter(dataset.heads)): scores}
+def _scored_heads(net: FCN, dataset: SegmentationDataset) -> list[str]:
+    """The heads of ``dataset`` that ``net`` scores: a net for one task scores the first.
+
+    Raises ValueError where their classes are not as many.
+    """
+    classes = {next(iter(dataset.heads)): net.classes["scores"]} if net.single else net.classes
+    for head, number in classes.items():
+        known = len(dataset.heads.get(head, ()))
+        if number != known:
+            raise ValueError(f'the net scores {number} classes for "{head}", of which {dataset.name} has {known}')
+    return list(classes)
+
+
+def _by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
+    """Scores by the name of their head; those of a net for one task have none."""
+    return scores if isinstance(scores, dict) else {heads[0]: scores}
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """What ``train`` saved at ``path``. Raises ValueError where the file is no whole checkpoint."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError):
+        state = None
+    if not isinstance(state, dict) or "identity" not in state:
+        raise ValueError(f"{path}: no whole checkpoint of a run; remove it and start the run without --resume")
+    return state
 
 
 def _mix(seed: int, *numbers: int) -> int:

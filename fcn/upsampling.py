@@ -74,7 +74,9 @@ class Interpolation(nn.Module):
 Upsampling = Literal["bilinear", "learned", "interpolate"]
 
 
-def upsampler(channels: int, coarse: ReceptiveField, fine: ReceptiveField, kind: Upsampling) -> nn.Module:
+def upsampler(
+    channels: int, coarse: ReceptiveField, fine: ReceptiveField, kind: Upsampling
+) -> Deconvolution | Interpolation:
     """The layer that takes a map on the grid ``coarse`` to the stride of ``fine``, exactly aligned.
 
     Whether a cell's centre falls on a cell of the finer grid or between two decides between an odd and an even filter.
@@ -107,6 +109,11 @@ def upsample_onto(
     padded = ReceptiveField(coarse.size, coarse.stride, coarse.offset - before * coarse.stride)
     start = offset_between(padded.then(layer.field), fine)  # type: ignore[arg-type]
     return crop(layer(x), start, size)
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """Height and width of N x C x H x W, in cells."""
+    return x.shape[-2], x.shape[-1]
 
 
 def crop(x: Tensor, start: int, size: tuple[int, int]) -> Tensor:
