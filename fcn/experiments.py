@@ -209,7 +209,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             experiment
             for classes in (59, 33)
             for experiment in _staged(
-                f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}", "vgg16", "Table 6", _ALL_STRIDES
+                f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}", "vgg16",
+                "Table 6", _ALL_STRIDES,
             )
         ),
     ]
