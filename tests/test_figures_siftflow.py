@@ -1,0 +1,143 @@
+"""What the SIFT Flow chapter says of its records: sentences and figures that hold however the runs came out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from fcn.datasets.sift_flow import SEMANTIC
+from fcn.experiments import EXPERIMENTS, METRICS
+from fcn.figures import siftflow as figures
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN
+from fcn.records import Data, Head, Record, Split
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def head(classes, matrix) -> Head:
+    return Head.scored(classes, ConfusionMatrix.from_matrix(matrix))
+
+
+def sift_flow_head(seed: int) -> Head:
+    """A head of 33 classes of which the last two are absent from the ground truth."""
+    matrix = np.random.default_rng(seed).integers(0, 50, (33, 33)) + 400 * np.eye(33, dtype=int)
+    matrix[31:] = 0
+    return head(SEMANTIC, matrix.tolist())
+
+
+def record(name: str, losses: list[float], departures: tuple[str, ...] = ()) -> Record:
+    curve = [{"step": i + 1.0, "images": 20.0 * (i + 1), "loss": x, "learning_rate": 0.1} for i, x in enumerate(losses)]
+    heads = {"semantic": sift_flow_head(0), "geometric": head("abc", [[3, 1, 0]] * 3)}
+    return Record(
+        experiment=name, purpose="final", heads=heads,
+        solver={}, seed=0, images_seen=20 * len(losses), curve=curve,
+        dataset=Data("sift-flow", Split("trainval", 2486, "a"), Split("test", 200, "b")), versions={}, commit=None,
+        hardware="", seconds=3600.0, departures=departures, initial_weights=None,
+    )  # fmt: skip
+
+
+SHARES = pd.DataFrame({"train": np.linspace(0.1, 6, 33), "test": np.r_[np.linspace(0.1, 6, 31), 0, 0]}, SEMANTIC)
+
+
+def test_confused_pairs_are_the_largest_in_order():
+    pairs = figures.confused_pairs(head(("sky", "sea", "sand"), [[90, 10, 0], [30, 60, 10], [0, 0, 100]]), 2)
+    assert pairs.values.tolist() == [["sea", "sky", 60.0, 30.0], ["sky", "sea", 20.0, 10.0]]
+
+
+def test_a_head_without_errors_has_no_confused_pairs():
+    assert figures.confused_pairs(head(("sky", "sea"), [[4, 0], [0, 5]])).empty
+
+
+def test_no_pair_without_a_pixel_is_named():
+    assert len(figures.confused_pairs(head(("sky", "sea", "sand"), [[9, 1, 0], [0, 9, 0], [0, 0, 9]]), 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            (20.0, 22.5, 23.0),
+            ["16s stands +2.5 points from 32s", "8s stands +0.5 points from 16s", "the order of the paper"],
+        ),
+        ((20.0, 22.5, 22.4), ["8s stands -0.1 points from 16s", "here not"]),
+        ((23.0, 22.0, 21.0), ["16s stands -1.0 points from 32s", "here not"]),
+        ((20.0, 20.0, 21.0), ["16s stands +0.0 points from 32s", "here not"]),
+    ],
+)
+def test_the_skip_sentence_is_right_for_any_order(values, says):
+    sentence = figures.skip_sentence(dict(zip(("32s", "16s", "8s"), values, strict=True)))
+    assert all(part in sentence for part in says), sentence
+    assert ("the order of" in sentence) != ("here not" in sentence)
+
+
+def test_differences_are_those_of_the_printed_figures():
+    said = figures.difference({"mean_iu": 39.46, "pixel_accuracy": 85.0}, {"mean_iu": 39.5, "geometric_accuracy": 94.3})
+    assert said == "mean IU +0.0 (39.5 for 39.5)"
+    assert figures.difference({"mean_iu": 38.2}, {"mean_iu": 39.5}) == "mean IU -1.3 (38.2 for 39.5)"
+
+
+def test_departures_are_marked_for_the_runs_that_have_them():
+    table = figures.departures({"a": record("a", [1.0], ("x", "y")), "b": record("b", [1.0], ("y", "z"))})
+    assert table.to_dict("index") == {"x": {"a": "x", "b": ""}, "y": {"a": "x", "b": "x"}, "z": {"a": "", "b": "x"}}
+
+
+def test_overview_has_a_row_for_each_run():
+    (row,) = figures.overview([record("a", [1.0, 0.5])]).to_dict("records")
+    assert (row["experiment"], row["scored on"], row["images seen"], row["hours"]) == ("a", "test, 200", 40, 1.0)
+    assert row["geometric acc."] == 33.3
+    assert figures.overview([]).empty
+
+
+def test_stages_are_drawn_one_after_the_other():
+    stages = {"32s": record("a", [3.0, 2.0]), "16s": record("b", [1.9, 1.8, 1.7])}
+    (axes,) = figures.loss_curves(stages, None).axes
+    drawn = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 3]
+    assert list(drawn[0]) == [60, 80, 100]
+    assert len(figures.loss_curves({}, record("c", [1.0, 0.5])).axes) == 1
+
+
+def test_classes_are_sorted_by_frequency_and_absent_ones_left_out():
+    (axes,) = figures.iu_per_class({"short": sift_flow_head(1), "tuned": sift_flow_head(2)}, SHARES["train"]).axes
+    labels = [label.get_text().split("  ")[0] for label in axes.get_yticklabels()]
+    assert labels == list(SEMANTIC[30::-1])
+    drawn = figures.confusion(sift_flow_head(1), SHARES["train"]).axes[0].images[0].get_array()
+    assert drawn is not None
+    assert drawn.shape == (31, 33)
+    np.testing.assert_allclose(np.asarray(drawn).sum(1), 100)
+
+
+def test_every_class_has_a_bar_of_its_share():
+    (axes,) = figures.frequencies(SHARES).axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(sorted(SHARES["train"]))
+    assert sum("absent" in text.get_text() for text in axes.texts) == 2
+
+
+def test_table_2_and_ours_are_drawn_as_gains():
+    values = {"32s": dict.fromkeys(METRICS, 50.0), "16s": dict.fromkeys(METRICS, 52.0)}
+    left, _ = figures.skips(values, values).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[0.0, 2.0]] * 4
+
+
+@pytest.mark.parametrize("size", [(300, 500), (40, 30)])
+def test_probabilities_of_both_heads_sum_to_one(size):
+    torch.manual_seed(0)
+    net = FCN("googlenet", 8, heads={"semantic": 33, "geometric": 3}, width=0.1, upsampling="interpolate").eval()
+    photo = torch.rand(1, 3, *size)
+    found = figures.probabilities(net, photo, side=64)
+    assert max(found["semantic"].shape[1:]) == min(64, max(size))
+    torch.testing.assert_close(found["geometric"].sum(0), torch.ones(found["geometric"].shape[1:]))
+    palette = np.zeros((33, 3), np.uint8)
+    figure = figures.predictions({"a": photo, "b": photo}, {"a": found, "b": found}, palette)
+    assert len(figure.subfigs) == 2
+
+
+def test_the_runs_of_the_chapter_are_in_the_catalogue():
+    for name in ("32s-short", "16s-short", "8s-short", "8s-tuned"):
+        assert f"sift-flow-googlenet-{name}" in EXPERIMENTS
