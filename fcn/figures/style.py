@@ -1,11 +1,13 @@
 """The look that all figures share: colours, fonts, label maps in their palette with a legend."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
@@ -42,13 +44,15 @@ def colour(labels: Tensor | np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 def show(axes: Axes, image: Tensor | np.ndarray, title: str = "") -> None:
     """An image (3 x H x W tensor, uint8 or 0..1, or an H x W x 3 array) without ticks and frame."""
-    array = np.moveaxis(np.asarray(image), 0, -1) if isinstance(image, Tensor) and image.ndim == 3 else np.asarray(image)
-    axes.imshow(array)
+    array = np.asarray(image)
+    axes.imshow(np.moveaxis(array, 0, -1) if isinstance(image, Tensor) and array.ndim == 3 else array)
     axes.set_title(title)
     axes.set_axis_off()
 
 
-def legend(axes: Axes, names: Sequence[str], palette: np.ndarray, present: Sequence[int] | None = None, **more) -> None:  # noqa: ANN003
-    """A legend of the classes ``present`` (by default all), each with its colour."""
+def legend(
+    on: Axes | Figure, names: Sequence[str], palette: np.ndarray, present: Sequence[int] | None = None, **more: Any
+) -> None:
+    """A legend of the classes ``present`` (by default all), each with its colour, on axes or on a whole figure."""
     indices = range(len(names)) if present is None else present
-    axes.legend(handles=[Patch(color=np.asarray(palette[i]) / 255, label=names[i]) for i in indices], **more)
+    on.legend(handles=[Patch(color=tuple(np.asarray(palette[i]) / 255), label=names[i]) for i in indices], **more)
