@@ -105,9 +105,7 @@ def source(name: str, is_live: bool, results_dir: str | Path) -> str:
         return f"{name}: computed just now, on this machine."
     described = provenance(name, results_dir)
     files = " and ".join(file["name"] for file in described["from"])
-    if not files:
-        return f"{name}: recorded by this project; what it was computed from is not at hand here."
-    return f"{name}: recorded by this project with {files}, which is not at hand here."
+    return f"{name}: recorded by this project{f' with {files}' if files else ''}, which is not at hand here."
 
 
 def _computed(compute: Compute) -> Arrays:
