@@ -166,6 +166,12 @@ TUNED = Solver(
     schedule="poly", warmup=0.1, clip=1.0, augment="mirror", precision="bf16-mixed",
 )  # fmt: skip
 
+# What the recipe was chosen between: one epoch each, on the training images without the validation part.
+_TRIALS = {
+    "sgd": Solver(learning_rate=5e-3, epochs=1, batch_size=8, schedule="poly", precision="bf16-mixed"),
+    "adamw": replace(TUNED, epochs=1, augment="none"),
+}
+
 EXPERIMENTS: dict[str, Experiment] = {
     e.name: e
     for e in [
@@ -204,6 +210,11 @@ EXPERIMENTS: dict[str, Experiment] = {
                 "upsampling fixed to bilinear, not learned",
                 "convolutions in bfloat16",
             ),
+        ),
+        *(
+            Experiment(f"sift-flow-googlenet-8s-trial-{name}", "sift-flow", "googlenet", 8, solver, None,
+                       upsampling="interpolate", departures=(*_SIFT_FLOW, "one epoch, to choose a recipe by"))
+            for name, solver in _TRIALS.items()
         ),
         *(
             experiment
