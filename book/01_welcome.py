@@ -1,0 +1,351 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Welcome
+#
+# In 2012 a convolutional net learned to say what a photo shows. Two years later {cite:t}`long2015` asked such nets a
+# harder question, *what is at each pixel*, and found that they needed little change to answer it. This book rebuilds
+# their fully convolutional network (FCN) from its parts, runs it again on real photographs, and puts every number it
+# gets beside the number that was published.
+#
+# ## What you will learn
+#
+# - which road led from classifiers of images to nets that label every pixel;
+# - why a fully connected layer accepts one size of image only, and forgets where things are;
+# - how the FCN is built: a trunk, score layers, skips and upsampling, in one figure;
+# - what this book replicates, how near it comes, and how to read it, run it again and cite it.
+
+# %% tags=["parameters"]
+preset = "read"  # "read", "small" or "paper": how much is computed
+data_root = ""  # the folder of the data sets; empty: the environment variable FCN_DATA
+device = "cpu"
+seed = 0
+results_dir = "../results"  # the recorded runs
+
+# %%
+import re
+
+import pandas as pd
+import torch
+import torchvision
+from torch import nn
+
+import fcn
+from fcn import tables
+from fcn.classifiers import CLASSIFIERS
+from fcn.convolutionalize import convolutionalize
+from fcn.datasets.scenes import PALETTE, Scenes
+from fcn.experiments import EXPERIMENTS, TABLES, TITLES
+from fcn.figures import architecture, style, timeline
+
+style.use()
+torch.manual_seed(seed)
+torch.set_num_threads(1)
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## The road
+#
+# **A classifier** takes an image of a fixed size and gives one score for each class. AlexNet {cite:p}`krizhevsky2012`
+# showed in 2012 how far a deep one gets when it learns from the million labelled photos of ImageNet
+# {cite:p}`deng2009,russakovsky2015`. In 2014 came two nets that went deeper by different ways: VGG
+# {cite:p}`simonyan2015` stacks small 3×3 filters, GoogLeNet {cite:p}`szegedy2015` runs filters of several sizes side by
+# side and saves parameters with 1×1 convolutions {cite:p}`lin2014`. These three are the trunks of the FCN paper.
+# ResNet {cite:p}`he2016`, which adds each block's input to its output and so makes a hundred layers trainable, came a
+# year after it; most dense nets since then stand on a ResNet, and on the FCN's idea all the same.
+#
+# How large are they? We need not look it up: a net that is built on the *meta* device has shapes but no numbers.
+
+
+# %%
+def size(net: nn.Module) -> tuple[int, float]:
+    """The layers with weights on the longest way through the net, and its parameters in millions."""
+
+    def depth(module: nn.Module) -> int:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            return 1
+        if hasattr(module, "branches"):  # GoogLeNet's blocks, whose branches lie side by side
+            return max(sum(map(depth, branch)) for branch in module.branches())
+        return sum(depth(child) for name, child in module.named_children() if name != "downsample")
+
+    return depth(net), sum(p.numel() for p in net.parameters()) / 1e6
+
+
+with torch.device("meta"):
+    nets = {
+        "AlexNet": CLASSIFIERS["alexnet"](),
+        "VGG16": CLASSIFIERS["vgg16"](),
+        "GoogLeNet": CLASSIFIERS["googlenet"](),  # without the two auxiliary classifiers of its training
+        "ResNet-152": torchvision.models.resnet152(),
+    }
+sizes = {name: size(net) for name, net in nets.items()}
+pd.DataFrame(sizes.values(), index=list(sizes), columns=["layers", "parameters (millions)"]).round(1)
+
+# %% [markdown]
+# **Dense prediction** wants an answer for each place instead of one for the image. Before the FCN, convolutional nets
+# entered it by a detour. {cite:t}`farabet2013` and {cite:t}`pinheiro2014` trained nets on the patch around a pixel; the
+# former smoothed the result over superpixels. R-CNN {cite:p}`girshick2014` and SDS {cite:p}`hariharan2014` let a
+# classifier judge boxes and regions that another method had proposed. OverFeat {cite:p}`sermanet2014` slid a classifier
+# over the whole image, as we shall, but to find boxes. What was missing was one net that takes the image whole, gives
+# the label map whole, and learns all that lies between from end to end.
+
+# %%
+timeline.timeline(sizes)
+style.plt.show()
+
+# %% [markdown]
+# *Classifiers (left; the area of a disc is in proportion to the parameters) and nets for dense prediction (right), by
+# the month in which each was first public. Green: the three trunks of the FCN paper. Grey: others that built on these
+# classifiers. After the FCN, DeepLab {cite:p}`chen2015,chen2018` kept a finer stride by dilation, and DeconvNet
+# {cite:p}`noh2015` and U-Net {cite:p}`ronneberger2015` gave more layers to the way back up.*
+#
+# ## What a fully connected layer does to an image
+#
+# The last layers of AlexNet and VGG16 are *fully connected*: each output is a weighted sum of all cells of the map
+# before it, one weight for each cell. The number of weights is therefore the number of cells, and that is fixed once
+# and for all by the size of the images the net was made for. Here is AlexNet, an eighth as wide as the real one:
+
+# %%
+classifier = CLASSIFIERS["alexnet"](num_classes=5, width=1 / 8).eval()
+
+
+@torch.no_grad()
+def shape_or_error(net: nn.Module, height: int, width: int) -> str:
+    try:
+        return " x ".join(map(str, net(torch.rand(1, 3, height, width)).shape))
+    except RuntimeError as error:  # "mat1 and mat2 shapes cannot be multiplied (... and ...)"
+        return "do not fit: " + re.findall(r"\((.*)\)", str(error))[0]
+
+
+for image_size in [(227, 227), (227, 323), (451, 451)]:
+    print(image_size, "->", shape_or_error(classifier, *image_size))
+
+# %% [markdown]
+# The fully connected layer multiplies 6×6 cells of 32 channels, 1152 numbers, by 1152 columns of weights; a wider image
+# has more cells and no weights for them.
+#
+# It also loses *place*. To the layer the cells are a list, not a map: shuffle the list, shuffle the columns of the
+# weights in the same way, and nothing changes. That two cells are neighbours is known to nobody any more, and the
+# output, one score a class, says *what* but not *where*.
+
+# %%
+cells, layer, shuffled = torch.rand(1, 1152), nn.Linear(1152, 5), nn.Linear(1152, 5)
+order = torch.randperm(1152)
+shuffled.load_state_dict({"weight": layer.weight[:, order], "bias": layer.bias})
+print("same scores from shuffled cells:", torch.allclose(layer(cells), shuffled(cells[:, order]), atol=1e-5))
+
+# %% [markdown]
+# The way out is to look again at what the weights are. One column for each cell of a 6×6 map *is* a 6×6 filter. Let it
+# slide, as every other filter of the net does, and the layer takes a map of any size; where the map is larger than the
+# filter it gives a map of scores, each of which belongs to a place.
+
+# %%
+convolutional = convolutionalize(classifier).eval()
+for image_size in [(227, 227), (227, 323), (451, 451)]:
+    print(image_size, "->", shape_or_error(convolutional, *image_size))
+
+# %%
+town = Scenes(1, (224, 320), seed=seed, split="test").scene(0)
+architecture.fully_connected(town.image.permute(1, 2, 0).numpy())
+style.plt.show()
+
+# %% [markdown]
+# *Above: a fully connected layer on the map it was made for, flattened row by row (each cell stands for all of its
+# channels). Middle: a wider image leaves cells without weights. Below: the same weights as the filter of a convolution,
+# at the last of its four places.*
+#
+# No weight was changed. [Chapter 3](03_convolutionalization.ipynb) does this to all three classifiers with their real
+# weights, and measures what is saved by sliding instead of cutting out patches.
+#
+# ## What the FCN did about it
+#
+# A classifier that slides gives scores on a coarse grid: the five halvings of its resolution leave one cell for every
+# 32×32 pixels. The paper's second half is the way back to pixels, and its answer has three parts:
+#
+# - **Score layers.** A 1×1 convolution turns the features of a cell into a score for each class.
+# - **Upsampling inside the net.** A transposed convolution takes coarse scores to finer ones; it starts as bilinear
+#   interpolation, and because it is a layer, the loss is taken at the pixels and reaches the whole net
+#   ([chapter 4](04_upsampling.ipynb)). With only this, the net is **FCN-32s**.
+# - **Skips.** The maps at stride 16 and stride 8 lie earlier in the trunk: they know less about *what* and more about
+#   *where*. They get score layers of their own, whose scores are added to the upsampled coarse ones. One skip makes
+#   **FCN-16s**, two make **FCN-8s** ([chapter 5](05_skips.ipynb)).
+
+# %%
+with torch.device("meta"):
+    vgg = fcn.FCN("vgg16", stride=8, num_classes=21)
+street = Scenes(12, (192, 256), seed=seed, split="test").scene(11)
+architecture.architecture(
+    street.image.permute(1, 2, 0).numpy(),
+    street.semantic.numpy(),
+    PALETTE,
+    names={8: "pool3", 16: "pool4", 32: "fc7"},
+    channels=vgg.trunk.channels,
+)
+style.plt.show()
+
+# %% [markdown]
+# *The FCN on VGG16. From left to right: the trunk, whose maps shrink and deepen (not to scale). Downwards: score layers
+# at strides 8, 16 and 32. From right to left: scores upsampled, and added to those of the next finer stride where the
+# paths meet (+). Dashed: the ways that FCN-16s and FCN-32s take to the pixels. The street is drawn by this project, and
+# the score maps show its true labels at each stride: not predictions, but the most that so few cells can say.*
+#
+# Everything in the figure is a convolution, a pooling, a sum or an interpolation, and each takes maps of any size. So
+# does the net:
+
+# %%
+net = fcn.FCN("vgg16", stride=8, num_classes=21, width=1 / 16).eval()
+for image_size in [(192, 256), (97, 131), (1, 1)]:
+    print(image_size, "->", shape_or_error(net, *image_size))
+
+# %% [markdown]
+# ## What the paper claims
+#
+# In short: classifiers trained on ImageNet become good nets for segmentation when they are made fully convolutional and
+# trained on, end to end, on whole images; adding skips makes the result finer; and one pass over an image replaces
+# slow machinery of proposals and superpixels. On the test images of PASCAL VOC {cite:p}`everingham2010` it put these
+# numbers beside the best methods before it, as percent of *mean IU* ([chapter 2](02_pixels_to_scores.ipynb)):
+
+# %%
+headline = [row for row in TABLES if row.table == "Table 3"]
+pd.DataFrame(
+    [(row.of, row.metrics["mean_iu"], row.metrics.get("forward_ms", "-")) for row in headline],
+    index=[row.label for row in headline],
+    columns=["test set", "mean IU", "ms an image (about)"],
+)
+
+# %%
+before, after = (
+    next(row for row in headline if row.label == label and row.of == "VOC 2012") for label in ("SDS", "FCN-8s")
+)
+gain = after.metrics["mean_iu"] / before.metrics["mean_iu"] - 1
+speed = before.metrics["forward_ms"] / after.metrics["forward_ms"]
+print(f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {speed:.0f} times its speed")
+
+# %% [markdown]
+# The journal version {cite:p}`shelhamer2017` adds experiments and analysis; the parts are the same.
+#
+# ## What this book replicates
+#
+# The package `fcn` beside this book holds the three classifiers, their conversion, the nets at strides 32, 16 and 8, the
+# paper's losses, metrics and solver. Its catalogue lists every row of the paper's tables of results, with the published
+# numbers and the experiment that would replicate it:
+
+# %%
+records = fcn.records.load(results_dir)
+recorded = {name for name in EXPERIMENTS if tables.final(records, name)}
+overview = []
+for name, title in TITLES.items():
+    experiments = [e.name for e in EXPERIMENTS.values() if e.paper is not None and e.paper[0] == name]
+    rows = sum(row.table == name for row in TABLES)
+    overview.append((title, rows, len(experiments), len(recorded.intersection(experiments))))
+columns = ["of what", "published rows", "experiments here", "of these recorded"]
+pd.DataFrame(overview, index=list(TITLES), columns=columns)
+
+# %% [markdown]
+# What has been run is the experiment on **SIFT Flow** {cite:p}`liu2011`: outdoor photos whose pixels carry one of 33
+# semantic classes and one of three geometric ones, predicted by one net with two heads
+# ([chapter 6](06_sift_flow.ipynb)). The paper used VGG16 for it. Here GoogLeNet is the trunk, with its public ImageNet
+# weights and about a twentieth of VGG16's parameters: small enough to train without a large machine, and a net that the paper
+# tried on one data set only and whose FCN was never released.
+#
+# Rules that hold on every page:
+#
+# - **No record, no number.** A result of ours stands in a table only if a file under `results/` says how it came about:
+#   settings, seed, images, weights, versions, machine, and the confusion matrices it was computed from. Otherwise the
+#   table says *not run* and gives the command.
+# - **Nothing is chosen on the images that are reported.** Recipes are chosen on a fixed tenth of the training images; the
+#   last weights of the final run are scored once on the test images.
+# - **Departures are named**, each in the record of its run and in chapter 6.
+# - **Drawn scenes are for learning, not for results.** Many pages use scenes that this project paints, since they need no
+#   download and their labels are exact. Nothing measured on them stands beside a number of the paper.
+#
+# ## The results at a glance
+#
+# Percent on the 200 test images of SIFT Flow, the paper's row first. `short` marks runs by the paper's solver at a higher
+# rate for a fraction of its epochs, in the paper's stages from 32s to 8s; `tuned` marks one by a recipe of our own, chosen
+# on the validation part of the training images. [Chapter 6](06_sift_flow.ipynb) tells what that costs and brings.
+
+# %%
+tables.at_a_glance(records)
+
+# %% [markdown]
+# ## How to read it
+#
+# The chapters build on each other; each takes half an hour, and has a summary and three exercises.
+#
+# | chapter | the question it answers |
+# | :-- | :-- |
+# | [2. From pixels to scores](02_pixels_to_scores.ipynb) | What is a segmentation, and how is it scored? |
+# | [3. Fully connected layers are convolutions](03_convolutionalization.ipynb) | How does a classifier become a map of scores? |
+# | [4. Upsampling](04_upsampling.ipynb) | How do coarse scores reach the pixels, in the right place? |
+# | [5. Skip connections](05_skips.ipynb) | What is lost at stride 32, and what brings it back? |
+# | [6. SIFT Flow](06_sift_flow.ipynb) | How near does it come on real photographs? |
+#
+# You should know what a convolution and a gradient are, and read Python; PyTorch {cite:p}`paszke2019` explains itself on
+# the way. Every page is a program: what you see printed or drawn was computed by the code above it.
+#
+# ## How to run it again
+#
+# With `python3` and `make`, and nothing else installed:
+#
+# ```
+# make book      # sets up an environment, runs every chapter, builds these pages
+# make serve     # shows them at http://127.0.0.1:8000
+# make test      # all tests, and every chapter run again and compared with what is printed here
+# ```
+#
+# Each chapter takes the parameters of its first cell: `preset` (`read` runs in seconds; `small` and `paper` compute
+# more, where a chapter has more to compute), `data_root`, `device`, `seed` and `results_dir`. For example:
+#
+# ```
+# .venv/bin/python book/run.py execute --only 05 --preset small --seed 1
+# ```
+#
+# which goes through papermill and leaves the result under `_build/executed`. The experiments themselves have a command
+# line:
+#
+# ```
+# python -m fcn list                                 # all experiments, with their records or the commands that make them
+# python -m fcn train sift-flow-googlenet-32s-short  # train one and record it
+# python -m fcn evaluate sift-flow-googlenet-32s-short --weights FILE
+# python -m fcn predict photo.jpg                    # label a photo of yours
+# ```
+#
+# Photos, label maps and ImageNet weights belong to others and are not part of this project: put them in the folders that
+# the environment variables `FCN_DATA` and `FCN_WEIGHTS` name. Pages that can use them say whether they did.
+#
+# ## How to cite it
+#
+# Cite the paper for the method {cite:p}`long2015,shelhamer2017`. If you use a number, a figure or the code of this book,
+# cite it too; the entry is kept in the file `CITATION.cff` at the root of the project, and the commit that a record names
+# says which state of the code made it.
+#
+# ## Summary
+#
+# - Classifiers grew deep between 2012 and 2015; dense prediction used them by detours until the FCN made one net of it.
+# - A fully connected layer has one weight for each cell of its input. This fixes the size of the input, and its output
+#   has no place. The same weights, read as a filter, slide over a map of any size and give a map of scores.
+# - An FCN is a classifier's trunk, 1×1 score layers at strides 32, 16 and 8, sums, and upsampling; it maps an image of
+#   any size to scores of the same size.
+# - The tables of this book are made from records, with the paper's rows beside them.
+#
+# ## Exercises
+#
+# 1. *Weights and cells.* VGG16's first fully connected layer sees a 7×7 map of 512 channels and has 4096 outputs. How
+#    many weights has it, and what share of the net's parameters is that? Check with `nets["VGG16"].fc6`. Which share has
+#    the fully connected layer of GoogLeNet, and why is it so much smaller?
+# 2. *Sizes.* Find, by trying heights between 227 and 300 with `shape_or_error(convolutional, height, 227)`, the heights at
+#    which the map of scores gains a row. What is the step between them, and where in the architecture does it come from?
+# 3. *The best of few cells.* Use `architecture.coarse_labels` on a few scenes to find which classes vanish at stride 32.
+#    Before reading chapter 5: what would a net have to do with the maps at stride 8 to bring a lamp post back?
