@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -23,6 +22,9 @@ from fcn.datasets import VOID, Sample, SegmentationDataset
 from fcn.losses import Reduction, multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,7 @@ class _Schedule(Dataset[Sample]):
 class _Positions(Sampler[list[int]]):
     """For each step the positions of this process's share of the batch."""
 
-    def __init__(self, first: int, last: int, batch: int, fabric: Fabric) -> None:
+    def __init__(self, first: int, last: int, batch: int, fabric: "Fabric") -> None:
         self.first, self.last, self.batch = first, last, batch
         self.rank, self.world = fabric.global_rank, fabric.world_size
 
@@ -281,7 +283,9 @@ def wait() -> None:
         torch.distributed.barrier()
 
 
-def _fabric(device: str, precision: str) -> Fabric:
+def _fabric(device: str, precision: str) -> "Fabric":
+    from lightning.fabric import Fabric  # takes longer to import than all the rest together
+
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     fabric = Fabric(
         accelerator=device,

@@ -1,0 +1,195 @@
+"""A classifier made fully convolutional computes, at every cell, what the classifier computes on a window.
+
+Which window? A classifier that pads its convolutions sees zeros beyond its image, where the dense net sees the pixels
+next to the window; so the two agree, to rounding, in these three cases, and not on a plain crop:
+
+* the dense net on an image of one window,
+* both without any padding, on windows of a receptive field (355, 404, 907 pixels), at every cell whose window lies
+  inside the image (pools that round up may add a last one that looks past the border),
+* the dense net as it is, at every cell whose receptive field lies inside the image, and the classifier without padding
+  on that receptive field: what it computes when it is shown the surroundings that its padding leaves out.
+"""
+
+import copy
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
+from fcn.convolutionalize import REFERENCE_PADDING, as_convolution, convolutionalize, trunk
+from fcn.geometry import receptive_field
+
+WIDTH = 1 / 16
+CLASSES = 10
+
+
+@pytest.fixture(scope="module", params=CLASSIFIERS)
+def classifier(request):
+    """One of the three, small, at random, in float64: what differs is no rounding. Its scores differ among images."""
+    torch.manual_seed(3)
+    net = CLASSIFIERS[request.param](CLASSES, width=WIDTH)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.normal_(layer.bias, std=0.1)  # what tells a padded zero from an activation
+    return net.double().eval()
+
+
+def image(height, width=None):
+    """Smooth noise: neighbouring windows differ, and no pixel is zero."""
+    generator = torch.Generator().manual_seed(height)
+    coarse = torch.rand(1, 3, 12, 12, generator=generator, dtype=torch.float64)
+    return nn.functional.interpolate(coarse, size=(height, width or height), mode="bicubic") + 0.5
+
+
+def without_padding(net):
+    """``net`` with no padding at all; the branches of an inception are cut to the cells that all of them have."""
+
+    def common(self, x):
+        outputs = []
+        for branch in self.branches():
+            y = x
+            for layer in branch:
+                y = layer(y)
+                y = y.relu() if isinstance(layer, nn.Conv2d) else y
+            outputs.append(y)
+        rows, columns = (min(y.shape[axis] for y in outputs) for axis in (-2, -1))
+        cuts = [((y.shape[-2] - rows) // 2, (y.shape[-1] - columns) // 2) for y in outputs]
+        return torch.cat([y[..., i : i + rows, j : j + columns] for y, (i, j) in zip(outputs, cuts, strict=True)], 1)
+
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding = (0, 0)
+        elif isinstance(module, nn.MaxPool2d):
+            module.padding = 0
+        elif isinstance(module, Inception):
+            module.forward = types.MethodType(common, module)
+    return net
+
+
+def distance(a, b, scale):
+    return ((a - b).abs().max() / scale.std()).item()
+
+
+@torch.no_grad()
+def test_one_window_gives_the_classifiers_scores(classifier):
+    x = image(classifier.input_size)
+    dense = convolutionalize(classifier).eval()(x)
+    expected = classifier(x)
+    assert dense.shape == (1, CLASSES, 1, 1)
+    assert distance(dense.flatten(1), expected, expected) < 1e-6
+
+
+@torch.no_grad()
+def test_without_padding_every_cell_is_the_classifier_on_its_window(classifier):
+    dense = convolutionalize(classifier).eval()
+    field = receptive_field(dense)
+    dense = without_padding(dense)  # now the first window starts at the first pixel
+    patchwise = without_padding(copy.deepcopy(classifier))
+    x = image(field.size + 64 + 9, field.size + 32 + 31)
+    scores = dense(x)
+    assert scores.shape[2] >= 3  # pools round up: a last cell may look past the border
+    assert scores.shape[3] >= 2
+    for i in range(3):
+        for j in range(2):
+            crop = x[..., 32 * i : 32 * i + field.size, 32 * j : 32 * j + field.size]
+            assert distance(scores[..., i, j], patchwise(crop), scores) < 1e-6
+    assert distance(scores[..., 0, 0], scores[..., 2, 1], scores) > 0.01  # cells do differ
+
+
+@torch.no_grad()
+def test_inside_the_image_padding_changes_nothing(classifier):
+    """And its cells do differ from the classifier on plain crops of its own size, which a padded zero surrounds."""
+    dense = convolutionalize(classifier).eval()
+    field = receptive_field(dense)
+    first = int(-(-((field.size - 1) / 2 - field.offset) // 32))  # the first cell whose field is inside
+    start = int(32 * first + field.offset - (field.size - 1) / 2)
+    x = image(start + field.size + 32 + 5)
+    scores = dense(x)
+    patchwise = without_padding(copy.deepcopy(classifier))
+    for i, j in ((0, 0), (0, 1), (1, 0)):
+        top, left = start + 32 * i, start + 32 * j
+        window = x[..., top : top + field.size, left : left + field.size]
+        cell = scores[..., first + i, first + j]
+        assert distance(cell, patchwise(window), scores) < 1e-6
+        margin = (field.size - classifier.input_size) // 2
+        middle = window[..., margin : margin + classifier.input_size, margin : margin + classifier.input_size]
+        assert distance(cell, classifier(middle), scores) > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("extra", [0, 1, 31, 32, 63, 65])
+def test_a_cell_more_for_every_32_pixels(classifier, extra):
+    """Rounding up, a pool may add a cell; none is lost."""
+    size = classifier.input_size + extra
+    cells = convolutionalize(classifier).eval()(image(size)).shape[-1]
+    assert cells in (extra // 32 + 1, -(-extra // 32) + 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_convolution_keeps_the_precision_of_its_layer(dtype):
+    layer = as_convolution(nn.Linear(12, 5, dtype=dtype), 2)
+    assert {p.dtype for p in layer.parameters()} == {dtype}
+
+
+def test_weights_are_copied_and_layers_keep_their_names(classifier):
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    dense = convolutionalize(classifier)
+    assert list(dense.state_dict()) == list(before)
+    for parameter in dense.parameters():
+        parameter.data.fill_(7)
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+
+
+def test_a_fully_connected_layer_is_a_convolution_that_covers_its_input():
+    linear = nn.Linear(4 * 3 * 3, 5)
+    x = torch.randn(2, 4, 3, 3)
+    torch.testing.assert_close(as_convolution(linear, 3)(x).flatten(1), linear(x.flatten(1)))
+
+
+def test_inputs_that_are_no_maps_are_refused():
+    with pytest.raises(ValueError, match="35 inputs are not a number of 3 x 3 maps"):
+        as_convolution(nn.Linear(35, 5), 3)
+
+
+# The trunk
+
+
+def test_the_trunk_ends_before_the_last_layer(classifier):
+    layers = [name for name, _ in trunk(classifier).named_children()]
+    assert classifier.classifier not in layers
+    assert "flatten" not in layers
+    assert not any(isinstance(layer, nn.AvgPool2d | nn.Linear) for layer in trunk(classifier).modules())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("alignment", ["tight", "reference"])
+def test_maps_have_the_channels_and_strides_that_the_trunk_names(classifier, alignment):
+    features = trunk(classifier, alignment).eval()
+    maps = features(image(288))
+    assert {s: m.shape[1] for s, m in maps.items()} == features.channels
+    assert {s: field.stride for s, field in features.fields.items()} == {8: 8, 16: 16, 32: 32}
+    if alignment == "tight":  # maps cover the image and no more: a cell for every 32 pixels, one more or less
+        assert all(abs(m.shape[-1] - 288 // s) <= 1 for s, m in maps.items())
+        assert all(0 <= field.offset < s for s, field in features.fields.items())
+
+
+def test_skips_read_what_the_paper_names():
+    assert vgg16(width=WIDTH).taps == {8: "pool3", 16: "pool4"}
+    for net in (alexnet(width=WIDTH), alexnet(width=WIDTH, norm_first=True), googlenet(width=WIDTH)):
+        fields = trunk(net).fields
+        assert {s: f.stride for s, f in fields.items()} == {8: 8, 16: 16, 32: 32}
+
+
+def test_reference_alignment_pads_the_first_layer_alone(classifier):
+    padded = [m for m in trunk(classifier, "reference").modules() if isinstance(m, nn.Conv2d)]
+    plain = [m for m in convolutionalize(classifier).modules() if isinstance(m, nn.Conv2d)]
+    assert padded[0].padding == (REFERENCE_PADDING,) * 2 == (100, 100)
+    assert [m.padding for m in padded[1:]] == [m.padding for m in plain[1 : len(padded)]]
+
+
+def test_another_alignment_is_refused(classifier):
+    with pytest.raises(ValueError, match='unknown alignment "loose": choose "tight" or "reference"'):
+        trunk(classifier, "loose")
