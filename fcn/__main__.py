@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fcn import experiments, records
+from fcn import experiments, records, tables
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "results"
@@ -31,7 +31,7 @@ def list_experiments(
     results: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS,
 ) -> None:
     """Every experiment: the published numbers, ours, or the command that would record them."""
-    recorded = records.load(results) if results.is_dir() else []
+    recorded = records.load(results) if results.is_dir() or results != RESULTS else []
     entries = [_entry(e, recorded) for e in experiments.EXPERIMENTS.values()]
     if as_json:
         print(json.dumps(entries, indent=1))
@@ -50,7 +50,8 @@ def list_experiments(
 
 
 def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
-    published = next((r.metrics for r in experiments.TABLES if r.experiment == e.name), {})
+    rows = [r for r in experiments.TABLES if r.experiment == e.name or (r.table, r.label) == e.paper]
+    published = next((r.metrics for r in sorted(rows, key=lambda r: r.experiment != e.name)), {})
     ours = [r for r in recorded if r.experiment == e.name]
     return {
         "experiment": e.name,
@@ -61,7 +62,7 @@ def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
                 "seed": r.seed,
                 "purpose": r.purpose,
                 "file": r.file_name,
-                "metrics": {m: getattr(next(iter(r.heads.values())).metrics, m) for m in experiments.METRICS},
+                "metrics": tables.scores(r),
             }
             for r in ours
         ],
@@ -138,8 +139,14 @@ def predict(
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, and the share of each class."""
     from fcn.prediction import Segmenter, write
+    from fcn.runs import checked_device
 
-    segmenter = Segmenter(weights, device)
+    named = {image.stem: image for image in images}
+    if twins := [image for image in images if named[image.stem] is not image]:
+        raise ValueError(
+            f"{twins[0]} and {named[twins[0].stem]}: their results would have one name; predict one by one"
+        )
+    segmenter = Segmenter(weights, checked_device(device))
     for image in images:
         paths, found = write(image, segmenter, out, side)
         print(f"{image}: " + ", ".join(f"{name} {share:.1f} %" for name, share in found))
@@ -153,7 +160,7 @@ def main() -> None:
     except (OSError, ValueError, ArithmeticError) as error:
         if os.environ.get("FCN_DEBUG"):
             raise
-        print(f"fcn: {error}", file=sys.stderr)
+        print("fcn:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,6 +18,7 @@ from fcn.datasets import read_photo
 from fcn.datasets.scenes import PALETTE as SCENES_PALETTE
 from fcn.datasets.sift_flow import PALETTE as SIFT_FLOW_PALETTE
 from fcn.models import FCN
+from fcn.runs import writable
 
 PALETTES = {"sift-flow": SIFT_FLOW_PALETTE, "scenes": SCENES_PALETTE}
 
@@ -85,14 +86,15 @@ def shares(labels: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:
 def write(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tuple[list[Path], list[tuple[str, float]]]:
     """Segment the photo in a file; write ``NAME.labels.png`` (palette PNG) and ``NAME.overlay.png`` into ``out``.
 
-    Returns the two paths and the share of each class. Nothing is written where the photo cannot be read.
+    Returns the two paths and the share of each class. Nothing is written where the photo cannot be read. Raises
+    ValueError, naming the folder, where ``out`` takes no files.
     """
     image = read_photo(photo)
     labels = segmenter(image, side)
     found = shares(labels.cpu(), segmenter.classes)
     picture = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
     picture.putpalette(segmenter.palette.astype(np.uint8).tobytes())
-    out.mkdir(parents=True, exist_ok=True)
+    writable(out, "--out")
     paths = [out / f"{photo.stem}.labels.png", out / f"{photo.stem}.overlay.png"]
     _save(paths[0], picture)
     _save(paths[1], overlay(image, labels.cpu(), segmenter, found))
@@ -108,14 +110,15 @@ def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tup
     height, width = labels.shape
     colours = segmenter.palette[labels.numpy()]
     blend = (0.45 * image.permute(1, 2, 0).numpy() + 0.55 * colours).astype(np.uint8)
-    inches, entries = 8.0, [f"{name}  {share:.1f} %" for name, share in found if share >= 0.05]
-    rows = -(-len(entries) // 4)
+    entries = [f"{name}  {share:.1f} %" for name, share in found if share >= 0.05]
+    wide = min(8.0, 10.0 * width / height)  # inches; a photo fills the width of the page or else its height
+    tall = wide * height / width
+    page = (8.0, tall + 0.28 * -(-len(entries) // 4) + 0.2)
     with matplotlib.rc_context({"font.size": 10, "font.family": "sans-serif"}):
-        tall = inches * height / width
-        figure = Figure(figsize=(inches, tall + 0.28 * rows + 0.2), dpi=max(100, min(300, width / inches)))
+        figure = Figure(figsize=page, dpi=max(100, min(300, width / wide)), layout="none")
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 1 - tall / figure.get_figheight(), 1, tall / figure.get_figheight()))
-        axes.imshow(blend)
+        axes = figure.add_axes((0, 1 - tall / page[1], wide / page[0], tall / page[1]))
+        axes.imshow(blend, aspect="auto")
         axes.set_axis_off()
         index = list(segmenter.classes).index
         patches = [Patch(color=segmenter.palette[index(name)] / 255) for name, share in found if share >= 0.05]

@@ -2,9 +2,12 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+
+import torch
 
 from fcn import records, training, weights
 from fcn.datasets import SegmentationDataset
@@ -74,7 +77,10 @@ def run(
 
     ``out`` takes the checkpoint while it runs and the trained net at its end, in 16 bits: the net that is scored is
     the one that is kept. Nothing of the scored split is seen before. ``departures`` are those of this run alone.
+
+    Raises ValueError, before the training, where a folder takes no files or this machine has no such ``device``.
     """
+    device = checked_device(device)
     if experiment.dataset == "scenes":
         purpose = "demonstration"
     trained_on, scored_on = (dataset(experiment.dataset, split, data) for split in SPLITS[purpose])
@@ -82,6 +88,8 @@ def run(
     training.seed_everything(seed)
     net = build(experiment, {head: len(names) for head, names in trained_on.heads.items()})
     initial = initialise(net, experiment, seed, out)
+    writable(out, "--out")
+    writable(results, "--results")
     stem = f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
     checkpoint = out / f"{stem}.checkpoint"
     done = training.train(
@@ -127,14 +135,36 @@ def score(experiment: Experiment, file: Path, *, data: Path | None = None, devic
           purpose: str = "final", log: Callable[[str], None] | None = None) -> dict[str, ConfusionMatrix]:  # fmt: skip
     """The confusion matrix of each head of the net in ``file`` on the experiment's test split.
 
-    Raises ValueError where the net's classes are not the data set's.
+    Raises ValueError where the net's classes are not the data set's, or this machine has no such ``device``.
     """
+    device = checked_device(device)
     scored_on = dataset(experiment.dataset, SPLITS[purpose][1], data)
     net = weights.load_model(file)
     expected = {head: len(names) for head, names in scored_on.heads.items()}
     if net.classes != expected:
         raise ValueError(f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}")
     return training.evaluate(net, scored_on, device=device, log=log)
+
+
+def checked_device(name: str) -> str:
+    """The device as torch calls it. Raises ValueError where there is none of that name on this machine."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    here = {"cpu": "cpu", "auto": found.type if found else "cpu"} | ({found.type: found.type} if found else {})
+    if name not in here:
+        raise ValueError(f"--device {name}: not on this machine; choose one of {', '.join(here)}")
+    return here[name]
+
+
+def writable(folder: Path, option: str) -> None:
+    """Make ``folder`` where it is missing. Raises ValueError, naming it and ``option``, where it takes no files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: cannot be written to ({error.strerror}); name another folder with {option}"
+        ) from None
 
 
 def _folder(given: Path | None, variable: str, option: str) -> Path:
