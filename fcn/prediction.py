@@ -114,8 +114,8 @@ def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tup
     wide = min(8.0, 10.0 * width / height)  # inches; a photo fills the width of the page or else its height
     tall = wide * height / width
     page = (8.0, tall + 0.28 * -(-len(entries) // 4) + 0.2)
-    with matplotlib.rc_context({"font.size": 10, "font.family": "sans-serif"}):
-        figure = Figure(figsize=page, dpi=max(100, min(300, width / wide)), layout="none")
+    with matplotlib.rc_context({"font.size": 10, "font.family": "sans-serif", "figure.constrained_layout.use": False}):
+        figure = Figure(figsize=page, dpi=max(100, min(300, width / wide)))
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 1 - tall / page[1], wide / page[0], tall / page[1]))
         axes.imshow(blend, aspect="auto")
