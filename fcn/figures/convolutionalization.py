@@ -10,11 +10,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from fcn.figures import style
+from fcn.figures import grids, style
 from fcn.geometry import ReceptiveField
-
-HIGHLIGHT = "#d1495b"
-PAPER = "#f7f5f0"
 
 
 def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple[int, int]) -> Figure:
@@ -22,34 +19,19 @@ def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple
 
     ``values`` h x w, ``kernel`` k x k, ``scores`` (h - k + 1) x (w - k + 1); the window of one ``cell`` is framed.
     """
-    maps = {
-        "a larger map": np.asarray(values),
-        "the weights": np.asarray(kernel),
-        "a score a window": np.asarray(scores),
-    }
-    side = len(maps["the weights"])
-    frames: dict[str, int] = {"a larger map": side, "a score a window": 1}
-    figure, axes = plt.subplots(figsize=(7.2, 2.5))
-    left, middle = 0.0, max(map(len, maps.values())) / 2
-    for title, numbers in maps.items():
-        height, width = numbers.shape
-        top = middle - height / 2
-        for (row, column), value in np.ndenumerate(numbers):
-            corner = (left + column, top + row)
-            axes.add_patch(Rectangle(corner, 1, 1, facecolor=PAPER, edgecolor="#b9b4a8", linewidth=0.8))
-            axes.text(corner[0] + 0.5, corner[1] + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
-        if title in frames:
-            corner, frame = (left + cell[1], top + cell[0]), frames[title]
-            axes.add_patch(Rectangle(corner, frame, frame, fill=False, edgecolor=HIGHLIGHT, linewidth=2.5, zorder=3))
-        axes.text(left + width / 2, top - 0.2, title, ha="center", va="bottom", fontsize=10)
-        left += width
-        if title != "a score a window":
-            axes.text(
-                left + 0.6, middle, "∗" if title == "a larger map" else "=", ha="center", va="center", fontsize=18
-            )
-            left += 1.2
-    axes.set(xlim=(-0.1, left + 0.1), ylim=(2 * middle + 0.1, -0.6), aspect="equal")
-    axes.set_axis_off()
+    maps = [("a larger map", values), ("the weights", kernel), ("a score a window", scores)]
+    height = max(len(np.asarray(numbers)) for _, numbers in maps)
+    figure, axes = plt.subplots(figsize=(7.2, 2.6))
+    left = 0.0
+    for (title, numbers), between in zip(maps, ("∗", "=", ""), strict=True):
+        top = (height - len(np.asarray(numbers))) / 2
+        width, _ = grids.draw(axes, numbers, (left, top), title)
+        if title != "the weights":
+            side = len(np.asarray(kernel)) if title == "a larger map" else 1
+            grids.frame(axes, (left + cell[1], top + cell[0]), side)
+        grids.sign(axes, (left + width + 0.6, height / 2), between)
+        left += width + (1.2 if between else 0)
+    grids.finish(axes, left, height)
     return figure
 
 

@@ -6,23 +6,33 @@ under CC BY 2.0.
 """
 
 from collections.abc import Sequence
+from importlib.resources import files
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from skimage import data
-from sklearn.datasets import load_sample_image
+from PIL import Image
 from torch import Tensor
 
-PHOTOS = ("chelsea", "coffee", "rocket", "astronaut", "china", "flower")
+PHOTOS = {
+    "chelsea": ("skimage.data", "chelsea.png"),
+    "coffee": ("skimage.data", "coffee.png"),
+    "rocket": ("skimage.data", "rocket.jpg"),
+    "astronaut": ("skimage.data", "astronaut.png"),
+    "china": ("sklearn.datasets.images", "china.jpg"),
+    "flower": ("sklearn.datasets.images", "flower.jpg"),
+}
 
 
 def photo(name: str) -> Tensor:
     """The photo called ``name``, 1 x 3 x H x W, RGB in 0..1. Raises ValueError for a name not in ``PHOTOS``."""
     if name not in PHOTOS:
         raise ValueError(f'no photo is called "{name}": choose one of {", ".join(PHOTOS)}')
-    pixels = load_sample_image(f"{name}.jpg") if name in ("china", "flower") else getattr(data, name)()
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255
+    package, file = PHOTOS[name]
+    # From the file, not through scikit-image's loader, which brings in a downloader and its progress bars.
+    with (files(package) / file).open("rb") as opened:
+        pixels = np.array(Image.open(opened).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
 
 
 def resized(image: Tensor, size: tuple[int, int]) -> Tensor:
