@@ -225,11 +225,10 @@ pd.DataFrame(
 )
 
 # %%
-before, after = (
-    next(row for row in headline if row.label == label and row.of == "VOC 2012") for label in ("SDS", "FCN-8s")
-)
-gain = after.metrics["mean_iu"] / before.metrics["mean_iu"] - 1
-speed = before.metrics["forward_ms"] / after.metrics["forward_ms"]
+on_2012 = {row.label: row.metrics for row in headline if row.of == "VOC 2012"}
+before, after = on_2012["SDS"], on_2012["FCN-8s"]
+gain = after["mean_iu"] / before["mean_iu"] - 1
+speed = before["forward_ms"] / after["forward_ms"]
 print(f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {speed:.0f} times its speed")
 
 # %% [markdown]
@@ -248,8 +247,8 @@ overview = []
 for name, title in TITLES.items():
     experiments = [e.name for e in EXPERIMENTS.values() if e.paper is not None and e.paper[0] == name]
     rows = sum(row.table == name for row in TABLES)
-    overview.append((title, rows, len(experiments), len(recorded.intersection(experiments))))
-columns = ["of what", "published rows", "experiments here", "of these recorded"]
+    overview.append((rows, len(experiments), len(recorded.intersection(experiments)), title))
+columns = ["published rows", "experiments", "recorded", "on what"]
 pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
 # %% [markdown]

@@ -88,7 +88,20 @@ def strip(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.pop(key, None)
         if not cell.metadata.get("tags", True):  # papermill adds an empty list
             del cell.metadata["tags"]
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
     return name_cells(notebook)
+
+
+def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The outputs with what was printed in a row as one: the kernel sends it in parts, wherever its clock cuts."""
+    whole: list[NotebookNode] = []
+    for output in outputs:
+        if whole and output.output_type == whole[-1].output_type == "stream" and output.name == whole[-1].name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

@@ -59,8 +59,9 @@ def final(records: Sequence[Record], experiment: str) -> list[Record]:
 def table(name: str, records: Sequence[Record]) -> pd.DataFrame:
     """A table of the paper by its name ("Table 5"): its published rows, then a row for each experiment made for it.
 
-    The index holds the paper's labels and the experiments' names; all cells are text. Results of the PASCAL test server
-    (Table 3) have no experiment, since only that server can score them. Raises ValueError for an unknown table.
+    The index holds the paper's labels and the experiments' names, ``source`` the paper's table or "ours"; all is text.
+    Results of the PASCAL test server (Table 3) have no experiment, since only that server can score them. Raises
+    ValueError for an unknown table.
     """
     if name not in TITLES:
         raise ValueError(f'the paper has no results in "{name}": choose one of {", ".join(TITLES)}')
@@ -130,7 +131,7 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
     for row in published:
         values = {key: f"{value:g}" if key == "forward_ms" else f"{value:.1f}" for key, value in row.metrics.items()}
         names.append(_label(row))
-        lines.append({"source": f"paper, {row.table}", "of": row.of, **values, "record": ABSENT})
+        lines.append({"source": row.table, "of": row.of, **values, "record": ABSENT})
     runs = {experiment.name: final(records, experiment.name) for experiment in ours}
     found = {name: [scores(run) for run in of_one] for name, of_one in runs.items()}
     seen = set[str]().union(*lines, *(score for of_one in found.values() for score in of_one))
@@ -138,7 +139,7 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
         values = {key: _several([score[key] for score in of_one if key in score]) for key in seen & {*MEASURED}}
         of = next((row.of for row in published if row.experiment == name), "")
         names.append(name)
-        lines.append({"source": "this project", "of": of, **values, "record": _run(name, runs[name])})
+        lines.append({"source": "ours", "of": of, **values, "record": _run(name, runs[name])})
     columns = [key for key in ("source", "of", *COLUMNS, "record") if any(line.get(key) for line in lines)]
     return pd.DataFrame(lines, index=names).reindex(columns=columns).fillna(ABSENT).rename(columns=COLUMNS)
 

@@ -146,6 +146,16 @@ def test_a_failing_chapter_names_the_line_and_leaves_the_committed_notebook(exec
     assert executed_toy.with_suffix(".ipynb").read_bytes() == before
 
 
+def test_what_is_printed_in_a_row_becomes_one_output():
+    out, more, err = (nbformat.v4.new_output("stream", name=n, text=t) for n, t in
+                      (("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n")))  # fmt: skip
+    value = nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)
+    found = run.joined([out, more, err, value, nbformat.v4.new_output("stream", name="stdout", text="d\n")])
+    assert [(o.output_type, o.get("text")) for o in found] == [
+        ("stream", "a\nb\n"), ("stream", "c\n"), ("execute_result", None), ("stream", "d\n"),
+    ]  # fmt: skip
+
+
 def test_a_cell_keeps_its_name_when_another_changes(toy):
     before = [cell.id for cell in run.read_source(toy).cells]
     assert len(set(before)) == len(before)

@@ -27,7 +27,7 @@ def record(experiment=SHORT, seed=0, purpose="final", hits=((8, 2), (4, 6)), dat
 
 def test_published_rows_stand_as_printed_and_in_order():
     frame = tables.table("Table 5", [])
-    published = frame[frame["source"] == "paper, Table 5"]
+    published = frame[frame["source"] == "Table 5"]
     assert len(published) == sum(row.table == "Table 5" for row in TABLES)
     assert list(published.iloc[-1])[1:6] == ["85.2", "51.7", "39.5", "76.1", "94.3"]
     assert list(published.loc["Tighe et al. 2010"])[1:6] == ["-", "-", "-", "-", "90.8"]
@@ -35,7 +35,7 @@ def test_published_rows_stand_as_printed_and_in_order():
 
 def test_without_records_every_run_gives_its_command():
     for frame in [tables.at_a_glance([]), *(tables.table(name, []) for name in TITLES)]:
-        ours = frame[frame["source"] == "this project"]
+        ours = frame[frame["source"] == "ours"]
         for name, row in ours.iterrows():
             assert row["record"] == f"python -m fcn train {name}"
             assert row["mean IU"] == "not run"
