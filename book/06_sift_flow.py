@@ -30,7 +30,6 @@ results_dir = "../results"
 # %%
 import hashlib
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -39,21 +38,21 @@ import pandas as pd
 import scipy.io
 import torch
 from IPython.display import Markdown
-from scipy.stats import spearmanr
 
 import fcn
 from fcn import records, runs, tables
 from fcn.datasets import sift_flow
 from fcn.datasets.scenes import PALETTE, Scenes
-from fcn.experiments import EXPERIMENTS, METRICS, TABLES
+from fcn.experiments import EXPERIMENTS, TABLES
 from fcn.figures import siftflow as figures
+from fcn.figures import siftflow_text as text
 from fcn.figures import style
 from fcn.figures.photos import photo
 from fcn.recorded import recorded
 
 style.use()
 torch.set_num_threads(1)
-pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
+pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 
 # %% [markdown]
 # ## The claim
@@ -88,11 +87,10 @@ pd.set_option("display.max_colwidth", None, "display.max_columns", None, "displa
 
 # %%
 splits = {name: sift_flow.split_names(name) for name in sift_flow.SPLITS}
-kinds = pd.DataFrame(
-    {name: pd.Series([sift_flow.scene(image) for image in splits[name]]).value_counts() for name in splits}
-)
-kinds.loc["all"] = kinds.sum()
-kinds
+kinds = {
+    name: pd.Series([sift_flow.scene(image) for image in images]).value_counts() for name, images in splits.items()
+}
+pd.DataFrame({**kinds}).pipe(lambda t: pd.concat([t, t.sum().to_frame("all").T]))
 
 # %% [markdown]
 # `trainval` is `train` and `val` together: final runs train on it. Not all of its pixels have a label, and those that
@@ -105,15 +103,17 @@ folder = Path(data_root or os.environ.get("FCN_DATA") or "no-data") / "sift-flow
 
 def class_counts() -> dict:
     """SIFT Flow's pixels by split (training, test) and class, void last; the number of photos that show each class."""
-    pixels, images, labels = np.zeros((2, 34), int), np.zeros((2, 34), int), hashlib.sha256()
+    maps = folder / "SemanticLabels" / sift_flow.COLLECTION
+    pixels, images = np.zeros((2, 34), int), np.zeros((2, 34), int)
+    checksum = hashlib.sha256()
     for row, split in enumerate(("trainval", "test")):
         for name in splits[split]:
-            stored = scipy.io.loadmat(folder / "SemanticLabels" / sift_flow.COLLECTION / f"{name}.mat")["S"]
-            count = np.roll(np.bincount(stored.ravel(), minlength=34), -1)  # void is stored as 0
+            stored = scipy.io.loadmat(maps / f"{name}.mat")["S"]
+            count = np.roll(np.bincount(stored.ravel(), minlength=34), -1)  # void: 0
             pixels[row] += count
             images[row] += count > 0
-            labels.update(stored.astype(np.uint8).tobytes())
-    return {"pixels": pixels, "images": images, "sha256_of_labels": labels.hexdigest()}
+            checksum.update(stored.astype(np.uint8).tobytes())
+    return {"pixels": pixels, "images": images, "sha256_of_labels": checksum.hexdigest()}
 
 
 lists = [folder / "trainval.txt", folder / "test.txt"]
@@ -123,8 +123,8 @@ counts, is_live = recorded("sift-flow-classes", class_counts, folder.is_dir(), r
 print("Counted just now." if is_live else "These counts were recorded: SIFT Flow's label maps are not at hand here.")
 
 # %%
-labelled = counts["pixels"][:, :33]
-shares = pd.DataFrame((100 * labelled / labelled.sum(1, keepdims=True)).T, sift_flow.SEMANTIC, ["train", "test"])
+labelled = 100 * counts["pixels"][:, :33] / counts["pixels"][:, :33].sum(1, keepdims=True)
+shares = pd.DataFrame(labelled.T, sift_flow.SEMANTIC, ["train", "test"])
 figures.frequencies(shares)
 plt.show()
 
@@ -132,17 +132,8 @@ plt.show()
 # *Figure: the share of each class in the labelled pixels, on a logarithmic axis, from sky at the top down to the moon.*
 
 # %%
-most = shares["train"].sort_values(ascending=False)
-absent = [name for name in shares.index if shares["test"][name] == 0]
-rarest = most.drop(absent).index[-1]
 void = 100 * counts["pixels"][:, 33] / counts["pixels"].sum(1)
-Markdown(
-    f"The four most frequent classes, {', '.join(most.index[:4])}, hold **{most.iloc[:4].sum():.0f} %** of the labelled "
-    f"training pixels; the twenty rarest together **{most.iloc[-20:].sum():.1f} %**. The rarest that the test images hold, "
-    f"{rarest}, is seen in {counts['images'][0][sift_flow.SEMANTIC.index(rarest)]} training photos. "
-    f"{len(absent)} classes, {', '.join(absent)}, have no pixel in the test images. "
-    f"Void are {void[0]:.1f} % of the training pixels and {void[1]:.1f} % of the test pixels."
-)
+Markdown(text.spread(shares, counts["images"][0], void))
 
 # %% [markdown]
 # This one figure explains most of what follows. *Pixel accuracy* and *frequency weighted IU* count pixels, so they
@@ -159,13 +150,10 @@ Markdown(
 # the runs recorded here, so the geometric labels are derived: each of the 33 classes has one place in space.
 
 # %%
-pd.Series(
-    {
-        place: ", ".join(name for name in sift_flow.SEMANTIC if sift_flow.GEOMETRY[name] == place)
-        for place in sift_flow.GEOMETRIC
-    },
-    name="classes",
-).to_frame()
+places = {place: [] for place in sift_flow.GEOMETRIC}
+for name, place in sift_flow.GEOMETRY.items():
+    places[place].append(name)
+Markdown("\n".join(f"- *{place}*: {', '.join(names)}" for place, names in places.items()))
 
 # %% [markdown]
 # Three entries are a matter of judgement: one walks on a staircase, so it is horizontal; the rocks here are mostly
@@ -178,7 +166,8 @@ pd.Series(
 
 # %%
 scenes = Scenes(6, (192, 192), split="test")
-figures.two_label_sets([scenes[0], scenes[3]], scenes.heads["semantic"], PALETTE)
+classes = scenes.heads["semantic"]
+figures.two_label_sets([scenes[0], scenes[3]], classes, PALETTE)
 plt.show()
 
 # %% [markdown]
@@ -196,10 +185,12 @@ plt.show()
 # their own task's loss. Nothing else in the net or in the training knows that there are two tasks.
 
 # %%
-heads = {head: len(names) for head, names in sift_flow.SiftFlow.heads.items()}
+tasks = sift_flow.SiftFlow.heads
+heads = {head: len(names) for head, names in tasks.items()}
 net = fcn.FCN("googlenet", stride=8, heads=heads, upsampling="interpolate")
 with torch.no_grad():
-    {head: tuple(scores.shape) for head, scores in net(torch.rand(1, 3, 64, 96)).items()}
+    scores = net(torch.rand(1, 3, 64, 96))
+{head: tuple(values.shape) for head, values in scores.items()}
 
 
 # %%
@@ -207,16 +198,19 @@ def parameters(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-sizes = pd.Series({"trunk": parameters(net.trunk), **{f"{head} head": parameters(net.heads[head]) for head in heads}})
-sizes["all"] = sizes.sum()
+sizes = pd.Series({"trunk": parameters(net.trunk)})
+for head in heads:
+    sizes[f"{head} head"] = parameters(net.heads[head])
+sizes["all"] = parameters(net)
 pd.DataFrame({"parameters": sizes.map("{:,}".format), "%": (100 * sizes / sizes["all"]).round(2)})
 
 # %%
-VGG16_PARAMETERS = 134e6  # Table 1 of the paper
+VGG16 = 134e6  # Table 1 of the paper
 Markdown(
-    f"The second task adds **{100 * sizes['geometric head'] / sizes['all']:.2f} %** to the parameters. "
-    f"The whole net has {sizes['all'] / 1e6:.1f} million, **{VGG16_PARAMETERS / sizes['all']:.0f} times fewer** than the "
-    f"{VGG16_PARAMETERS / 1e6:.0f} million that the paper's Table 1 gives for FCN-VGG16."
+    f"The second task adds **{100 * sizes['geometric head'] / sizes['all']:.2f} %** "
+    f"to the parameters. The whole net has {sizes['all'] / 1e6:.1f} million, "
+    f"**{VGG16 / sizes['all']:.0f} times fewer** than the {VGG16 / 1e6:.0f} million "
+    "that the paper's Table 1 gives for FCN-VGG16."
 )
 
 # %% [markdown]
@@ -226,25 +220,20 @@ Markdown(
 # on a GPU. Our runs are made on a small machine, which asks for compromises, and we make them in two ways.
 #
 # - The *short* recipe keeps the paper's procedure. FCN-32s first, then FCN-16s from its weights, then FCN-8s from
-#   those; the same optimiser, momentum, decay and batch. Only the rate is much larger and the epochs are few.
+#   those; the same optimiser, momentum, decay and batch. But the rate is much larger, the epochs are few, and
+#   where the paper divides the rate by 100 for each finer net, this recipe does not go so far.
 # - The *tuned* recipe keeps the net and gives up the procedure: all three strides at once, an adaptive optimiser, a
 #   rate that warms up and decays to zero, mirrored photos.
 #
 # Here is every setting, as the catalogue `fcn.experiments` holds them, the paper's own first:
 
 # %%
-SHORT = {f"{stride}s": f"sift-flow-googlenet-{stride}s-short" for stride in (32, 16, 8)}
-TUNED = "sift-flow-googlenet-8s-tuned"
-columns = {
+names = {
     "paper's, 32s": "sift-flow-googlenet-32s",
-    **{f"short, {stride}": name for stride, name in SHORT.items()},
-    "tuned, 8s": TUNED,
+    **{f"short, {stride}": name for stride, name in text.SHORT.items()},
+    "tuned, 8s": text.TUNED,
 }
-settings = {
-    label: {"starts from": EXPERIMENTS[name].start or "ImageNet", **asdict(EXPERIMENTS[name].solver)}
-    for label, name in columns.items()
-}
-pd.DataFrame(settings).map(str)
+text.recipes(names)
 
 # %% [markdown]
 # Rates of different optimisers cannot be compared: AdamW divides each gradient by its own size. `epochs` of the
@@ -254,23 +243,24 @@ pd.DataFrame(settings).map(str)
 # net of a quarter of the width is trained on procedural scenes in minutes, through the very same code.
 
 # %%
-PLANS = {
+plan = {
     "read": [],
     "small": ["scenes-googlenet-8s-demo"],
-    "paper": [name for name in EXPERIMENTS if name.startswith("sift-flow-googlenet-")],
+    "paper": [name for name in EXPERIMENTS if name.startswith(text.PREFIX)],
 }
-for name in PLANS[preset]:
+for name in plan[preset]:
     made = runs.run(
         EXPERIMENTS[name],
         data=folder.parent if folder.is_dir() else None,
         device=device,
         seed=seed,
         out=Path("../runs"),
-        results=Path(results_dir) if preset == "paper" else Path("../runs"),
+        results=Path(results_dir if preset == "paper" else "../runs"),
     )
-    print(f"recorded: {made.name}")
+    print("recorded:", made.name)
 if preset == "read":
-    print(*(f"python -m fcn train {name}" for name in (*SHORT.values(), TUNED)), sep="\n")
+    for name in (*text.SHORT.values(), text.TUNED):
+        print("python -m fcn train", name)
 
 # %% [markdown]
 # ## The runs
@@ -281,44 +271,22 @@ if preset == "read":
 
 # %%
 found = records.load(results_dir)
-ours = [record for record in found if record.dataset.name == "sift-flow"]
-short = {stride: of_one[0] for stride, name in SHORT.items() if (of_one := records.find(ours, name))}
-tuned = next(iter(records.find(ours, TUNED)), None)
-final = {f"short, {stride}": record for stride, record in short.items()} | ({"tuned, 8s": tuned} if tuned else {})
-missing = [name for name in (*SHORT.values(), TUNED) if not records.find(ours, name)]
-print(*(f"not run: python -m fcn train {name}" for name in missing), sep="\n")
-in_order = list(EXPERIMENTS)
-figures.overview(
-    sorted(ours, key=lambda r: (r.purpose, in_order.index(r.experiment) if r.experiment in in_order else -1))
-)
-
+short = {stride: of_one[0] for stride, name in text.SHORT.items() if (of_one := records.find(found, name))}
+tuned = next(iter(records.find(found, text.TUNED)), None)
+for name in (*text.SHORT.values(), text.TUNED):
+    if not records.find(found, name):
+        print("not run: python -m fcn train", name)
+text.overview(found)
 
 # %%
-def test_after_validation() -> str:
-    """What choosing on the validation images has to do with the score on the test images, recipe by recipe."""
-    lines = []
-    for run in records.find(ours, TUNED, "validation"):
-        if tuned:
-            there, here = tables.scores(run)["mean_iu"], tables.scores(tuned)["mean_iu"]
-            lines.append(
-                f"The tuned recipe reached a mean IU of {there:.1f} on the validation images "
-                f"({run.heads['semantic'].metrics.classes_counted} classes present, {run.images_seen:,} images seen) and, "
-                f"trained on all training images, {here:.1f} on the test images "
-                f"({tuned.heads['semantic'].metrics.classes_counted} classes, {tuned.images_seen:,} images seen). The "
-                "two are means over different classes of different images: the first is for comparing recipes with each "
-                "other, not for foretelling the second."
-            )
-    return "\n\n".join(lines) or "No validation run of the tuned recipe is recorded."
-
-
-Markdown(test_after_validation())
+Markdown(text.validation(found))
 
 # %% [markdown]
 # The loss falls as follows. The vertical lines mark where a stage of the short recipe ends and the next one goes on
 # from its weights; since new score layers start at zero, the loss does not jump there.
 
 # %%
-if final:
+if short or tuned:
     figures.loss_curves(short, tuned)
     plt.show()
 
@@ -329,29 +297,27 @@ if final:
 #
 # ## Table 5
 #
-# The paper's rows and ours. Geometric accuracy is the pixel accuracy of the second head.
+# The paper's rows and ours. Geometric accuracy is the pixel accuracy of the second head. Each of our rows is a
+# record, `results/NAME.seed0.json`; what is "not run" is recorded by `python -m fcn train NAME`.
 
 # %%
-tables.table("Table 5", found)
+tables.table("Table 5", found).drop(columns=["source", "record"])
 
 # %%
-published = [row for row in TABLES if row.table == "Table 5"]
-reference = next(row for row in published if row.label == "FCN-16s")
-shown = {label: tables.scores(final[label]) for label in ("short, 8s", "tuned, 8s") if label in final}
-if shown:
-    figures.side_by_side(published, reference.label, shown)
+ours = {"short, 8s": short["8s"]} if "8s" in short else {}
+if tuned:
+    ours["tuned, 8s"] = tuned
+if ours:
+    published = [row for row in TABLES if row.table == "Table 5"]
+    shown = {label: tables.scores(run) for label, run in ours.items()}
+    figures.side_by_side(published, text.PAPER.label, shown)
     plt.show()
 
 # %% [markdown]
 # *Figure: Table 5 at a glance. Most earlier methods report one or two of the five numbers.*
 
 # %%
-Markdown(
-    "Ours less the paper's FCN-16s on VGG16, in points:\n\n"
-    + "\n".join(f"- **{label}**: {figures.difference(values, reference.metrics)}" for label, values in shown.items())
-    if shown
-    else "Not run: there is nothing to compare yet."
-)
+Markdown(text.against_paper(ours))
 
 # %% [markdown]
 # How to read this. The two trunks differ in more than their size: VGG16 was the better of the two in the
@@ -366,47 +332,16 @@ Markdown(
 # other data with another trunk, so the figure shows gains and leaves the heights out.
 
 # %%
-table_2 = {
-    row.label.removeprefix("FCN-"): row.metrics
-    for row in TABLES
-    if row.table == "Table 2" and row.label in ("FCN-32s", "FCN-16s", "FCN-8s")
-}
-by_stride = {stride: tables.scores(record) for stride, record in short.items()}
-if len(by_stride) > 1:
-    figures.skips(table_2, by_stride)
+if len(short) > 1:
+    by_stride = {stride: tables.scores(run) for stride, run in short.items()}
+    figures.skips(text.TABLE_2, by_stride)
     plt.show()
 
 # %% [markdown]
 # *Figure: what each metric gains over FCN-32s. Left as published in Table 2, right from our records.*
 
-
 # %%
-def skip_report() -> str:
-    """What the three short runs say of skips, in sentences."""
-    if len(by_stride) < 3:
-        return "Not run: the three short runs are needed for this comparison."
-    change = {m: by_stride["8s"][m] - by_stride["32s"][m] for m in METRICS}
-    lines = [figures.skip_sentence({stride: values["mean_iu"] for stride, values in by_stride.items()})]
-    lines.append("From 32s to 8s: " + ", ".join(f"{tables.COLUMNS[m]} {change[m]:+.1f}" for m in METRICS) + " points.")
-    coarse, fine = (short[stride].heads["semantic"].metrics.iu_per_class for stride in ("32s", "8s"))
-    gain = pd.Series(
-        {name: b - a for name, a, b in zip(sift_flow.SEMANTIC, coarse, fine, strict=True) if a is not None}
-    ).sort_values()
-    up, down = gain[gain > 0].iloc[::-1][:4], gain[gain < 0][:4]
-    lines.append(
-        "The largest gains of a single class in IU: " + ", ".join(f"{name} {by:+.1f}" for name, by in up.items()) + "."
-    )
-    if len(down):
-        lines.append("The largest losses: " + ", ".join(f"{name} {by:+.1f}" for name, by in down.items()) + ".")
-    seen = [short[stride].images_seen for stride in ("32s", "16s", "8s")]
-    lines.append(
-        f"But each finer net was also *trained longer*: by its end FCN-32s had seen {seen[0]:,} images, FCN-16s "
-        f"{seen[0] + seen[1]:,} and FCN-8s {sum(seen):,}, counting the nets that they went on from."
-    )
-    return " ".join(lines)
-
-
-Markdown(skip_report())
+Markdown(text.skips(short))
 
 # %% [markdown]
 # So the comparison is confounded, here and in the paper alike: part of a gain may come from the added training, and
@@ -419,30 +354,17 @@ Markdown(skip_report())
 # A mean over classes hides its classes. Sorted by how frequent they are in the training images:
 
 # %%
-compared = {label: final[label].heads["semantic"] for label in ("short, 8s", "tuned, 8s") if label in final}
-if compared:
-    figures.iu_per_class(compared, shares["train"])
+semantic = {label: run.heads["semantic"] for label, run in ours.items()}
+if semantic:
+    figures.iu_per_class(semantic, shares["train"])
     plt.show()
 
 # %% [markdown]
 # *Figure: the IU of every class that the test images hold, beside its share of the training pixels. Where no bar can
 # be seen, the net found next to nothing of that class.*
 
-
 # %%
-def class_report(label: str, head: records.Head) -> str:
-    """How IU goes with frequency, in a sentence."""
-    iu = pd.Series(head.metrics.iu_per_class, head.classes, dtype=float).dropna()
-    rank = spearmanr(iu, shares["train"][iu.index]).statistic
-    never = [name for name in iu.index if iu[name] < 1]
-    zero = f"{len(never)} of them below 1 ({', '.join(never)})" if never else "none of them below 1"
-    return (
-        f"**{label}**: the IU of the {len(iu)} classes runs from {iu.min():.0f} ({iu.idxmin()}) to {iu.max():.0f} "
-        f"({iu.idxmax()}), {zero}. Its rank correlation with frequency is {rank:.2f}."
-    )
-
-
-Markdown("\n\n".join(class_report(label, head) for label, head in compared.items()) or "Not run.")
+Markdown(text.classes(semantic, shares["train"]))
 
 # %% [markdown]
 # Frequency is not all: what helps as much is to look always the same. The sun is rare and bright;
@@ -456,9 +378,9 @@ Markdown("\n\n".join(class_report(label, head) for label, head in compared.items
 # the diagonal is what was found.
 
 # %%
-best = "tuned, 8s" if tuned else next(iter(compared), None)
-if best:
-    figures.confusion(final[best].heads["semantic"], shares["train"])
+if semantic:
+    best = list(semantic)[-1]  # tuned, if it is there
+    figures.confusion(semantic[best], shares["train"])
     plt.show()
 
 # %% [markdown]
@@ -469,7 +391,7 @@ if best:
 # pixels, out of all of them:
 
 # %%
-pairs = figures.confused_pairs(final[best].heads["semantic"]) if best else pd.DataFrame()
+pairs = text.confused_pairs(semantic[best]) if semantic else pd.DataFrame()
 pairs
 
 # %%
@@ -492,7 +414,7 @@ Markdown(
 # (Rachel Michetti, CC0) and the cat Chelsea (Stéfan van der Walt, CC0). Guess how each will come out before you look.
 
 # %% tags=["nbval-ignore-output"]
-weights_file = Path(f"../weights/{TUNED}.seed{seed}.safetensors")
+weights_file = Path(f"../weights/{text.TUNED}.seed{seed}.safetensors")
 photos = {name: photo(name) for name in ("china", "rocket", "coffee", "chelsea")}
 if weights_file.is_file():
     trained = fcn.load(weights_file)
@@ -500,7 +422,7 @@ if weights_file.is_file():
     figures.predictions(photos, seen, sift_flow.PALETTE)
     plt.show()
 else:
-    print(f"{weights_file.name} is not there; python -m fcn train {TUNED} makes it.")
+    print(f"{weights_file.name} is not there; python -m fcn train {text.TUNED} makes it.")
 
 # %% [markdown]
 # *Figure: four photos; the class and the geometry (blue sky, green horizontal, red vertical) that the net gives to each
@@ -509,8 +431,10 @@ else:
 
 # %% tags=["nbval-ignore-output"]
 if weights_file.is_file():
-    sure = {name: 100 * (p["semantic"].amax(0) > 0.9).float().mean().item() for name, p in seen.items()}
-    print("pixels whose class has a probability above 0.9: " + ", ".join(f"{n} {s:.0f} %" for n, s in sure.items()))
+    print("pixels whose class has a probability above 0.9:")
+    for name, found_there in seen.items():
+        sure = 100 * (found_there["semantic"].amax(0) > 0.9).float().mean()
+        print(f"  {name:8} {sure:3.0f} %")
 
 # %% [markdown]
 # The temple is what the net was made for: an outdoor photo, taken from where people stand, of things that have a class.
@@ -531,42 +455,10 @@ if weights_file.is_file():
 # Every record lists its departures. Together:
 
 # %%
-figures.departures(final)
-
+text.departures({**{f"short, {stride}": run for stride, run in short.items()}, **ours})
 
 # %%
-def costs() -> str:
-    """What is known of the cost of each departure, from published numbers and from our records."""
-    iu = {row.label: row.metrics["mean_iu"] for row in TABLES if row.table == "Table 1"}
-    lines = [
-        f"- *The trunk.* In the paper's Table 1, GoogLeNet reaches a mean IU of {iu['FCN-GoogLeNet']} on PASCAL VOC where "
-        f"VGG16 reaches {iu['FCN-VGG16']}: {iu['FCN-VGG16'] - iu['FCN-GoogLeNet']:.1f} points for a net of a twentieth of the size."
-    ]
-    if tuned:
-        gap = reference.metrics["mean_iu"] - tables.scores(tuned)["mean_iu"]
-        side = "below" if gap > 0 else "above"
-        lines[0] += f" Here our tuned net stands {abs(gap):.1f} points {side} the paper's VGG16."
-    if tuned and "8s" in short:
-        gain = {m: tables.scores(tuned)[m] - tables.scores(short["8s"])[m] for m in tables.MEASURED}
-        paper_images = 175 * short["8s"].dataset.trained_on.images
-        lines.append(
-            f"- *The recipe.* From short to tuned, on the same trunk: mean IU {gain['mean_iu']:+.1f}, mean accuracy "
-            f"{gain['mean_accuracy']:+.1f}, pixel accuracy {gain['pixel_accuracy']:+.1f} points. All stages of the short recipe "
-            f"together saw {sum(r.images_seen for r in short.values()):,} images, the tuned one {tuned.images_seen:,}; 175 "
-            f"epochs, the least the paper trains one net, are {paper_images:,}. Neither is the paper's schedule, and the "
-            "short runs do not show what its recipe reaches in its own time."
-        )
-    lines += [
-        "- *Geometric labels derived from the semantic ones.* Not measured. It makes the two tasks easier to learn together: "
-        "whoever knows the class knows the geometry.",
-        "- *Two images without labels left out.* Nothing: a pixel without a label has no loss.",
-        "- *Training photos saved again, convolutions in bfloat16, upsampling fixed.* Not measured. The authors' "
-        "release fixes the upsampling too; learning it, they say, made no significant difference.",
-    ]
-    return "\n".join(lines)
-
-
-Markdown(costs())
+Markdown(text.costs(found))
 
 # %% [markdown]
 # "Not measured" is an honest cell of a table. Each of these lines can be turned into a run of its own: change one

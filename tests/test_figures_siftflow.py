@@ -1,5 +1,7 @@
 """What the SIFT Flow chapter says of its records: sentences and figures that hold however the runs came out."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from matplotlib import pyplot as plt
 from fcn.datasets.sift_flow import SEMANTIC
 from fcn.experiments import EXPERIMENTS, METRICS
 from fcn.figures import siftflow as figures
+from fcn.figures import siftflow_text as text
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
 from fcn.records import Data, Head, Record, Split
@@ -47,16 +50,16 @@ SHARES = pd.DataFrame({"train": np.linspace(0.1, 6, 33), "test": np.r_[np.linspa
 
 
 def test_confused_pairs_are_the_largest_in_order():
-    pairs = figures.confused_pairs(head(("sky", "sea", "sand"), [[90, 10, 0], [30, 60, 10], [0, 0, 100]]), 2)
+    pairs = text.confused_pairs(head(("sky", "sea", "sand"), [[90, 10, 0], [30, 60, 10], [0, 0, 100]]), 2)
     assert pairs.values.tolist() == [["sea", "sky", 60.0, 30.0], ["sky", "sea", 20.0, 10.0]]
 
 
 def test_a_head_without_errors_has_no_confused_pairs():
-    assert figures.confused_pairs(head(("sky", "sea"), [[4, 0], [0, 5]])).empty
+    assert text.confused_pairs(head(("sky", "sea"), [[4, 0], [0, 5]])).empty
 
 
 def test_no_pair_without_a_pixel_is_named():
-    assert len(figures.confused_pairs(head(("sky", "sea", "sand"), [[9, 1, 0], [0, 9, 0], [0, 0, 9]]), 10)) == 1
+    assert len(text.confused_pairs(head(("sky", "sea", "sand"), [[9, 1, 0], [0, 9, 0], [0, 0, 9]]), 10)) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,27 +75,89 @@ def test_no_pair_without_a_pixel_is_named():
     ],
 )
 def test_the_skip_sentence_is_right_for_any_order(values, says):
-    sentence = figures.skip_sentence(dict(zip(("32s", "16s", "8s"), values, strict=True)))
+    sentence = text.skip_sentence(dict(zip(("32s", "16s", "8s"), values, strict=True)))
     assert all(part in sentence for part in says), sentence
     assert ("the order of" in sentence) != ("here not" in sentence)
 
 
 def test_differences_are_those_of_the_printed_figures():
-    said = figures.difference({"mean_iu": 39.46, "pixel_accuracy": 85.0}, {"mean_iu": 39.5, "geometric_accuracy": 94.3})
+    said = text.difference({"mean_iu": 39.46, "pixel_accuracy": 85.0}, {"mean_iu": 39.5, "geometric_accuracy": 94.3})
     assert said == "mean IU +0.0 (39.5 for 39.5)"
-    assert figures.difference({"mean_iu": 38.2}, {"mean_iu": 39.5}) == "mean IU -1.3 (38.2 for 39.5)"
+    assert text.difference({"mean_iu": 38.2}, {"mean_iu": 39.5}) == "mean IU -1.3 (38.2 for 39.5)"
 
 
 def test_departures_are_marked_for_the_runs_that_have_them():
-    table = figures.departures({"a": record("a", [1.0], ("x", "y")), "b": record("b", [1.0], ("y", "z"))})
+    table = text.departures({"a": record("a", [1.0], ("x", "y")), "b": record("b", [1.0], ("y", "z"))})
     assert table.to_dict("index") == {"x": {"a": "x", "b": ""}, "y": {"a": "x", "b": "x"}, "z": {"a": "", "b": "x"}}
 
 
-def test_overview_has_a_row_for_each_run():
-    (row,) = figures.overview([record("a", [1.0, 0.5])]).to_dict("records")
-    assert (row["experiment"], row["scored on"], row["images seen"], row["hours"]) == ("a", "test, 200", 40, 1.0)
-    assert row["geometric acc."] == 33.3
-    assert figures.overview([]).empty
+def test_overview_has_a_row_for_each_run_in_the_order_of_the_catalogue():
+    names = ["8s-tuned", "16s-short", "32s-short"]
+    table = text.overview([record(f"sift-flow-googlenet-{name}", [1.0, 0.5]) for name in names])
+    assert list(table.index) == ["32s-short", "16s-short", "8s-tuned"]
+    row = table.iloc[0].to_dict()
+    assert (row["trained on"], row["scored on"], row["images seen"], row["hours"]) == (2486, 200, "40", 1.0)
+    assert text.overview([]).empty
+
+
+SHORT = {stride: record(name, [1.0, 0.5]) for stride, name in text.SHORT.items()}
+TUNED = record(text.TUNED, [1.0, 0.5, 0.25])
+
+
+def test_the_report_on_skips_counts_all_the_images_seen():
+    said = text.skips(SHORT)
+    assert "FCN-32s had seen 40 images, FCN-16s 80 and FCN-8s 120" in said
+    assert "gains of single classes in IU: none" in said  # the same matrix at each stride
+    assert text.skips({"32s": SHORT["32s"], "8s": SHORT["8s"]}).startswith("Not run")
+
+
+def test_costs_are_read_from_the_records():
+    said = text.costs([*SHORT.values(), TUNED])
+    assert "13.5 points for a net of a twentieth" in said
+    assert "together saw 120 images, the tuned one 60; 175 epochs, the least" in said
+    assert "are 435,050" in said
+    assert f"stands {round(TUNED.heads['semantic'].metrics.mean_iu, 1) - 39.5:+.1f} points" in said
+    assert "Not run" in text.costs([])
+
+
+def test_validation_and_test_are_told_apart():
+    there = replace(
+        TUNED, purpose="validation", dataset=Data("sift-flow", Split("train", 3, "a"), Split("val", 2, "b"))
+    )
+    assert "(31 classes present)" in text.validation([TUNED, there])
+    assert "not recorded" in text.validation([TUNED])
+    assert "not recorded" in text.validation([])
+
+
+def test_against_the_paper():
+    said = text.against_paper({"tuned": TUNED})
+    assert "- **tuned**: pixel acc." in said
+    assert "geometric acc. -61.0 (33.3 for 94.3)" in said
+    assert text.against_paper({}) == "Not run."
+
+
+def test_the_spread_of_the_classes():
+    photos = np.arange(33)
+    said = text.spread(SHARES, photos, [8.3, 6.7])
+    assert "window, tree, sun, streetlight, hold" in said
+    assert "2 classes, tree, window, have no pixel" in said
+    assert "test images hold, awning, is seen in 0 training photos" in said
+
+
+def test_classes_are_reported_with_those_that_are_never_found():
+    matrix = np.diag(np.arange(33) + 1)
+    matrix[0] = 0
+    matrix[0, 5] = 7
+    said = text.classes({"tuned": head(SEMANTIC, matrix.tolist())}, SHARES["train"])
+    assert "of the 33 classes runs from 0 (awning) to 100" in said
+    assert "1 of them below 1 (awning)" in said
+    assert text.classes({}, SHARES["train"]) == "Not run."
+
+
+def test_recipes_hold_every_setting():
+    table = text.recipes({"tuned": text.TUNED, "short": text.SHORT["8s"]})
+    assert list(table.loc["starts from"]) == ["ImageNet", "16s-short"]
+    assert set(table.index) == {"starts from", *asdict(EXPERIMENTS[text.TUNED].solver)}
 
 
 def test_stages_are_drawn_one_after_the_other():
@@ -136,8 +201,3 @@ def test_probabilities_of_both_heads_sum_to_one(size):
     palette = np.zeros((33, 3), np.uint8)
     figure = figures.predictions({"a": photo, "b": photo}, {"a": found, "b": found}, palette)
     assert len(figure.subfigs) == 2
-
-
-def test_the_runs_of_the_chapter_are_in_the_catalogue():
-    for name in ("32s-short", "16s-short", "8s-short", "8s-tuned"):
-        assert f"sift-flow-googlenet-{name}" in EXPERIMENTS

@@ -1,10 +1,6 @@
-"""Figures of the SIFT Flow chapter, and the sentences and small tables that are read from the same records.
-
-What is said of the results is computed, so that it holds whichever way the runs came out.
-"""
+"""Figures of the SIFT Flow chapter: the data, the recorded runs, predictions."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +19,7 @@ from fcn.figures import style
 from fcn.figures.photos import resized
 from fcn.models import FCN
 from fcn.records import Head, Record
-from fcn.tables import COLUMNS, MEASURED, scores
+from fcn.tables import COLUMNS, MEASURED
 
 GEOMETRIC_PALETTE = np.array([(164, 204, 232), (156, 176, 92), (186, 112, 88)], np.uint8)  # sky, horizontal, vertical
 TUNED = "#8c3b6b"
@@ -225,69 +221,6 @@ def predictions(
         handles = [Patch(color=palette[c] / 255, label=f"{SEMANTIC[c]} {share[c]:.0f} %") for c in largest]
         strip.legend(handles=handles, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
     return figure
-
-
-# Sentences and small tables
-
-
-def difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
-    """``ours`` less ``theirs``, metric by metric, in points of the figures as a table prints them."""
-    parts = []
-    for metric in MEASURED:
-        if metric in ours and metric in theirs:
-            mine, other = round(ours[metric], 1), round(theirs[metric], 1)
-            parts.append(f"{COLUMNS[metric]} {_points_apart(mine, other)} ({mine} for {other})")
-    return "; ".join(parts)
-
-
-def skip_sentence(values: Mapping[str, float], metric: str = "mean IU") -> str:
-    """How ``values`` ({stride: percent}, coarse to fine) compare with the order of the paper's Table 2."""
-    pairs = list(pairwise(values))
-    steps = [f"{b} stands {_points_apart(values[b], values[a])} points from {a}" for a, b in pairs]
-    rising = all(values[fine] > values[coarse] for coarse, fine in pairs)
-    order = "the order of the paper's Table 2" if rising else "in Table 2 each finer net is the better one; here not"
-    return f"In {metric}, {' and '.join(steps)}: {order}."
-
-
-def confused_pairs(head: Head, count: int = 10) -> pd.DataFrame:
-    """The pairs (true class, predicted class) that hold most of the wrong pixels: their share of all wrong pixels and
-    of the true class's pixels, in percent."""
-    matrix = np.array(head.confusion_matrix, dtype=float)
-    wrong = matrix - np.diag(matrix.diagonal())
-    if not wrong.sum():
-        return pd.DataFrame(columns=["true class", "predicted", "of all errors, %", "of the class, %"])
-    largest = [np.unravel_index(i, wrong.shape) for i in np.argsort(-wrong, axis=None, kind="stable")[:count]]
-    rows = [
-        (head.classes[i], head.classes[j], 100 * wrong[i, j] / wrong.sum(), 100 * wrong[i, j] / matrix[i].sum())
-        for i, j in largest if wrong[i, j] > 0
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["true class", "predicted", "of all errors, %", "of the class, %"]).round(1)
-
-
-def departures(runs: Mapping[str, Record]) -> pd.DataFrame:
-    """Every departure that a record names, and which of ``runs`` ({label: record}) it holds for."""
-    lines = list(dict.fromkeys(line for record in runs.values() for line in record.departures))
-    marks = {label: ["x" if line in record.departures else "" for line in lines] for label, record in runs.items()}
-    return pd.DataFrame(marks, index=lines)
-
-
-def overview(runs: Sequence[Record]) -> pd.DataFrame:
-    """What each run saw, how long it took and what it scored, a row for each record."""
-    rows = []
-    for record in runs:
-        data, found = record.dataset, scores(record)
-        rows.append({
-            "experiment": record.experiment, "seed": record.seed, "purpose": record.purpose,
-            "trained on": f"{data.trained_on.split}, {data.trained_on.images}",
-            "scored on": f"{data.scored_on.split}, {data.scored_on.images}",
-            "images seen": record.images_seen, "hours": round(record.seconds / 3600, 2),
-            **{COLUMNS[m]: round(found[m], 1) for m in MEASURED if m in found},
-        })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _points_apart(one: float, other: float) -> str:
-    return f"{round(one - other, 1) + 0:+.1f}"  # never "-0.0"
 
 
 def _percent(share: float) -> str:
