@@ -28,7 +28,7 @@
 
 # %% tags=["parameters"]
 preset = "read"  # "read", "small" or "paper": how much is computed
-data_root = ""  # the folder of the data sets; empty: the environment variable FCN_DATA
+data_root = ""  # the folder of the data sets; empty: FCN_DATA
 device = "cpu"
 seed = 0
 results_dir = "../results"  # the recorded runs
@@ -247,7 +247,7 @@ overview = []
 for name, title in TITLES.items():
     experiments = [e.name for e in EXPERIMENTS.values() if e.paper is not None and e.paper[0] == name]
     rows = sum(row.table == name for row in TABLES)
-    overview.append((rows, len(experiments), len(recorded.intersection(experiments)), title))
+    overview.append((rows, len(experiments), len(recorded.intersection(experiments)), title.split(",")[0]))
 columns = ["published rows", "experiments", "recorded", "on what"]
 pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
