@@ -1,0 +1,165 @@
+"""What every script checks and prints: lists, files, counts, the shares of the classes; and how it is run."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import fetch
+import numpy as np
+import scipy.io
+
+CAFFEMODEL_STARTS = (b"\x0a", b"\x12", b"\xa2")
+"""First bytes of a NetParameter: field 1 (name), 2 (layers, old) or 100 (layer)."""
+VOID = 255
+LISTS = Path(__file__).parents[1] / "fcn" / "datasets" / "lists"
+"""The lists of the authors' release that the package ships."""
+
+
+def run(prepare: Callable[..., None], description: str, options: argparse.ArgumentParser | None = None) -> None:
+    """The command line of a data set: ``--data DIR``, and the options of its own, which become arguments by name.
+
+    What goes wrong is said in one line, with exit status 2.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0], parents=[options] if options else [])
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the data sets (default: what FCN_DATA names, or ./data)",
+        default=Path(os.environ.get("FCN_DATA") or "data"),
+    )  # fmt: skip
+    arguments = vars(parser.parse_args())
+    with errors_in_one_line():
+        prepare(**arguments)
+
+
+def run_weights(weights: dict[str, fetch.Published], description: str) -> None:
+    """The command line of a set of weights: ``[NAME ...] [--weights DIR]``; errors as in :func:`run`."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(weights)} (default: all)")
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR", help="folder of the weights (default: FCN_WEIGHTS, or ./data/weights)",
+        default=Path(os.environ.get("FCN_WEIGHTS") or "data/weights"),
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    with errors_in_one_line():
+        for name in arguments.names:
+            if name not in weights:
+                raise ValueError(f"no weights '{name}'; choose from {', '.join(weights)}")
+        prepare_weights({name: weights[name] for name in arguments.names or weights}, arguments.weights)
+
+
+def prepare_weights(weights: dict[str, fetch.Published], folder: Path) -> None:
+    """Download what is not there yet. Files that no address gives are named at the end, after the others are there."""
+    failures = []
+    for name, file in weights.items():
+        try:
+            path = fetch.download(file, folder)
+        except fetch.DownloadError as error:
+            failures.append(str(error))
+            print(f"{name}: not there; {error}")
+            continue
+        # A .caffemodel is a message whose first field is the net's name, or else its layers.
+        with path.open("rb") as weights_file:
+            start = weights_file.read(1)
+        if start not in CAFFEMODEL_STARTS:
+            raise ValueError(f"{path}: is no .caffemodel; delete it and run this again")
+        print(f"{name}: {path}, {path.stat().st_size / 1e6:.0f} MB")
+    if failures:
+        raise fetch.DownloadError(f"{len(failures)} of {len(weights)} files are not there; the first: {failures[0]}")
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """What is wrong with the data, the disk or the network, in one line and with exit status 2."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("stopped; run this again to go on from here")
+    except (OSError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def matlab(path: Path, variable: str) -> np.ndarray:
+    """A variable of a MATLAB file. Raises ValueError where the file has none or cannot be read."""
+    try:
+        return scipy.io.loadmat(path, variable_names=[variable])[variable]
+    except KeyError:
+        raise ValueError(f"{path}: holds no variable {variable}; it is not the data set's file") from None
+    except Exception as error:  # scipy raises errors of many kinds for a file that is cut short
+        raise ValueError(f"{path}: cannot be read as a MATLAB file ({type(error).__name__})") from None
+
+
+def read_list(path: Path) -> list[str]:
+    """The names in a text file, one a line. Raises FileNotFoundError and, where a name comes twice, ValueError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such list; move its folder away and run this again")
+    names = path.read_text(encoding="utf-8").split()
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: names an image twice; move its folder away and run this again")
+    return names
+
+
+def write_list(path: Path, names: Sequence[str]) -> None:
+    """Write a list of names, whole or not at all, unless it is there already."""
+    if not path.is_file():
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def need_count(names: Sequence[str], expected: int, what: str) -> None:
+    """Raises ValueError where there are more or fewer names than the data set has, and prints the count."""
+    if len(names) != expected:
+        raise ValueError(f"{what}: {len(names)} images, but {expected} are expected; move it away and run this again")
+    print(f"  {what}: {expected} images")
+
+
+def need_files(folder: Path, names: Iterable[str], suffix: str, prefix: str = "") -> None:
+    """Raises FileNotFoundError, with the first of them and their number, where files of ``names`` are missing."""
+    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    files = [f"{prefix}{name}{suffix}" for name in names]
+    absent = [file for file in files if file not in there]
+    if absent:
+        raise FileNotFoundError(
+            f"{folder / absent[0]}: no such file ({len(absent)} of {len(files)} are missing); "
+            f"move the data set's folder away and run this again"
+        )
+
+
+def need_disjoint(some: Sequence[str], others: Sequence[str], what: str) -> None:
+    """Raises ValueError where two lists share a name."""
+    if shared := sorted(set(some) & set(others)):
+        raise ValueError(f"{what}: share {len(shared)} images, {shared[0]} for one; they must share none")
+    print(f"  {what}: no image in common")
+
+
+def sample(names: Sequence[str], number: int = 100) -> list[str]:
+    """So many of the names, evenly spaced."""
+    return [names[i * len(names) // number] for i in range(number)] if len(names) > number else list(names)
+
+
+def class_shares(maps: Iterable[np.ndarray], num_classes: int, what: str) -> np.ndarray:
+    """The share of the pixels that each class has, and last void, in percent: num_classes + 1 numbers.
+
+    ``maps``: label maps, H x W, 0..num_classes-1 and void 255. Raises ValueError for any other label.
+    """
+    counts = np.zeros(VOID + 1, np.int64)
+    for labels in maps:
+        if labels.min() < 0 or labels.max() > VOID:
+            raise ValueError(f"{what}: a label is outside 0..{VOID}; these are not the data set's label maps")
+        counts += np.bincount(labels.ravel(), minlength=VOID + 1)
+    if counts[num_classes:VOID].any():
+        label = num_classes + int(counts[num_classes:VOID].argmax())
+        raise ValueError(f"{what}: label {label} is outside the {num_classes} classes; check the files")
+    return 100 * np.append(counts[:num_classes], counts[VOID]) / counts.sum()
+
+
+def print_shares(shares: np.ndarray, classes: Sequence[str], what: str) -> None:
+    """Print the shares of the classes, the largest first."""
+    print(f"  share of the pixels, in percent, {what}:")
+    named = sorted(zip(shares, [*classes, "void"], strict=True), key=lambda pair: -pair[0])
+    shown = [f"{name} {share:.1f}" for share, name in named if share >= 0.05]
+    for i in range(0, len(shown), 8):
+        print("    " + ", ".join(shown[i : i + 8]))
