@@ -162,7 +162,7 @@ def departures(runs: Mapping[str, Record]) -> pd.DataFrame:
     """Every departure that a record names, and which of ``runs`` ({label: record}) it holds for."""
     lines = list(dict.fromkeys(line for record in runs.values() for line in record.departures))
     marks = {label: ["x" if line in record.departures else "" for line in lines] for label, record in runs.items()}
-    return pd.DataFrame(marks, index=lines)
+    return pd.DataFrame({**marks, "departure": lines}, range(1, len(lines) + 1))
 
 
 def costs(records: Sequence[Record]) -> str:
@@ -177,7 +177,7 @@ def costs(records: Sequence[Record]) -> str:
     tuned, short = next(iter(find(records, TUNED)), None), [next(iter(find(records, n)), None) for n in SHORT.values()]
     if tuned:
         apart = _points_apart(scores(tuned)["mean_iu"], PAPER.metrics["mean_iu"])
-        trunk += f" Here our tuned net stands {apart} points from the paper's VGG16."
+        trunk += f" Here our tuned net comes out {apart} points from the paper's VGG16."
     stages = [run for run in short if run]
     if tuned and len(stages) == len(SHORT):
         coarse, fine = scores(stages[-1]), scores(tuned)
