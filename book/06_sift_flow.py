@@ -344,8 +344,9 @@ if len(short) > 1:
 Markdown(text.skips(short))
 
 # %% [markdown]
-# So the comparison is confounded, here and in the paper alike: part of a gain may come from the added training, and
-# with one seed the smaller differences mean little. What speaks for the skips themselves is where they act: chapter
+# So the comparison is confounded, here and in the paper alike: part of a gain may come from the added training and from
+# the lower rate of each finer net, the more so where the coarser net was stopped early. With one seed the smaller
+# differences mean little. What speaks for the skips themselves is where they act: chapter
 # [5](05_skips.ipynb) shows on labels that are known exactly that boundaries and thin things come back. To tell the two
 # apart, train FCN-32s for as many images more without adding a skip (an exercise below).
 #
@@ -367,10 +368,10 @@ if semantic:
 Markdown(text.classes(semantic, shares["train"]))
 
 # %% [markdown]
-# Frequency is not all: what helps as much is to look always the same. The sun is rare and bright;
-# signs are of every shape and colour. The paper trains without weighting rare classes up, and finds it unnecessary; so
-# do we. Whether it is depends on the metric: weights that raise mean accuracy cost pixel accuracy, as the two rows of
-# {cite:t}`farabet2013` in Table 5, balanced and natural, show.
+# Frequency is not all. A class that covers large areas of one texture is easier than one of thin or small things, and
+# one that always looks the same is easier than one of many shapes. The paper trains without weighting rare classes up,
+# and finds it unnecessary; our recipes do the same. Whether it is depends on the metric: weights that raise mean
+# accuracy cost pixel accuracy, as the two rows of {cite:t}`farabet2013` in Table 5, balanced and natural, show.
 #
 # ## What is taken for what
 #
@@ -402,10 +403,10 @@ Markdown(
 )
 
 # %% [markdown]
-# Read the pairs as a person would. Many are not blunders but disputes: where a mountain's forest ends and the mountain
-# begins, whether a strip of green is plant, grass, tree or field, whether water behind a beach is sea or river. The
-# people who drew the labels had to choose one word as well, and not all of them chose alike. Part of the distance
-# to 100 % cannot be closed by any net.
+# Read the pairs as a person would. Some are not blunders but disputes: where a mountain's forest ends and the mountain
+# begins, whether a strip of green is plant, grass, tree or field, whether a window is still the building it belongs to.
+# The people who drew the labels had to choose one word as well, and not all of them chose alike. Part of the
+# distance to 100 % cannot be closed by any net.
 #
 # ## Predictions
 #

@@ -151,6 +151,7 @@ def test_classes_are_reported_with_those_that_are_never_found():
     said = text.classes({"tuned": head(SEMANTIC, matrix.tolist())}, SHARES["train"])
     assert "of the 33 classes runs from 0 (awning) to 100" in said
     assert "1 of them below 1 (awning)" in said
+    assert "balcony at 100 and awning at 0 the farthest" in said
     assert text.classes({}, SHARES["train"]) == "Not run."
 
 

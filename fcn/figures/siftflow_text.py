@@ -134,11 +134,14 @@ def classes(heads: Mapping[str, Head], share: pd.Series) -> str:
     for label, head in heads.items():
         iu = pd.Series(head.metrics.iu_per_class, head.classes, dtype=float).dropna()
         never = [name for name in iu.index if iu[name] < 1]
+        by_share = [name for name in share.sort_values(ascending=False).index if name in iu.index]
+        one, other = max(pairwise(by_share), key=lambda pair: abs(iu[pair[0]] - iu[pair[1]]))
         lines.append(
             f"**{label}**: the IU of the {len(iu)} classes runs from {iu.min():.0f} ({iu.idxmin()}) to {iu.max():.0f} "
             f"({iu.idxmax()}), {len(never) or 'none'} of them below 1{' (' if never else ''}{', '.join(never)}"
             f"{')' if never else ''}. Its rank correlation with frequency is "
-            f"{spearmanr(iu, share[iu.index]).statistic:.2f}."
+            f"{spearmanr(iu, share[iu.index]).statistic:.2f}. Yet neighbours in frequency can lie far apart, "
+            f"{one} at {iu[one]:.0f} and {other} at {iu[other]:.0f} the farthest."
         )
     return "\n\n".join(lines) or "Not run."
 
