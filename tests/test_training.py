@@ -205,6 +205,17 @@ def test_a_run_is_what_its_seed_says(scenes):
             assert_same_weights(nets[0], other)
 
 
+def test_dropout_and_mirroring_are_drawn_anew_for_every_step(scenes):
+    """At a rate of zero, on one image, the loss moves with nothing but chance."""
+    solver = Solver(0.0, epochs=12, batch_size=1)
+    net = Tiny()
+    losses = [[point["loss"] for point in run(net, Kept([scenes[0]]), solver, seed=seed).curve] for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    assert len(set(losses[0])) == 12
+    mirrored = run(without_chance(net_for()), Kept([scenes[0]]), replace(solver, augment="mirror"))
+    assert len({point["loss"] for point in mirrored.curve}) == 2
+
+
 class Watched(Kept):
     """Notes which samples are asked for."""
 
