@@ -182,11 +182,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("voc-vgg16-32s-fixed", "voc", "vgg16", 32, _paper_solver("vgg16", 32), ("Table 2", "FCN-32s-fixed")),
         *_staged("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", _ALL_STRIDES),
         *(
-            Experiment(f"nyud-vgg16-32s-{variant.lower()}", "nyud", "vgg16", 32, _paper_solver("vgg16", 32),
-                       ("Table 4", f"FCN-32s {variant}"))
+            Experiment(f"nyud-vgg16-32s-{variant.lower()}", f"nyud-{variant.lower()}", "vgg16", 32,
+                       _paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {variant}"))
             for variant in ("RGB", "RGBD", "HHA", "RGB-HHA")
         ),
-        Experiment("nyud-vgg16-16s-rgb-hha", "nyud", "vgg16", 16, _paper_solver("vgg16", 16),
+        Experiment("nyud-vgg16-16s-rgb-hha", "nyud-rgb-hha", "vgg16", 16, _paper_solver("vgg16", 16),
                    ("Table 4", "FCN-16s RGB-HHA"), start="nyud-vgg16-32s-rgb-hha"),
         *_staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5",
                  dict.fromkeys((32, 16), "FCN-16s"), (_GEOMETRY, _TWO_VOID)),

@@ -257,8 +257,9 @@ def test_train_without_imagenet_weights(cli, data):
     assert files(Path()) == []
 
 
-def test_train_where_the_data_set_has_no_loader(cli):
-    refused(cli("train", "nyud-vgg16-32s-rgb"), '"nyud"')
+def test_train_where_the_data_set_has_no_loader(cli, monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "tiny-8s", replace(TINY, dataset="atlantis"))
+    refused(cli("train", "tiny-8s"), '"atlantis"', "choose one of sift-flow, scenes, voc")
 
 
 @pytest.mark.parametrize("command", [("train",), ("evaluate", "--weights", "x.safetensors")], ids=lambda c: c[0])

@@ -19,7 +19,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -35,6 +34,7 @@ from fcn.datasets import (
     read_list,
     read_photo,
 )
+from fcn.datasets.label_files import read_mat
 
 COLLECTION = "spatial_envelope_256x256_static_8outdoorcategories"
 """The name of the folder inside Images, SemanticLabels and GeoLabels."""
@@ -206,15 +206,7 @@ class SiftFlow(Dataset[Sample]):
 
 def _read_labels(path: Path, num_classes: int, size: tuple[int, int] | None, void: tuple[int, ...]) -> Tensor:
     """The variable S of a .mat file, whose classes count from 1, as uint8 labels that count from 0, void 255."""
-    try:
-        stored = scipy.io.loadmat(path, variable_names=["S"])["S"].astype(np.int64)
-    except KeyError:
-        raise ValueError(f"{path}: holds no variable S, so it is no label map of SIFT Flow; unpack it again") from None
-    except Exception as error:  # scipy raises errors of many kinds for a file that is cut short
-        raise ValueError(
-            f"{path}: cannot be read as a MATLAB file ({type(error).__name__}); it is truncated or corrupt, "
-            f"unpack the data set again"
-        ) from None
+    stored = read_mat(path, "S", "SIFT Flow").astype(np.int64)
     labels = np.where(np.isin(stored, void), VOID, stored - 1)
     return checked_labels(labels, size=size or labels.shape, num_classes=num_classes, file=path).to(torch.uint8)
 
