@@ -156,6 +156,17 @@ def class_shares(maps: Iterable[np.ndarray], num_classes: int, what: str) -> np.
     return 100 * np.append(counts[:num_classes], counts[VOID]) / counts.sum()
 
 
+def need_shares(shares: np.ndarray, classes: Sequence[str], expected: dict[str, float], what: str) -> None:
+    """Raises ValueError where a share is 0.1 percent or more from what this project measured on the same label maps."""
+    named = dict(zip([*classes, "void"], shares, strict=True))
+    for name, share in expected.items():
+        if abs(named[name] - share) >= 0.1:
+            raise ValueError(
+                f"{what}: {name} has {named[name]:.2f} % of the pixels, {share:.2f} % are expected; "
+                f"these are other label maps, move them away and run this again"
+            )
+
+
 def print_shares(shares: np.ndarray, classes: Sequence[str], what: str) -> None:
     """Print the shares of the classes, the largest first."""
     print(f"  share of the pixels, in percent, {what}:")

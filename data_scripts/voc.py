@@ -47,6 +47,8 @@ CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+SHARES = {"background": 72.87, "person": 6.19, "chair": 1.62, "sofa": 1.54, "cat": 1.17, "void": 4.19}
+"""Percent of the pixels in the label maps of seg11valid that are looked at, as measured by this project."""
 SEG11VALID = checks.LISTS / "voc_seg11valid.txt"
 
 
@@ -65,6 +67,7 @@ def prepare(data: Path, with_2011: bool = False) -> None:
         checks.need_files(root / "JPEGImages", names_2011["train"] + names_2011["val"], ".jpg")
     drawn = checks.sample(names["seg11valid"])
     shares = checks.class_shares(label_maps(root, drawn), len(CLASSES), str(root / "SegmentationClass"))
+    checks.need_shares(shares, CLASSES, SHARES, str(root / "SegmentationClass"))
     checks.print_shares(shares, CLASSES, f"{len(drawn)} label maps of seg11valid")
 
 

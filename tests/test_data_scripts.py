@@ -32,6 +32,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fcn.datasets.nyud import CLASSES as NYUD_CLASSES
+from fcn.datasets.nyud import Nyud
+from fcn.datasets.pascal_context import PascalContext
+from fcn.datasets.sbd import Sbd
+from fcn.datasets.sift_flow import SiftFlow
+from fcn.datasets.voc import CLASSES as VOC_CLASSES
+from fcn.datasets.voc import Voc
+
 PROJECT = Path(__file__).parents[1]
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 120_000, np.uint8))
 BREAK = 2 * fetch.CHUNK
@@ -438,6 +446,12 @@ def png(array):
     return buffer.getvalue()
 
 
+def jpg():
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def mat(**variables):
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, variables, do_compression=True)
@@ -449,7 +463,12 @@ def lines(names):
 
 
 def labels(*values):
-    return np.array(values, np.uint8).reshape(2, -1)
+    return np.array(values, np.uint8).reshape(2, 2)
+
+
+def read(dataset, head="semantic"):
+    """The labels of the first sample, as the package reads them from what a script made."""
+    return dataset[0].labels[head].flatten().tolist()
 
 
 def serve(server, monkeypatch, module, name, path):
@@ -483,7 +502,7 @@ def voc_served(server, monkeypatch, tmp_path):
     root = "VOCdevkit/VOC2012"
     files = {f"{root}/ImageSets/Segmentation/{split}.txt": lines(listed) for split, listed in names.items()}
     for name in names["trainval"]:
-        files[f"{root}/JPEGImages/{name}.jpg"] = b"jpeg"
+        files[f"{root}/JPEGImages/{name}.jpg"] = jpg()
         files[f"{root}/SegmentationClass/{name}.png"] = png(labels(0, 0, 15, 255))
     serve(server, monkeypatch, voc, (voc.ARCHIVES, "2012"), tar_of(tmp_path / "voc12.tar", files))
     root = "TrainVal/VOCdevkit/VOC2011"
@@ -493,16 +512,17 @@ def voc_served(server, monkeypatch, tmp_path):
         f"{root}/ImageSets/Main/train.txt": lines(["t1", "x"]),
         f"{root}/JPEGImages/t1.jpg": b"jpeg",
     }
-    files |= {f"{root}/SegmentationClass/{name}.png": png(labels(0, 1)) for name in ("t1", "v1", "v3")}
+    files |= {f"{root}/SegmentationClass/{name}.png": png(labels(0, 1, 1, 1)) for name in ("t1", "v1", "v3")}
     serve(server, monkeypatch, voc, (voc.ARCHIVES, "2011"), tar_of(tmp_path / "voc11.tar", files))
     counts = {"2011": {"train": 1, "val": 2}, "2012": {"train": 2, "val": 3, "trainval": 5, "seg11valid": 2}}
     monkeypatch.setattr(voc, "COUNTS", counts)
+    monkeypatch.setattr(voc, "SHARES", {"person": 25.05, "cat": 0, "void": 24.95})
     (tmp_path / "seg11valid.txt").write_bytes(lines(["v1", "v3"]))
     monkeypatch.setattr(voc, "SEG11VALID", tmp_path / "seg11valid.txt")
     return server
 
 
-def test_voc(voc_served, tmp_path, capsys):
+def test_voc(voc_served, tmp_path, monkeypatch, capsys):
     report = prepared(voc_served, voc.prepare, tmp_path / "data", capsys)
     root = tmp_path / "data" / "pascal" / "VOCdevkit" / "VOC2012"
     assert (root / "ImageSets" / "Segmentation" / "seg11valid.txt").read_text() == "v1\nv3\n"
@@ -510,12 +530,19 @@ def test_voc(voc_served, tmp_path, capsys):
     assert "VOC 2012 seg11valid: 2 images" in report
     assert "background 50.0, person 25.0, void 25.0" in report
     assert not (root.parent / "VOC2011").exists()
+    assert read(Voc(root, "val")) == [0, 0, 15, 255]
+    monkeypatch.setitem(voc.SHARES, "cat", 0.2)
+    with pytest.raises(ValueError, match=r"cat has 0.00 % of the pixels, 0.20 % are expected") as error:
+        voc.prepare(tmp_path / "data")
+    assert one_line(error, root / "SegmentationClass")
 
 
 def test_voc_2011(voc_served, tmp_path, capsys):
     report = prepared(voc_served, voc.prepare, tmp_path / "data", capsys, with_2011=True)
     assert "VOC 2011 train: 1 images" in report
-    assert tree(tmp_path / "data" / "pascal" / "VOCdevkit" / "VOC2011") == [
+    root = tmp_path / "data" / "pascal" / "VOCdevkit" / "VOC2011"
+    assert read(Voc(root, "train")) == [0, 1, 1, 1]
+    assert tree(root) == [
         "ImageSets", "ImageSets/Segmentation", "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt",
         "SegmentationClass", "SegmentationClass/t1.png", "SegmentationClass/v1.png", "SegmentationClass/v3.png",
     ]  # fmt: skip
@@ -526,7 +553,7 @@ def test_voc_that_is_not_whole(voc_served, tmp_path, monkeypatch, capsys):
     voc.prepare(data)
     root = data / "pascal" / "VOCdevkit" / "VOC2012"
     label = root / "SegmentationClass" / "v1.png"
-    label.write_bytes(png(labels(0, 21)))
+    label.write_bytes(png(labels(0, 21, 0, 0)))
     with pytest.raises(ValueError, match="label 21 is outside the 21 classes") as error:
         voc.prepare(data)
     assert one_line(error, root / "SegmentationClass")
@@ -545,7 +572,7 @@ def sbd_files(train):
     root = "benchmark_RELEASE/dataset"
     files = {f"{root}/train.txt": lines(train), f"{root}/val.txt": lines(["v2"]), "benchmark_RELEASE/README": b""}
     for name in [*train, "v2"]:
-        files[f"{root}/img/{name}.jpg"] = b"jpeg"
+        files[f"{root}/img/{name}.jpg"] = jpg()
         files[f"{root}/cls/{name}.mat"] = mat(GTcls={"Segmentation": labels(0, 0, 0, 20), "CategoriesPresent": 20})
     return files
 
@@ -555,7 +582,7 @@ def test_sbd(voc_served, tmp_path, monkeypatch, capsys):
     archive = tar_of(tmp_path / "benchmark.tgz", sbd_files(["t1", "t2"]), "w:gz")
     serve(voc_served, monkeypatch, sbd, "ARCHIVE", archive)
     report = prepared(voc_served, sbd.prepare, tmp_path / "data", capsys)
-    assert (tmp_path / "data" / "sbd" / "benchmark_RELEASE" / "dataset" / "cls" / "t1.mat").is_file()
+    assert read(Sbd(tmp_path / "data" / "sbd" / "benchmark_RELEASE" / "dataset", "train")) == [0, 0, 0, 20]
     assert "SBD train and seg11valid: no image in common" in report
     assert "background 75.0, tvmonitor 25.0" in report
 
@@ -578,16 +605,21 @@ def test_sift_flow(server, tmp_path, monkeypatch, capsys, geometric):
         (shipped / f"sift_flow_{split}.txt").write_bytes(lines(listed))
     monkeypatch.setattr(checks, "LISTS", shipped)
     monkeypatch.setattr(sift_flow, "COUNTS", {"trainval": 2, "test": 2})
+    monkeypatch.setattr(sift_flow, "SHARES", {"sky": 75, "void": 25})
     files = {}
     classes = np.array([["awning"], ["sky"]], object)
     for name in names["trainval"] + names["test"]:
-        files[f"Images/{sift_flow.COLLECTION}/{name}.jpg"] = b"jpeg"
+        files[f"Images/{sift_flow.COLLECTION}/{name}.jpg"] = jpg()
         files[f"SemanticLabels/{sift_flow.COLLECTION}/{name}.mat"] = mat(S=labels(0, 2, 2, 2), names=classes)
         if geometric:
             files[f"GeoLabels/{sift_flow.COLLECTION}/{name}.mat"] = mat(S=labels(1, 1, 3, 3).astype(np.int16) * -1 + 2)
     serve(server, monkeypatch, sift_flow, "ARCHIVE", zip_of(tmp_path / "SiftFlowDataset.zip", files))
     report = prepared(server, sift_flow.prepare, tmp_path / "data", capsys)
-    assert (tmp_path / "data" / "sift-flow" / "Images" / sift_flow.COLLECTION).is_dir()
+    dataset = SiftFlow(tmp_path / "data" / "sift-flow", names=names["test"])
+    assert read(dataset) == [255, 1, 1, 1]
+    assert dataset.geometry_is_derived != geometric
+    if geometric:
+        assert read(dataset, "geometric") == [0, 0, 255, 255]
     assert "sky 75.0, void 25.0" in report
     assert ("sky 50.0, void 50.0" in report) == geometric
     assert ("GeoLabels is missing" in report) != geometric
@@ -601,13 +633,14 @@ def test_nyud(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(nyud, "COUNTS", {"train": 2, "val": 1, "trainval": 3, "test": 1})
     files = {}
     for name in ["5001", "5002", "5003", "6001"]:
-        files |= {f"nyud/data/{part}/img_{name}.png": png(labels(1, 2)) for part in ("images", "depth", "hha")}
+        files |= {f"nyud/data/{part}/img_{name}.png": png(labels(1, 2, 3, 4)) for part in ("images", "depth", "hha")}
         files[f"nyud/segmentation/img_{name}.mat"] = mat(segmentation=labels(0, 1, 40, 40))
     serve(server, monkeypatch, nyud, "ARCHIVE", tar_of(tmp_path / "nyud.tar.gz", files, "w:gz"))
     report = prepared(server, nyud.prepare, tmp_path / "data", capsys)
     root = tmp_path / "data" / "nyud"
     assert (root / "trainval.txt").read_text() == "5001\n5002\n5003\n"
-    assert (root / "data" / "hha" / "img_6001.png").is_file()
+    assert read(Nyud(root, inputs="rgb-hha", names=["6001"])) == [255, 0, 39, 39]
+    assert Nyud(root, inputs="rgbd", names=["5003"])[0].image.shape == (4, 2, 2)
     assert "otherprop 50.0, wall 25.0, void 25.0" in report
 
 
@@ -619,10 +652,10 @@ def test_pascal_context(server, tmp_path, monkeypatch, capsys, names_inside):
     files = {f"{root}/ImageSets/Main/{split}.txt": lines(names) for split, names in listed.items()}
     files[f"{root}/ImageSets/Segmentation/train.txt"] = lines(["2008_1"])
     names = [*listed["train"], *listed["val"]]
-    files |= {f"{root}/JPEGImages/{name}.jpg": b"jpeg" for name in names}
+    files |= {f"{root}/JPEGImages/{name}.jpg": jpg() for name in names}
     serve(server, monkeypatch, voc, (voc.ARCHIVES, "2010"), tar_of(tmp_path / "voc10.tar", files))
     all_names = lines(f"{i}: class {i}" for i in range(1, 460))
-    files = {f"trainval/{name}.mat": mat(LabelMap=np.array([[0], [459]], np.uint16)) for name in names}
+    files = {f"trainval/{name}.mat": mat(LabelMap=np.array([[0, 459], [2, 2]], np.uint16)) for name in names}
     if names_inside:
         files["labels.txt"] = all_names
     archive = tar_of(tmp_path / "trainval.tar.gz", files, "w:gz")
@@ -638,7 +671,8 @@ def test_pascal_context(server, tmp_path, monkeypatch, capsys, names_inside):
     report = prepared(server, pascal_context.prepare, tmp_path / "data", capsys)
     root = tmp_path / "data" / "pascal-context"
     assert tree(root)[:2] == ["33_context_labels", "33_context_labels/2008_1.png"]
-    assert (root / "trainval" / "2009_1.mat").is_file()
+    assert read(PascalContext(root, "val", 33)) == [0, 33, 33, 33]
+    assert read(PascalContext(root, "val", 59)) == [0, 0, 1, 1]  # of the 459, the last is none of the 59
     assert (root / "labels.txt").is_file() == names_inside
     assert "of 59, 59 75.0, background 25.0" in report
     assert "of 33, 33 75.0, background 25.0" in report
@@ -718,7 +752,8 @@ def test_counts_of_the_official_sets_and_shipped_lists():
     assert nyud.COUNTS["trainval"] == len(set(shipped["train"]) | set(shipped["val"])) == 795
     assert not set(shipped["test"]) & (set(shipped["train"]) | set(shipped["val"]))
     assert sum(pascal_context.COUNTS.values()) == 10103
-    assert (len(voc.CLASSES), len(nyud.CLASSES)) == (21, 40)
+    assert voc.CLASSES == VOC_CLASSES
+    assert nyud.CLASSES == NYUD_CLASSES
 
 
 def test_addresses_and_checksums_are_well_formed():
