@@ -125,8 +125,8 @@ def test_validation_and_test_are_told_apart():
         TUNED, purpose="validation", dataset=Data("sift-flow", Split("train", 3, "a"), Split("val", 2, "b"))
     )
     assert "(31 classes present)" in text.validation([TUNED, there])
-    assert "not recorded" in text.validation([TUNED])
-    assert "not recorded" in text.validation([])
+    assert f"train {text.TUNED} --validation" in text.validation([TUNED])
+    assert text.validation([there]) == "Not run."
 
 
 def test_against_the_paper():

@@ -71,8 +71,12 @@ def overview(runs: Sequence[Record]) -> pd.DataFrame:
 def validation(records: Sequence[Record]) -> str:
     """What the score on the validation images has to do with the score on the test images."""
     tuned, chosen = (next(iter(find(records, TUNED, purpose)), None) for purpose in ("final", "validation"))
-    if not tuned or not chosen:
-        return "The tuned recipe is not recorded for both purposes yet."
+    if not chosen:
+        return (
+            f"No validation run of the tuned recipe is recorded; `python -m fcn train {TUNED} --validation` makes one."
+        )
+    if not tuned:
+        return "Not run."
     there, here = chosen.heads["semantic"].metrics, tuned.heads["semantic"].metrics
     return (
         f"The tuned recipe reached a mean IU of {there.mean_iu:.1f} on the validation images "
