@@ -440,12 +440,11 @@ if weights_file.is_file():
 
 # %% [markdown]
 # The temple is what the net was made for: an outdoor photo, taken from where people stand, of things that have a class.
-# The rocket is a stranger, but it stands outdoors like a tower, and a building
-# is what it comes out as. The cup and the cat have no class
-# at all, nor anything like one. No output is left for "none of these": the softmax shares out all of its probability
-# among 33 classes, so that a cat *must* become mountain or sand or whatever its fur is most like, and the geometric
-# head must find sky and ground on a table. This is the *closed world* of a classifier. The benchmark does not punish
-# it, since its test images come from the same eight categories as its training images.
+# The rocket is a stranger, but it stands outdoors like a tower, and becomes a building. The cup and the cat have no
+# class at all, nor anything like one. No output is left for "none of these": the softmax shares out all of its
+# probability among 33 classes, so that a cat *must* become mountain or sand or whatever its fur is most like, and the
+# geometric head must find sky and ground on a table. This is the *closed world* of a classifier. The benchmark does not
+# punish it, since its test images come from the same eight categories as its training images.
 #
 # Does the net know that it does not know? The probability is a hint and no more. On average it is lower where
 # there is nothing to recognise, but not everywhere: look for light patches on the cup and the cat, where a wrong class is
