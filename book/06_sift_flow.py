@@ -283,7 +283,9 @@ Markdown(text.validation(found))
 
 # %% [markdown]
 # The loss falls as follows. The vertical lines mark where a stage of the short recipe ends and the next one goes on
-# from its weights; since new score layers start at zero, the loss does not jump there.
+# from its weights. New score layers start at zero, so that a stage begins at the loss where the one before it ended. A
+# bump soon after a line means that the rate is large for a layer that is still finding its scale: a reason to lower
+# the rate there, as the paper does.
 
 # %%
 if short or tuned:
