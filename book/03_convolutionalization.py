@@ -127,7 +127,7 @@ for name, build in CLASSIFIERS.items():
         if isinstance(module, nn.Linear):
             kernel = f"{after[key].kernel_size[0]}x{after[key].kernel_size[1]}"
             rows.append((name, key, module.in_features, module.out_features, kernel, after[key].in_channels))
-pd.DataFrame(rows, columns=["net", "layer", "inputs", "outputs", "kernel", "channels"])
+pd.DataFrame(rows, columns=["net", "layer", "inputs", "outputs", "kernel", "channels"]).set_index("net")
 
 # %% [markdown]
 # On an image of the classifier's own size both forms put out the same numbers. Checked here on narrow copies of the
@@ -261,8 +261,8 @@ figures.guesses(photos.filled(photos.photo("chelsea"), (224, 224))[0], guess["na
 plt.show()
 
 # %% [markdown]
-# *Chelsea (photo: Stéfan van der Walt, CC0) and the five likeliest of 1000 classes. The first three are cats; the net
-# hesitates over the breed, not the animal.*
+# *Chelsea (photo: Stéfan van der Walt, CC0) and the five likeliest of 1000 classes. The first three are domestic
+# cats, the others their wild relatives: the net hesitates over the breed, not the animal.*
 #
 # A classifier says *what*. Now the same weights, convolutionalized, on a sheet of six photos of 600×1350 pixels. It
 # was never trained to say where anything is, and nobody drew a box.
@@ -337,7 +337,7 @@ for name, build in CLASSIFIERS.items():
     patches = [cells * work for work in one_patch]
     counted[name] = {"in one pass": one_pass, "patch by patch": patches}
     rows.append((name, cells, round(sum(one_pass), 1), round(sum(patches), 1), round(sum(patches) / sum(one_pass), 1)))
-pd.DataFrame(rows, columns=["net", "cells", "in one pass", "patch by patch", "times less"])
+pd.DataFrame(rows, columns=["net", "cells", "in one pass", "patch by patch", "times less"]).set_index("net")
 
 # %% [markdown]
 # AlexNet saves least, because more than half of its work in one pass lies in the layers that were fully connected:
@@ -422,7 +422,7 @@ for name, build in CLASSIFIERS.items():
     parameters = f"{sum(p.numel() for p in net.parameters()) / 1e6:.0f}M"
     table[name] = [layers, parameters, field.size, fcn.receptive_field(whole_classifier).size, int(field.stride)]
     table[f"{name}, paper"] = [*published[name], "", 32]
-index = ["conv. layers", "parameters", "receptive field", "the classifier's", "max stride"]
+index = ["conv. layers", "parameters", "field", "classifier's field", "stride"]
 pd.DataFrame(table, index=index).T
 
 # %% [markdown]
@@ -545,9 +545,9 @@ print(f"one image of {tuple(image.shape[2:])}, or {len(patches)} patches of {win
 #
 # ## Exercises
 #
-# 1. **Where patches win.** The saving comes from overlap. Suppose that you want only a few answers, at cells 227
-#    pixels apart. Use `multiply_adds` to find the step between patches at which classifying AlexNet's patches costs
-#    no more than one pass. What does that say about sparse detection?
+# 1. **Where patches win.** The saving comes from overlap. Suppose that you want only a few answers. Use
+#    `multiply_adds` to find the step between patches at which classifying AlexNet's patches costs no more than one
+#    pass. What does that say about sparse detection?
 # 2. **Shift and stitch.** Shift the sheet by 16 pixels to the right, down, and both, run the convolutionalized
 #    GoogLeNet on each (section 3.2; it needs the weights), and interlace the four maps into one of stride 16. Compare
 #    it with the stride-32 map interpolated to the same grid. What did the fourfold cost buy?

@@ -102,10 +102,9 @@ def provenance(name: str, results_dir: str | Path) -> dict[str, Any]:
 def source(name: str, is_live: bool, results_dir: str | Path) -> str:
     """One line that tells a reader which of the two a figure shows."""
     if is_live:
-        return f"{name}: computed just now, on this machine."
-    described = provenance(name, results_dir)
-    files = " and ".join(file["name"] for file in described["from"])
-    return f"{name}: recorded by this project{f' with {files}' if files else ''}, which is not at hand here."
+        return "Computed just now, on this machine."
+    files = " and ".join(file["name"] for file in provenance(name, results_dir)["from"])
+    return "Recorded by this project" + (f": {files} is not at hand here." if files else ".")
 
 
 def _computed(compute: Compute) -> Arrays:
