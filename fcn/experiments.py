@@ -153,7 +153,7 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
         upsampling="interpolate",
         departures=(
             *_SIFT_FLOW,
-            f"{epochs} epochs at a fixed rate of {rate:g} in place of at least 175 at {RATES['googlenet']:g}",
+            f"{epochs} epochs at a fixed rate of {rate:g} in place of at least 175 at {_paper_solver('googlenet', stride).learning_rate:g}",
             "intermediate upsampling fixed to bilinear, not learned, as in the authors' release",
             "convolutions in bfloat16",
         ),
