@@ -146,6 +146,7 @@ _SHORT = Solver(learning_rate=1e-2, epochs=4, precision="bf16-mixed")
 
 
 def _short(stride: int, rate: float, epochs: int) -> Experiment:
+    paper = _paper_solver("googlenet", stride)
     return Experiment(
         f"sift-flow-googlenet-{stride}s-short", "sift-flow", "googlenet", stride,
         replace(_SHORT, learning_rate=rate, epochs=epochs), ("Table 5", "FCN-16s"),
@@ -153,7 +154,7 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
         upsampling="interpolate",
         departures=(
             *_SIFT_FLOW,
-            f"{epochs} epochs at a fixed rate of {rate:g} in place of at least 175 at {_paper_solver('googlenet', stride).learning_rate:g}",
+            f"{epochs} epochs at a fixed rate of {rate:g} in place of at least 175 at {paper.learning_rate:g}",
             "intermediate upsampling fixed to bilinear, not learned, as in the authors' release",
             "convolutions in bfloat16",
         ),
