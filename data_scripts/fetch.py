@@ -95,7 +95,7 @@ def _check_existing(file: Published, path: Path) -> None:
 
 def _retrieve(file: Published, address: str, folder: Path, to_unpack: bool) -> None:
     """One address; once more from the beginning where a resumed file turns out to be patched of two."""
-    while True:
+    for last_try in (False, True):
         downloader = _Resuming(file, folder / f"{file.name}.part", to_unpack)
         try:
             pooch.retrieve(address, file.checksum, fname=file.name, path=folder, downloader=downloader)
@@ -103,7 +103,7 @@ def _retrieve(file: Published, address: str, folder: Path, to_unpack: bool) -> N
         except requests.RequestException:  # some of which are a ValueError too
             raise
         except ValueError:  # pooch: the checksum differs
-            if not downloader.resumed:
+            if last_try or not downloader.resumed:
                 raise _Refused(f"what it gave is not the published file, {file.checksum} is expected") from None
 
 

@@ -220,6 +220,14 @@ def test_corrupt_download_leaves_nothing(server, tmp_path):
     assert tree(tmp_path) == []
 
 
+def test_corrupt_download_that_breaks_off_too_comes_to_an_end(server, tmp_path):
+    server.files["/a"] = served = Served(CONTENT[:-1] + b"x", breaks=10**6)
+    with pytest.raises(fetch.DownloadError, match="not the published file"):
+        fetch.download(published(server, "/a"), tmp_path)
+    assert [request.get("Range") for request in served.requests].count(None) == 2
+    assert tree(tmp_path) == []
+
+
 def test_next_address_where_the_first_is_dead_or_corrupt(server, tmp_path):
     server.files["/corrupt"] = Served(b"x")
     server.files["/gone"] = Served(status=410)
