@@ -279,7 +279,7 @@ for name in (*text.SHORT.values(), text.TUNED):
 text.overview(found)
 
 # %%
-Markdown(text.validation(found))
+Markdown(text.choice(found))
 
 # %% [markdown]
 # The loss falls as follows. The vertical lines mark where a stage of the short recipe ends and the next one goes on

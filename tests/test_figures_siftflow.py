@@ -120,13 +120,17 @@ def test_costs_are_read_from_the_records():
     assert "Not run" in text.costs([])
 
 
-def test_validation_and_test_are_told_apart():
-    there = replace(
-        TUNED, purpose="validation", dataset=Data("sift-flow", Split("train", 3, "a"), Split("val", 2, "b"))
+def test_the_better_trial_is_named_as_the_choice():
+    guess = ConfusionMatrix.from_matrix(np.ones((33, 33), int).tolist())
+    data = Data("sift-flow", Split("train", 3, "a"), Split("val", 2, "b"))
+    good, bad = (
+        replace(TUNED, experiment=text.TRIALS[name], purpose="validation", dataset=data, heads=heads)
+        for name, heads in (("AdamW", TUNED.heads), ("SGD", {"semantic": Head.scored(SEMANTIC, guess)}))
     )
-    assert "(31 classes present)" in text.validation([TUNED, there])
-    assert f"train {text.TUNED} --validation" in text.validation([TUNED])
-    assert text.validation([there]) == "Not run."
+    said = text.choice([bad, good])
+    assert "AdamW was taken" in said
+    assert f"AdamW {good.heads['semantic'].metrics.mean_iu:.1f}" in said
+    assert f"train {text.TRIALS['AdamW']} --validation" in text.choice([bad])
 
 
 def test_against_the_paper():
