@@ -12,6 +12,8 @@ from fcn import bounds, recorded
 from fcn.bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol, beside_paper, predictions
 from fcn.datasets import VOID
 
+RESULTS = Path(__file__).parents[1] / "results"
+
 # Two cells of 4 x 4. Left: 9 pixels of class 1, 7 of class 0, the middle pixel 0. Right: 8 void, 5 of class 2, 3 of 0.
 MAP = torch.tensor(
     [
@@ -123,6 +125,22 @@ def test_maps_that_are_none() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------- the table
+
+
+def test_the_recorded_bounds_stand_beside_the_papers() -> None:
+    arrays = recorded.recorded("appendix-a", dict, False, RESULTS)[0]
+    assert arrays["images"] == 736
+    assert arrays["mean_iu"].shape == (len(PROTOCOLS), len(FACTORS), 2)
+    assert arrays["protocols"].tolist() == [str(p) for p in PROTOCOLS]
+    assert recorded.provenance("appendix-a", RESULTS)["from"][0]["name"] == "seg11valid.txt"
+    paper, nearest, *others = beside_paper(arrays)
+    assert (paper.label, paper.mean_iu) == ("the paper", PAPER)
+    assert list(PAPER.values()) == [50.9, 73.3, 86.1, 92.8, 96.4, 98.5]
+    assert nearest.label == "vote, bilinear, void votes, predicted void an error"
+    assert nearest.distance == min(line.distance for line in [*others, nearest]) < 2
+    assert len(others) + 1 == 15
+    for line in (nearest, *others):
+        assert list(line.mean_iu.values()) == sorted(line.mean_iu.values())
 
 
 def test_the_table_begins_with_the_paper_and_then_the_nearest() -> None:
