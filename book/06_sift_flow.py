@@ -303,7 +303,8 @@ if short or tuned:
 # record, `results/NAME.seed0.json`; what is "not run" is recorded by `python -m fcn train NAME`.
 
 # %% tags=["full-width"]
-tables.table("Table 5", found).drop(columns=["source", "record"])
+shown = tables.table("Table 5", found).drop(columns=["source", "record"])
+shown.rename(index=lambda name: name.removeprefix("sift-flow-"), columns={"geometric acc.": "geom. acc."})
 
 # %%
 ours = {"short, 8s": short["8s"]} if "8s" in short else {}

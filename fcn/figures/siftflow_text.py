@@ -81,8 +81,9 @@ def choice(records: Sequence[Record]) -> str:
     counted = ", ".join(str(count) for count in sorted({m.classes_counted for m in ius.values()}))
     return (
         f"One epoch of each recipe gave these mean IUs on the validation images, over the {counted} classes present "
-        f"there: {listed}. {best} was taken, and given more epochs; no other setting was varied. These numbers are for "
-        "comparing recipes with each other: the test images hold other classes, and stand in the tables below."
+        f"there: {listed}. {best} was taken, and given more epochs and mirrored photos; no third "
+        "recipe was tried. These numbers are for comparing recipes with each other: the test images hold other "
+        "classes, and stand in the tables below."
     )
 
 
