@@ -299,8 +299,9 @@ if short or tuned:
 #
 # ## Table 5
 #
-# The paper's rows and ours. Geometric accuracy is the pixel accuracy of the second head. Each of our rows is a
-# record, `results/NAME.seed0.json`; what is "not run" is recorded by `python -m fcn train NAME`.
+# The paper's rows and ours, whose names stand here without their beginning `sift-flow-`. Geometric accuracy is the
+# pixel accuracy of the second head. Each of our rows is a record, `results/sift-flow-NAME.seed0.json`; what is "not
+# run" is recorded by `python -m fcn train sift-flow-NAME`.
 
 # %% tags=["full-width"]
 shown = tables.table("Table 5", found).drop(columns=["source", "record"])
