@@ -179,7 +179,7 @@ figures.taps((photos.photo("china")[0].permute(1, 2, 0).numpy()), fields, centre
 plt.show()
 
 # %% [markdown]
-# *VGG16 on a photo of 427×640 pixels. A cell at stride 32 sees nearly all of it, and there are few such cells; a cell
+# *VGG16 on a photo of 427×640 pixels. A cell at stride 32 sees most of it, and there are few such cells; a cell
 # at stride 8 sees a window or the end of a roof, and there is one every 8 pixels.*
 #
 # The deep map can tell a pagoda from a house because it sees the whole; it cannot say on which pixel the roof ends. The
@@ -253,7 +253,7 @@ print(
 # \text{scores} = U_8\,(s_8).
 # $$
 #
-# In code it is one line of `fcn.models.Head.forward`, inside a loop over the skips; the rest is alignment
+# In code it is in essence one line of `fcn.models.Head.forward`, inside a loop over the skips; the rest is alignment
 # ([chapter 4](04_upsampling.ipynb)):
 #
 # ```python
@@ -433,7 +433,8 @@ plt.show()
 # classes of the scene (red for, blue against), on one scale in each row.*
 #
 # Stride 32 alone lays out the scene and nothing else. Stride 8 alone follows outlines, and gives some of the regions
-# names that make no sense there. It need not: it was trained to correct a sum whose other part says what is likely.
+# names that make no sense there. Alone it need not make sense: it was trained to correct a sum whose other part
+# says what is likely.
 #
 # ## Why the sum, and why zero
 #
