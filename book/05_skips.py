@@ -253,11 +253,11 @@ print(
 # \text{scores} = U_8\,(s_8).
 # $$
 #
-# In code it is in essence one line of `fcn.models.Head.forward`, inside a loop over the skips; the rest is alignment
+# In code it is one line of `fcn.models.Head.forward`, in essence, inside a loop over the skips; the rest is alignment
 # ([chapter 4](04_upsampling.ipynb)):
 #
 # ```python
-# scores = skip + upsample_onto(scores, upscore, grid, fine, skip.shape[-2:])
+# scores = skip + upsample_onto(scores, upscore, grid, fine, size_of(skip))
 # ```
 #
 # The new layer starts at zero. So FCN-16s begins exactly where FCN-32s ended, and training can only go on from there:
