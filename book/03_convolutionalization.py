@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Fully connected layers are convolutions
 #
-# **What you will learn**
+# ## What you will learn
 #
 # - why a fully connected layer ties a classifier to one size of image, and how the same weights, laid out as a
 #   convolution, set it free;
@@ -422,7 +422,7 @@ for name, build in CLASSIFIERS.items():
     parameters = f"{sum(p.numel() for p in net.parameters()) / 1e6:.0f}M"
     table[name] = [layers, parameters, field.size, fcn.receptive_field(whole_classifier).size, int(field.stride)]
     table[f"{name}, paper"] = [*published[name], "", 32]
-index = ["conv. layers", "parameters", "field", "classifier's field", "stride"]
+index = ["layers", "parameters", "field", "classifier's field", "stride"]
 pd.DataFrame(table, index=index).T
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Upsampling
 #
-# **What you will learn**
+# ## What you will learn
 #
 # - that interpolation can be read in two ways, each pixel gathering from cells or each cell stamping a tent, and that
 #   the second is a transposed convolution;
@@ -429,7 +429,7 @@ plt.show()
 # square error on the label maps of new scenes.*
 #
 # It finds a tent of its own: the same form, steeper, since the edges of label maps are sharp. The gain over the
-# bilinear filter is real and small. That fits what is known of the whole nets. The paper learns the intermediate
+# bilinear filter is small. That fits what is known of the whole nets. The paper learns the intermediate
 # upsamplings, starting from bilinear, and fixes the last; in the authors' release all are fixed, and its README says
 # that learning them made no significant difference.
 #
