@@ -244,6 +244,16 @@ def main(arguments: list[str] | None = None) -> int:
     if parameters and options.mode != "execute":
         parser.error(f"{options.mode} takes no parameters of the chapters: the committed notebooks hold the defaults")
 
+    for option, folder in (("--data-root", options.data_root), ("--results-dir", options.results_dir)):
+        if folder is not None and not folder.is_dir():
+            parser.error(f"argument {option}: {folder}: no such folder")
+    if options.jobs < 1:
+        parser.error(f"argument --jobs: {options.jobs}: at least one chapter is run at a time")
+    try:
+        sources(only=options.only)
+    except ChapterError as error:
+        parser.error(f"argument --only: {error}")
+
     prepare_environment(readers_own=options.mode == "execute")
     try:
         chapters = sources(only=options.only)

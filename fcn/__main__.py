@@ -3,9 +3,11 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -80,7 +82,7 @@ def train(
     experiment: Annotated[str, typer.Argument(help="A name from `list`.")],
     data: DataOption = None,
     device: DeviceOption = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     validation: Annotated[
         bool, typer.Option("--validation", help="Train without the validation part and score on it.")
@@ -155,12 +157,19 @@ def predict(
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # of a photo that is then read, or refused in a line of our own
     try:
         app(standalone_mode=True)
     except (OSError, ValueError, ArithmeticError) as error:
         if os.environ.get("FCN_DEBUG"):
             raise
         print("fcn:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if os.environ.get("FCN_DEBUG") or not out_of_memory:
+            raise
+        print("fcn: not enough memory; score photos at a smaller --side, or use a larger machine", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -80,7 +80,7 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
             name = f"{layer.name.replace('/', '.')}.{('weight', 'bias')[i] if i < 2 else i}"
             rank = 1 if i == 1 else 2 if layer.type in _INNER_PRODUCT else 4
             shape, data = _shape(blob, rank), b"".join(blob.data)
-            if 4 * math.prod(shape) != len(data):
+            if min(shape, default=0) < 0 or 4 * math.prod(shape) != len(data):
                 raise ValueError(f"{path}: {name} holds {len(data)} bytes for the shape {shape}; fetch the file again")
             tensors[name] = torch.from_numpy(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape))
     if not tensors:

@@ -44,8 +44,8 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int, void: int = 255, device: torch.device | str | None = None) -> None:
-        if num_classes < 1:
-            raise ValueError(f"a confusion matrix needs at least one class, not {num_classes}")
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"a confusion matrix needs at least one class, a whole number, not {num_classes}")
         if 0 <= void < num_classes:
             raise ValueError(f"void {void} is one of the {num_classes} classes: choose a value outside them")
         self.num_classes = num_classes
@@ -87,7 +87,7 @@ class ConfusionMatrix:
         labelled = labels != self.void
         truth, predicted = labels[labelled], predictions[labelled]
         check_classes(predicted, self.num_classes, "prediction")
-        pairs = truth * self.num_classes + predicted  # int64: one number for each pair of classes
+        pairs = truth * self.num_classes + predicted.long()  # int64: one number for each pair of classes
         counts = torch.bincount(pairs, minlength=self.num_classes**2)
         self.matrix += counts.view_as(self.matrix).to(self.matrix.device)
 

@@ -4,6 +4,7 @@ The net of the paper's figure 3 in one file: a 1x1 convolution scores the coarse
 so far are upsampled twice and the scores of a skip are added; the last upsampling reaches the pixels.
 """
 
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -96,8 +97,8 @@ class FCN(nn.Module):
         super().__init__()
         if net not in CLASSIFIERS:
             raise ValueError(f'unknown net "{net}": choose one of {", ".join(CLASSIFIERS)}')
-        if stride not in DIVISIONS:
-            raise ValueError(f"unknown stride {stride}: choose 32, 16 or 8")
+        if not isinstance(stride, int) or stride not in DIVISIONS:
+            raise ValueError(f"unknown stride {stride!r}: choose 32, 16 or 8")
         if (num_classes is None) == (heads is None):
             raise ValueError("give either num_classes, for one task, or heads, for several")
         if upsampling not in get_args(Upsampling):
@@ -106,9 +107,12 @@ class FCN(nn.Module):
             raise ValueError('upsampling="interpolate" has no border to crop: use it with alignment="tight"')
         self.single = heads is None
         self.classes = {"scores": num_classes} if num_classes is not None else dict(heads or {})
-        if not self.classes or min(self.classes.values()) < 1:
+        if not self.classes or not all(isinstance(c, int) and c >= 1 for c in self.classes.values()):
             raise ValueError(f"each head has at least one class, and there is at least one head, not {self.classes}")
-        if width <= 0:
+        for name in self.classes:
+            if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
+                raise ValueError(f"a head cannot be called {name!r}: choose another name, without dots")
+        if not 0 < width < math.inf:
             raise ValueError(f"width scales the channels: above 0, not {width}")
         self.settings: dict[str, Any] = {
             "net": net, "stride": stride, "num_classes": num_classes, "heads": heads and dict(heads),
@@ -130,6 +134,7 @@ class FCN(nn.Module):
         if not images.is_floating_point():
             raise ValueError(f"images must be RGB in 0..1, not {images.dtype}: divide bytes by 255")
         height, width = images.shape[-2:]
+        images = images.to(self.mean.dtype)
         x = images.flip(1) * 255 - self.mean.view(1, 3, 1, 1)  # BGR minus the mean, as Caffe's weights expect
         if min(height, width) < SMALLEST:
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))

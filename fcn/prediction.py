@@ -1,7 +1,6 @@
 """A photo in, a coloured label map and an overlay with a legend out."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from fcn import weights
 from fcn.datasets import read_photo
 from fcn.datasets.scenes import PALETTE as SCENES_PALETTE
 from fcn.datasets.sift_flow import PALETTE as SIFT_FLOW_PALETTE
+from fcn.files import whole
 from fcn.models import FCN
 from fcn.runs import writable
 
@@ -36,9 +36,16 @@ class Segmenter:
             about = file.metadata()
         try:
             heads: dict[str, list[str]] = json.loads(about["classes"])
-        except KeyError:
+            self.head, self.classes = next(iter(heads.items()))
+            named = len(self.classes)
+        except (KeyError, ValueError, AttributeError, TypeError, StopIteration):
             raise ValueError(f"{path}: does not name its classes; give a net that `fcn train` saved") from None
-        self.head, self.classes = next(iter(heads.items()))
+        scored = self.net.classes.get("scores" if self.net.single else self.head)
+        if named != scored:
+            raise ValueError(
+                f'{path}: names {named} classes of "{self.head}", of which its net scores {scored or "none"}; '
+                "give a net that `fcn train` saved"
+            )
         self.palette = PALETTES.get(about.get("dataset", ""), _spread(len(self.classes)))
 
     @torch.no_grad()
@@ -128,12 +135,8 @@ def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tup
 
 
 def _save(path: Path, picture: Image.Image) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as partial:
         picture.save(partial, format="PNG")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _spread(count: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypedDict
 
 import torch
 
+from fcn.files import whole
 from fcn.metrics import ConfusionMatrix, Metrics
 
 PURPOSES = {
@@ -28,6 +29,10 @@ PURPOSES = {
 CURVE_KEYS = ("step", "images", "loss", "learning_rate")
 _BESIDE_METRICS = ("classes_counted", "iu_per_class")  # in a file, beside the four metrics
 _WIDTH = 118
+_KINDS: dict[str, type | tuple[type, ...]] = {  # of the entries that no class below checks
+    "solver": dict, "versions": dict, "curve": list, "departures": list, "hardware": str, "seed": int,
+    "images_seen": int, "seconds": (int, float),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class Head:
                 f"{len(self.classes)} classes need a square confusion matrix of as many rows and as many entries "
                 f"in iu_per_class, not {len(self.confusion_matrix)} rows and {len(self.metrics.iu_per_class)} entries"
             )
+        ConfusionMatrix.from_matrix(self.confusion_matrix, void=-1)  # raises where it counts no pixels
+        known = [iu for iu in self.metrics.iu_per_class if iu is not None]
+        for value in [*asdict(self.metrics).values(), *known]:
+            if not isinstance(value, int | float | tuple):
+                raise ValueError(f"metrics are numbers, in percent, not {value!r}")
 
     @classmethod
     def scored(cls, classes: Sequence[str], confusion: ConfusionMatrix) -> Self:
@@ -169,13 +179,8 @@ def write(record: Record, directory: str | Path) -> Path:
         text = _layout(_to_json(record)) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: the record cannot be written as JSON: {error}") from error
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -202,7 +207,7 @@ def read(path: str | Path) -> Record:
         raise FileNotFoundError(f"{path}: no such record") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON, {error}; {mend}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not a whole record: {error}; {mend}") from error
     if path.name != record.file_name:
         raise ValueError(f"{path}: holds the record {record.file_name}; rename the file to that")
@@ -311,6 +316,9 @@ def _from_json(data: Any) -> Record:
         dataset[part] = Split(**_checked(Split, dataset[part], f"dataset.{part}"))
     data["dataset"] = Data(**dataset)
     data["heads"] = {name: _head(head, f"heads.{name}") for name, head in _object(data["heads"], "heads").items()}
+    for key, kind in _KINDS.items():
+        if not isinstance(data[key], kind):
+            raise ValueError(f"{key} is {data[key]!r}, of the wrong kind")
     data["departures"] = tuple(data["departures"])
     parts: dict[str, type] = {"paper": Paper, "initial_weights": InitialWeights, "weights": Weights}
     for key, cls in parts.items():

@@ -104,7 +104,7 @@ def initialise(net: FCN, experiment: Experiment, seed: int, out: Path) -> record
             )
         net.upgrade_from(weights.load_model(path))
     elif experiment.initial_weights:
-        path = _folder(None, "FCN_WEIGHTS", "the environment variable FCN_WEIGHTS") / experiment.initial_weights
+        path = _folder(None, "FCN_WEIGHTS") / experiment.initial_weights
         net.load_pretrained(path)
     else:
         return None
@@ -218,10 +218,11 @@ def writable(folder: Path, option: str) -> None:
         ) from None
 
 
-def _folder(given: Path | None, variable: str, option: str) -> Path:
+def _folder(given: Path | None, variable: str, option: str = "") -> Path:
     path = given or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    mend = f"name it with {option}, or set {variable}" if option else f"set {variable} to the folder of the weights"
     if path is None:
-        raise FileNotFoundError(f"no folder given: name it with {option}, or set {variable}")
+        raise FileNotFoundError(f"no folder given: {mend}")
     if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder; name it with {option}, or set {variable}")
+        raise FileNotFoundError(f"{path}: no such folder; {mend}")
     return path

@@ -169,6 +169,9 @@ if __name__ == "__main__":
         sys.exit(2)
     try:
         write(Path(sys.argv[1]))
+    except UnicodeDecodeError:
+        print(f"{sys.argv[1]}: no text in UTF-8; give the text file that holds the markers, README.md", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -5,13 +5,13 @@ drop out. A run that is killed and resumed therefore sees what an uninterrupted 
 to be kept.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.datasets import VOID, Sample, SegmentationDataset
+from fcn.files import whole
 from fcn.losses import Reduction, multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
@@ -49,9 +50,20 @@ class Solver:
     precision: str = "32-true"  # or "bf16-mixed", where the machine has it
 
     def __post_init__(self) -> None:
-        for setting, known in {"optimizer": ("sgd", "adamw"), "schedule": ("fixed", "poly")}.items():
+        choices = {"optimizer": ("sgd", "adamw"), "schedule": ("fixed", "poly"), "reduction": get_args(Reduction)}
+        for setting, known in choices.items():
             if getattr(self, setting) not in known:
-                raise ValueError(f'unknown {setting} "{getattr(self, setting)}": choose "{known[0]}" or "{known[1]}"')
+                names = " or ".join(f'"{name}"' for name in known)
+                raise ValueError(f'unknown {setting} "{getattr(self, setting)}": choose {names}')
+        for setting in ("learning_rate", "momentum", "weight_decay", "bias_rate", "score_rate", "warmup", "clip"):
+            if not 0 <= getattr(self, setting) < math.inf:
+                raise ValueError(f"{setting} is {getattr(self, setting)}: give a number, 0 or more")
+        if not 0 < self.epochs < math.inf:
+            raise ValueError(f"epochs is {self.epochs}: give a number above 0")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}: give a whole number of images, 1 or more")
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"keep is {self.keep}: give a probability above 0, 1 at most")
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs."""
@@ -126,12 +138,10 @@ def train(
 
     def save() -> None:
         if checkpoint is not None and fabric.is_global_zero:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            partial = checkpoint.with_suffix(".partial")
             state = {"identity": identity, "net": net.state_dict(), "optimizer": optimizer.state_dict(),
                      "run": asdict(run), "losses": losses}  # fmt: skip
-            torch.save(state, partial)
-            os.replace(partial, checkpoint)
+            with whole(checkpoint) as partial:
+                torch.save(state, partial)
 
     positions = _Positions(run.step, steps if stop_after is None else min(steps, stop_after), solver.batch_size, fabric)
     loader = DataLoader(
@@ -335,9 +345,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     """What ``train`` saved at ``path``. Raises ValueError where the file is no whole checkpoint."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError):
+    except PermissionError:
+        raise
+    except Exception:  # torch raises a dozen kinds for a file that is cut short or foreign
         state = None
-    if not isinstance(state, dict) or "identity" not in state:
+    if not isinstance(state, dict) or not {"identity", "net", "optimizer", "run", "losses"} <= state.keys():
         raise ValueError(f"{path}: no whole checkpoint of a run; remove it and start the run without --resume")
     return state
 

@@ -7,7 +7,6 @@ safetensors.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from fcn.caffe import read_caffemodel
 from fcn.classifiers import CLASSIFIERS
+from fcn.files import whole
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -99,9 +99,13 @@ def read_weights(source: "str | Path | WeightsEnum", architecture: str) -> dict[
             tensors = _from_torchvision(tensors, _member_published_as(Path(source)), architecture)
     else:
         tensors = _from_torchvision(_fetch(source, architecture), source, architecture)
+    _check_finite(tensors, source)
+    return tensors
+
+
+def _check_finite(tensors: Mapping[str, Tensor], source: object) -> None:
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{source}: not every number is finite in {_some(bad)}; fetch or train the weights again")
-    return tensors
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
@@ -295,13 +299,8 @@ def save(module: nn.Module, path: str | Path, metadata: Mapping[str, str], half:
     metadata = dict(metadata)
     if hasattr(module, "settings"):
         metadata["settings"] = json.dumps(module.settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as partial:
         save_file(tensors, partial, metadata)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_model(path: str | Path) -> "FCN":
@@ -315,10 +314,11 @@ def load_model(path: str | Path) -> "FCN":
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: not a net of this package; give the .safetensors file that it saved")
     tensors = _read_file(path)
+    _check_finite(tensors, path)
     try:
         with safe_open(path, "pt") as file:
             net = FCN(**json.loads(file.metadata()["settings"]))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RuntimeError, MemoryError):  # the last two for a net too large to be one
         raise ValueError(f"{path}: does not say which net it is for; give a file that this package saved") from None
     report = load_into(net, tensors, source=str(path))
     if absent := net.state_dict().keys() - set(report.loaded):

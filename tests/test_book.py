@@ -231,3 +231,12 @@ def test_broken_links_are_found(tmp_path):
         "index.html: no file for c.html",
         "index.html: needs https://example.org/x.js from another host",
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--only", "99"], ["--jobs", "0"], ["--data-root", "no/such"], ["--results-dir", "no/such"]]
+)
+def test_a_wrong_argument_is_named_before_anything_runs(wrong, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["execute", *wrong])
+    assert f"argument {wrong[0]}: " in capsys.readouterr().err

@@ -445,3 +445,25 @@ def test_the_program_itself(tmp_path):
     assert (refused.returncode, out) == (2, "")
     assert err == "fcn: no-net.safetensors: no such weight file; check the path\n"
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("classes", ["{", "[]", "{}", "null", '{"semantic": 3}', '{"semantic": ["a"]}', '{"b": ["a"]}'])
+def test_predict_with_a_net_whose_classes_are_damaged(cli, tmp_path, classes):
+    weights.save(
+        FCN("googlenet", 32, heads={"semantic": 3}, width=0.05), tmp_path / "n.safetensors", {"classes": classes}
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    refused(cli("predict", tmp_path / "photo.png", "--weights", tmp_path / "n.safetensors"), "n.safetensors", "classes")
+
+
+def test_predict_of_a_photo_in_fractions(cli, net_file, tmp_path):
+    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "photo.tiff")
+    refused(cli("predict", tmp_path / "photo.tiff", "--weights", net_file), "photo.tiff", "8 bits")
+
+
+def test_a_machine_too_small_is_one_line(cli, monkeypatch):
+    def exhausted(name: str) -> Experiment:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory\nstack")
+
+    monkeypatch.setattr(experiments, "find", exhausted)
+    refused(cli("train", "anything"), "not enough memory")

@@ -537,3 +537,9 @@ def test_the_real_training_photos_have_the_published_mean_and_share_of_void() ->
     assert dataset.class_frequencies()["void"] == pytest.approx(8.35, abs=0.05)
     mean = torch.stack([dataset[i].image.double().mean((1, 2)) for i in range(0, len(dataset), 20)]).mean(0)
     assert mean.flip(0).tolist() == pytest.approx(sift_flow.MEAN_BGR, abs=6)
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"list\.txt: not a text file"):
+        read_list(tmp_path / "list.txt")

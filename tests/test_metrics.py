@@ -180,3 +180,11 @@ def test_mismatched_or_impossible_matrices_are_refused() -> None:
         ConfusionMatrix(459)
     with pytest.raises(ValueError, match="at least one class"):
         ConfusionMatrix(0)
+
+
+def test_unsigned_predictions_count_and_a_broken_number_of_classes_does_not() -> None:
+    confusion = ConfusionMatrix(3)
+    confusion.update(torch.tensor([1]).to(torch.uint16), torch.tensor([2]).to(torch.uint16))
+    assert confusion.matrix[1, 2] == 1
+    with pytest.raises(ValueError, match="at least one class"):
+        ConfusionMatrix(2.5)  # type: ignore[arg-type]

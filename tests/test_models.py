@@ -472,3 +472,22 @@ def test_images_in_bytes_are_refused():
 def test_width_scales_the_trunk():
     half, whole = (FCN("vgg16", 8, 2, width=w).trunk.channels for w in (1 / 16, 1 / 8))
     assert all(2 * half[s] == whole[s] for s in STRIDES)
+
+
+@pytest.mark.parametrize("heads", [{"a.b": 3}, {"": 3}, {"items": 3}, {"training": 3}, {1: 3}, {"a": 2.5}, {"a": "3"}])
+def test_heads_that_cannot_be_are_refused(heads: dict) -> None:
+    with pytest.raises(ValueError, match="head"):
+        fcn.FCN("googlenet", 32, heads=heads, width=0.05)
+
+
+@pytest.mark.parametrize("width", [float("nan"), float("inf")])
+def test_a_width_that_is_no_number_is_refused(width: float) -> None:
+    with pytest.raises(ValueError, match="width"):
+        fcn.FCN("googlenet", 32, 3, width=width)
+
+
+def test_images_of_another_precision_are_brought_to_the_nets() -> None:
+    net = fcn.FCN("googlenet", 32, 3, width=0.05).eval()
+    image = torch.rand(1, 3, 40, 40)
+    assert torch.equal(net(image.double()), net(image))
+    assert net.double()(image).dtype == torch.float64

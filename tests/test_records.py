@@ -281,3 +281,33 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("solver",), None), (("versions",), "x"), (("curve",), {}), (("departures",), "x"), (("hardware",), 1),
+        (("images_seen",), "x"), (("seconds",), []), (("heads", "scores", "metrics", "mean_iu"), None),
+        (("heads", "scores", "metrics", "mean_iu"), "x"), (("heads", "scores", "iu_per_class", 0), "x"),
+        (("heads", "scores", "confusion_matrix", 0, 0), -3), (("heads", "scores", "confusion_matrix", 0, 0), 2**70),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_refused_with_the_name_of_the_file(
+    keys: tuple, value: object, tmp_path: Path
+) -> None:
+    path = records.write(example(heads={"scores": random_head(3)}), tmp_path)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    place = data
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{path.name}: not a whole record"):
+        records.read(path)
+
+
+def test_brackets_without_end_are_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.seed0.json"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(ValueError, match="not a whole record"):
+        records.read(path)

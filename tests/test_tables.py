@@ -1,5 +1,7 @@
 """Tables: published numbers as printed, ours only from records, and nothing synthetic beside them."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,3 +117,15 @@ def test_the_readme_holds_the_results_at_a_glance_of_the_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     now = tables.with_block(readme, tables.block(records.load(ROOT / "results")), "README.md")
     assert readme == now, "the records changed: run python -m fcn.tables README.md"
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    done = subprocess.run(
+        [sys.executable, "-m", "fcn.tables", str(tmp_path / "photo.png")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"{tmp_path / 'photo.png'}: no text in UTF-8; give the text file that holds the markers, README.md\n"
+    )

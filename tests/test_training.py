@@ -17,7 +17,7 @@ from fcn.datasets.scenes import Scenes
 from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
-from fcn.training import Diverged, Solver, collate, evaluate, train
+from fcn.training import Diverged, Solver, _read_checkpoint, collate, evaluate, train
 
 WIDTH = 1 / 16
 HEADS = {head: len(names) for head, names in Scenes.heads.items()}
@@ -527,3 +527,22 @@ def test_a_batch_that_does_not_divide_is_refused(scenes, monkeypatch):
     monkeypatch.setattr("fcn.training._fabric", lambda device, precision: Three())
     with pytest.raises(ValueError, match="batch_size 2 does not divide among 3 processes"):
         run(Tiny(), scenes, SOLVER)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("learning_rate", float("nan")), ("learning_rate", -1), ("learning_rate", float("inf")), ("epochs", -1),
+        ("epochs", 0), ("epochs", float("nan")), ("batch_size", 0), ("batch_size", 1.5), ("momentum", -1),
+        ("clip", float("nan")), ("warmup", -1), ("keep", 0), ("keep", 2), ("reduction", "max"),
+    ],
+)  # fmt: skip
+def test_a_solver_of_nonsense_names_the_setting(setting: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{setting}.*{value}"):
+        Solver(**{"learning_rate": 0.1, setting: value})
+
+
+def test_a_checkpoint_that_lacks_its_net_is_refused(tmp_path: Path) -> None:
+    torch.save({"identity": {}}, tmp_path / "it.checkpoint")
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        _read_checkpoint(tmp_path / "it.checkpoint")

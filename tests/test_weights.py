@@ -499,3 +499,31 @@ def test_alexnets_convolutions_load_and_its_classifier_is_missing(folder):
     assert len(report.loaded) == 10
     assert report.missing == tuple(f"fc{i}.{kind}" for i in (6, 7, 8) for kind in ("weight", "bias"))
     assert not report.left_over
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_net_whose_numbers_are_not_finite_is_not_loaded(tmp_path, value):
+    net = FCN("googlenet", 32, 3, width=0.05)
+    tensors = net.state_dict()
+    tensors["heads.scores.score32.bias"][0] = value
+    save_file(tensors, tmp_path / "net.safetensors", {"settings": json.dumps(net.settings)})
+    with pytest.raises(ValueError, match=r"net\.safetensors: not every number is finite"):
+        load_model(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"width": float("inf")}, {"num_classes": 10**11}, {"num_classes": 2.5}])
+def test_a_net_of_impossible_settings_is_named(tmp_path, change):
+    net = FCN("googlenet", 32, 3, width=0.05)
+    save_file(net.state_dict(), tmp_path / "net.safetensors", {"settings": json.dumps(net.settings | change)})
+    with pytest.raises(ValueError, match=r"net\.safetensors: does not say which net"):
+        load_model(tmp_path / "net.safetensors")
+
+
+def test_a_negative_side_in_a_caffemodel_is_named(tmp_path):
+    net = NetParameter()
+    blob = net.layer.add(name="conv1").blobs.add()
+    blob.shape.dim.extend([-1, -1, 1, 1])
+    blob.data.append(bytes(4))
+    (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
+    with pytest.raises(ValueError, match=r"net\.caffemodel: conv1\.weight"):
+        read_caffemodel(tmp_path / "net.caffemodel")

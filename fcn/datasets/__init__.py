@@ -63,7 +63,11 @@ def read_list(path: str | Path) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of images; give a text file with one name a line")
-    return checked_names([line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()], path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file in UTF-8; give a list with one name a line") from None
+    return checked_names([line.strip() for line in lines if line.strip()], path)
 
 
 def validation_part(names: Sequence[str]) -> set[str]:
@@ -127,6 +131,8 @@ def read_photo(path: str | Path) -> Tensor:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are fractions, of no known range; save it with 8 bits a channel")
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
