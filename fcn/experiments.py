@@ -141,6 +141,12 @@ _GEOMETRY = "geometric labels derived from the semantic ones, where the official
 _TWO_VOID = "2486 of the 2488 training images, as in the authors' release: the other two carry no labels"
 _SIFT_FLOW = (_SMALL_TRUNK, _GEOMETRY, _TWO_VOID)
 
+
+def _other_stride(stride: int) -> tuple[str, ...]:
+    """The departure of a net that stands beside Table 5's only FCN, which is FCN-16s."""
+    return () if stride == 16 else (f"FCN-{stride}s in place of FCN-16s",)
+
+
 # What fits a small machine: the paper's recipe with a rate two hundred times as large and a fraction of its epochs.
 _SHORT = Solver(learning_rate=1e-2, epochs=4, precision="bf16-mixed")
 
@@ -154,6 +160,7 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
         upsampling="interpolate",
         departures=(
             *_SIFT_FLOW,
+            *_other_stride(stride),
             f"{epochs} epochs at a fixed rate of {rate:g} in place of at least 175 at {paper.learning_rate:g}",
             "intermediate upsampling fixed to bilinear, not learned, as in the authors' release",
             "convolutions in bfloat16",
@@ -202,6 +209,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             upsampling="interpolate",
             departures=(
                 *_SIFT_FLOW,
+                *_other_stride(8),
                 "trained at once, not in stages",
                 "AdamW (rate 2e-4, decay 0.02, gradient clipped to norm 1) in place of SGD with momentum 0.9",
                 "batches of 8 in place of 20",
