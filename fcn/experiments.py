@@ -99,6 +99,7 @@ class Experiment:
     upsampling: Upsampling = "learned"
     width: float = 1.0
     departures: tuple[str, ...] = field(default=())
+    needs: str = ""  # what the nets of this version cannot do yet; a run is refused
 
     @property
     def initial_weights(self) -> str:
@@ -168,6 +169,8 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
     )  # fmt: skip
 
 
+_NYUD_NEEDS = {"RGBD": "a fourth input channel", "RGB-HHA": "two trunks"}
+
 # Our own recipe, chosen on the validation part of the training images: all strides at once, AdamW, a decaying rate.
 TUNED = Solver(
     learning_rate=2e-4, epochs=9, batch_size=8, optimizer="adamw", weight_decay=0.02, bias_rate=1.0, score_rate=5.0,
@@ -187,15 +190,17 @@ EXPERIMENTS: dict[str, Experiment] = {
             Experiment(f"voc2011-{net}-32s", "voc2011", net, 32, _paper_solver(net, 32), ("Table 1", label))
             for net, label in (("alexnet", "FCN-AlexNet"), ("vgg16", "FCN-VGG16"), ("googlenet", "FCN-GoogLeNet"))
         ),
-        Experiment("voc-vgg16-32s-fixed", "voc", "vgg16", 32, _paper_solver("vgg16", 32), ("Table 2", "FCN-32s-fixed")),
+        Experiment("voc-vgg16-32s-fixed", "voc", "vgg16", 32, _paper_solver("vgg16", 32), ("Table 2", "FCN-32s-fixed"),
+                   needs="a trunk that is held fixed"),
         *_staged("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", _ALL_STRIDES),
         *(
             Experiment(f"nyud-vgg16-32s-{variant.lower()}", f"nyud-{variant.lower()}", "vgg16", 32,
-                       _paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {variant}"))
+                       _paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {variant}"),
+                       needs=_NYUD_NEEDS.get(variant, ""))
             for variant in ("RGB", "RGBD", "HHA", "RGB-HHA")
         ),
         Experiment("nyud-vgg16-16s-rgb-hha", "nyud-rgb-hha", "vgg16", 16, _paper_solver("vgg16", 16),
-                   ("Table 4", "FCN-16s RGB-HHA"), start="nyud-vgg16-32s-rgb-hha"),
+                   ("Table 4", "FCN-16s RGB-HHA"), start="nyud-vgg16-32s-rgb-hha", needs=_NYUD_NEEDS["RGB-HHA"]),
         *_staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5",
                  dict.fromkeys((32, 16), "FCN-16s"), (_GEOMETRY, _TWO_VOID)),
         *_staged("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", "Table 5",

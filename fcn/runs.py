@@ -129,8 +129,11 @@ def run(
     ``out`` takes the checkpoint while it runs and the trained net at its end, in 16 bits: the net that is scored is
     the one that is kept. Nothing of the scored split is seen before. ``departures`` are those of this run alone.
 
-    Raises ValueError, before the training, where a folder takes no files or this machine has no such ``device``.
+    Raises ValueError, before the training, where a folder takes no files, where this machine has no such ``device``,
+    and where the experiment needs what the nets of this version cannot do.
     """
+    if experiment.needs:
+        raise ValueError(f"{experiment.name} needs {experiment.needs}, which this version does not have")
     device = checked_device(device)
     if experiment.dataset == "scenes":
         purpose = "demonstration"

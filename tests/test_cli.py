@@ -267,6 +267,11 @@ def test_an_unknown_experiment_brings_the_nearest_names(cli, command):
     refused(cli(*command, "sift-flow-googlenet-8"), '"sift-flow-googlenet-8"', "sift-flow-googlenet-8s")
 
 
+@pytest.mark.parametrize("name", ["voc-vgg16-32s-fixed", "nyud-vgg16-32s-rgbd", "nyud-vgg16-16s-rgb-hha"])
+def test_an_experiment_beyond_this_version_is_refused_not_run_otherwise(cli, name):
+    refused(cli("train", name), name, "which this version does not have")
+
+
 @pytest.mark.parametrize("option", ["--out", "--results"])
 def test_train_where_it_cannot_write(cli, data, option):
     Path("taken").write_text("a file")
