@@ -270,7 +270,7 @@ if preset == "read":
 # such runs are there to choose a recipe by. A *final* run trains on all training images, and its last weights
 # are scored once on the test images. No checkpoint was picked by its test score, and nothing was tuned after it. The
 # rates and epochs of the short recipe were chosen by no score at all, but by the time at hand: the rate is one at which
-# the training loss fell steadily.
+# the training loss fell and did not diverge.
 #
 # On the order of things: the AdamW trial was first run before the tuned run began, and the SGD trial beside it, neither
 # with a record. Both were then repeated from a clean checkout. These repetitions, which gave the same numbers, are the
