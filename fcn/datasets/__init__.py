@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import Dataset
 
 VOID = 255
 """The label of pixels that have none: it enters neither loss nor metrics."""
@@ -48,6 +49,20 @@ class SegmentationDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class Listed(Dataset[Sample]):
+    """A data set that is a list of names: its length, and the checksum that tells it from another."""
+
+    names: list[str]
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the list of names."""
+        return list_checksum(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def list_checksum(names: Sequence[str]) -> str:

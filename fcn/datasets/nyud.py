@@ -18,16 +18,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fcn.datasets import (
     VOID,
+    Listed,
     Sample,
     checked_files,
     checked_folder,
     checked_labels,
     checked_names,
-    list_checksum,
     read_list,
     read_photo,
 )
@@ -57,7 +56,7 @@ INPUTS = {"rgb": ("images",), "hha": ("hha",), "rgbd": ("images", "depth"), "rgb
 _LISTS = Path(__file__).parent / "lists"
 
 
-class Nyud(Dataset[Sample]):
+class Nyud(Listed):
     """NYUDv2 in the layout of the authors' release.
 
     ``split``: ``trainval`` (795), ``train`` (381), ``val`` (414) or ``test`` (654); ``names`` takes other numbers in
@@ -88,14 +87,6 @@ class Nyud(Dataset[Sample]):
         for part in INPUTS[inputs]:
             checked_files(checked_folder(self.root / "data" / part, f"NYUDv2's {part}"), files, ".png")
         checked_files(checked_folder(self.root / "segmentation", "NYUDv2's labels"), files, ".mat")
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the list of names."""
-        return list_checksum(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` as ``inputs`` says; ``labels["semantic"]`` int64, H x W, void 255."""

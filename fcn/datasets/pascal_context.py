@@ -19,16 +19,15 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fcn.datasets import (
     VOID,
+    Listed,
     Sample,
     checked_files,
     checked_folder,
     checked_labels,
     checked_names,
-    list_checksum,
     read_list,
     read_photo,
 )
@@ -55,7 +54,7 @@ def task_of_all(task: int) -> np.ndarray:
     return labels
 
 
-class PascalContext(Dataset[Sample]):
+class PascalContext(Listed):
     """PASCAL-Context in its official layout.
 
     ``root`` is the folder ``pascal-context``, ``voc`` that of VOC 2010, by default beside it in
@@ -94,14 +93,6 @@ class PascalContext(Dataset[Sample]):
         self._labels = checked_folder(self.root / "trainval" if self.labels_are_derived else published, "label maps")
         checked_files(self._labels, self.names, ".mat" if self.labels_are_derived else ".png")
         self._task_of_all = task_of_all(task)
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the list of names."""
-        return list_checksum(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W, void 255."""

@@ -15,15 +15,14 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fcn.datasets import (
+    Listed,
     Sample,
     checked_files,
     checked_folder,
     checked_labels,
     checked_names,
-    list_checksum,
     read_list,
     read_photo,
 )
@@ -33,7 +32,7 @@ from fcn.datasets.voc import CLASSES
 SPLITS = ("train", "val")
 
 
-class Sbd(Dataset[Sample]):
+class Sbd(Listed):
     """SBD in its official layout; ``root`` is the folder ``benchmark_RELEASE/dataset``.
 
     ``split``: ``train`` (8498) or ``val`` (2857). ``names`` takes other photos in place of the split's. torchvision's
@@ -54,14 +53,6 @@ class Sbd(Dataset[Sample]):
         self.names = read_list(self.root / f"{split}.txt") if names is None else checked_names(names, "Sbd(names=...)")
         checked_files(checked_folder(self.root / "img", "SBD's photos"), self.names, ".jpg")
         checked_files(checked_folder(self.root / "cls", "SBD's labels"), self.names, ".mat")
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the list of names."""
-        return list_checksum(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W."""

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from fcn.datasets import VOID, Sample, list_checksum
+from fcn.datasets import VOID, Listed, Sample
 from fcn.datasets.scenery import CLASSES, land
 from fcn.datasets.scenery.kinds import KINDS
 from fcn.datasets.scenery.painting import Array, Camera, Canvas, Light, Noise
@@ -88,7 +87,7 @@ class Scene(NamedTuple):
     mood: str
 
 
-class Scenes(Dataset[Sample]):
+class Scenes(Listed):
     """``count`` procedural scenes of ``size`` (height, width) with both heads, of 10 and 3 classes.
 
     Splits never share a scene. Raises ValueError for a count below 1, a size below 1 x 1, a negative seed or a split
@@ -109,14 +108,6 @@ class Scenes(Dataset[Sample]):
             raise ValueError(f"scenes have no split '{split}'; choose one of {', '.join(SPLITS)}")
         self.split, self.size, self.seed = split, size, seed
         self.names = [f"{split}-{seed}-{size[0]}x{size[1]}-{i:05d}" for i in range(count)]
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the list of names, which hold split, seed, size and index."""
-        return list_checksum(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` uint8, 3 x H x W, RGB; ``labels`` for ``semantic`` and ``geometric`` int64, H x W, void 255."""

@@ -21,16 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fcn.datasets import (
     VOID,
+    Listed,
     Sample,
     checked_files,
     checked_folder,
     checked_labels,
     checked_names,
-    list_checksum,
     read_list,
     read_photo,
 )
@@ -132,7 +131,7 @@ _GEOMETRY_OF_LABEL = np.full(256, VOID, np.uint8)
 _GEOMETRY_OF_LABEL[: len(SEMANTIC)] = [GEOMETRIC.index(GEOMETRY[name]) for name in SEMANTIC]
 
 
-class SiftFlow(Dataset[Sample]):
+class SiftFlow(Listed):
     """SIFT Flow in its official layout, with both heads.
 
     ``root`` holds ``Images``, ``SemanticLabels`` and, where one has it, ``GeoLabels``. ``split``: ``trainval`` (2486),
@@ -164,14 +163,6 @@ class SiftFlow(Dataset[Sample]):
         if not self.geometry_is_derived:
             checked_files(self._geometric, self.names, ".mat")
         self._cache = [self._read(i) for i in range(len(self))] if cache else None
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the list of names."""
-        return list_checksum(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` uint8, 3 x H x W, RGB; ``labels`` for ``semantic`` and ``geometric`` int64, H x W, void 255."""

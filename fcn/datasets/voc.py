@@ -18,15 +18,14 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fcn.datasets import (
+    Listed,
     Sample,
     checked_files,
     checked_folder,
     checked_labels,
     checked_names,
-    list_checksum,
     read_list,
     read_photo,
 )
@@ -54,7 +53,7 @@ PALETTE = palette(len(CLASSES))
 """A colour a class, C x 3, RGB, as in the palette of the label maps."""
 
 
-class Voc(Dataset[Sample]):
+class Voc(Listed):
     """PASCAL VOC of one year in its official layout; ``root`` is the year's folder, such as ``VOCdevkit/VOC2012``.
 
     ``split`` is ``seg11valid`` (736) or names a list in ``ImageSets/Segmentation``: of VOC 2012 ``train`` (1464),
@@ -80,14 +79,6 @@ class Voc(Dataset[Sample]):
             self._photos = checked_folder(self.root.parent / "VOC2012" / "JPEGImages", "PASCAL VOC's photos")
         checked_files(self._photos, self.names, ".jpg")
         checked_files(checked_folder(self.root / "SegmentationClass", "label maps"), self.names, ".png")
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the list of names."""
-        return list_checksum(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W, void 255."""
