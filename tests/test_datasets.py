@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
 
 from fcn.datasets import VOID, Sample, checked_labels, list_checksum, read_list, read_photo, sift_flow
 from fcn.datasets.scenery.painting import FAR
@@ -418,26 +419,37 @@ def test_the_border_of_void_lies_on_the_farther_side() -> None:
 
 
 def traced(height: int, width: int) -> Sample:
-    """A sample whose image tells, smoothly, the place of each pixel, and whose labels are bands of that same place."""
+    """A sample whose image tells the place of each pixel as a grey level, and whose labels tell it as its index."""
     y = torch.linspace(0, 250, height)[:, None].expand(height, width)
     x = torch.linspace(0, 250, width)[None, :].expand(height, width)
     image = torch.stack([y, x, torch.full_like(x, 200)]).round().to(torch.uint8)
-    return Sample(image, {"rows": (image[0] // 50).long(), "columns": (image[1] // 50).long()}, "traced")
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return Sample(image, {"rows": rows, "columns": columns}, "traced")
 
 
-def aligned(sample: Sample) -> float:
-    """The share of labelled pixels whose label is the one that their image tells, a grey level to either side."""
-    shares = []
-    for head, channel in (("rows", 0), ("columns", 1)):
-        labels, place = sample.labels[head], sample.image[channel].float()
-        inside = labels != VOID
-        near = ((place - 3) // 50 <= labels) & (labels <= (place + 3) // 50)
-        shares.append(near[inside].float().mean().item())
-    return min(shares)
+def strayed(changed: Sample, size: tuple[int, int]) -> tuple[float, float]:
+    """The farthest that a label lies from the place its photo tells, in pixels of the original: inside, at its border.
+
+    One grey level is let pass for rounding, half a level when the original was drawn and half when it was resampled.
+    """
+    inside, border = 0.0, 0.0
+    for head, channel, side in (("rows", 0, size[0]), ("columns", 1, size[1])):
+        index, level = changed.labels[head], changed.image[channel].float()
+        away = ((level - index * 250 / (side - 1)).abs() - 1) * (side - 1) / 250
+        covered, edge = index != VOID, (index < 2) | (index >= side - 2)
+        inside = max([inside, *away[covered & ~edge].tolist()])
+        border = max([border, *away[covered & edge].tolist()])
+    return inside, border
 
 
+# Resampling cannot do better than half a pixel of the original: the nearest label is that far from the place where the
+# photo is read. At the image's border the smoothing filter has only its inner half, so the photo is read up to a
+# quarter of a pixel farther inside. Every pixel is held to this, whatever the size and the factor. (Bands of labels 50
+# levels wide, with a tolerance of three levels for all, asked for less than half a pixel of a 40-pixel image; the
+# example, scaled by 0.56, then failed along its last row and column, one band of one pixel in the original.)
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(AUGMENTATIONS)), st.integers(0, 10_000), st.integers(40, 90), st.integers(40, 90))
+@example("mirror+scale", 148, 40, 40)
 def test_every_augmentation_keeps_labels_on_their_pixels(name: str, seed: int, height: int, width: int) -> None:
     sample = traced(height, width)
     torch.manual_seed(seed)
@@ -445,11 +457,25 @@ def test_every_augmentation_keeps_labels_on_their_pixels(name: str, seed: int, h
     assert (changed.image.dtype, changed.image.shape) == (torch.uint8, sample.image.shape)
     assert type(changed.image) is torch.Tensor
     assert all(type(labels) is torch.Tensor and labels.dtype == torch.int64 for labels in changed.labels.values())
-    assert aligned(changed) > 0.97
+    inside, border = strayed(changed, (height, width))
+    assert inside <= 0.5
+    assert border <= 0.75
     # What is uncovered is void in every head, and grey in the photo where no resampling touched its edge.
     void = changed.labels["rows"] == VOID
     assert torch.equal(void, changed.labels["columns"] == VOID)
     assert torch.equal(void, changed.image[2] == GREY)
+
+
+def test_the_check_of_alignment_sees_half_a_pixel() -> None:
+    # Nearest neighbours by the older rule (the corner of a pixel, not its centre) lie up to a pixel away: told apart.
+    sample = traced(60, 60)
+    image = F.resize(tv_tensors.Image(sample.image), [42, 42], antialias=True)
+    for mode, kept in ((InterpolationMode.NEAREST_EXACT, True), (InterpolationMode.NEAREST, False)):
+        labels = {
+            head: F.resize(tv_tensors.Mask(label), [42, 42], interpolation=mode, antialias=False)
+            for head, label in sample.labels.items()
+        }
+        assert (strayed(Sample(image, labels, "scaled"), (60, 60))[0] <= 0.5) == kept
 
 
 def test_a_shift_moves_image_and_labels_alike() -> None:
