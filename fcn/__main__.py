@@ -138,9 +138,12 @@ def predict(
     out: Annotated[Path, typer.Option(help="Where the label maps and overlays go.")] = Path("."),
     side: Annotated[int, typer.Option(min=32, help="Larger photos are scored at this size (longer side, px).")] = 512,
     device: DeviceOption = "cpu",
+    submission: Annotated[
+        Path | None, typer.Option(help="Write only the folder that PASCAL VOC's test server takes, and here.")
+    ] = None,
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, and the share of each class."""
-    from fcn.prediction import Segmenter, write
+    from fcn.prediction import Segmenter, submit, write
     from fcn.runs import checked_device
 
     named = {image.stem: image for image in images}
@@ -150,9 +153,15 @@ def predict(
         )
     segmenter = Segmenter(weights, checked_device(device))
     for image in images:
-        paths, found = write(image, segmenter, out, side)
+        if submission is None:
+            paths, found = write(image, segmenter, out, side)
+        else:
+            path, found = submit(image, segmenter, submission, side)
+            paths = [path]
         print(f"{image}: " + ", ".join(f"{name} {share:.1f} %" for name, share in found))
         print("  wrote " + " and ".join(str(path) for path in paths))
+    if submission is not None:
+        print(f"to hand in: tar czf results.tgz -C {submission} results")
 
 
 def main() -> None:

@@ -13,14 +13,19 @@ from safetensors import safe_open
 from torch import Tensor
 
 from fcn import weights
-from fcn.datasets import read_photo
-from fcn.datasets.scenes import PALETTE as SCENES_PALETTE
-from fcn.datasets.sift_flow import PALETTE as SIFT_FLOW_PALETTE
+from fcn.datasets import nyud, pascal_context, read_photo, scenes, sift_flow, voc
 from fcn.files import whole
 from fcn.models import FCN
 from fcn.runs import writable
 
-PALETTES = {"sift-flow": SIFT_FLOW_PALETTE, "scenes": SCENES_PALETTE}
+PALETTES = {
+    "sift-flow": sift_flow.PALETTE, "scenes": scenes.PALETTE, "voc": voc.PALETTE, "sbd": voc.PALETTE,
+    "nyud": nyud.PALETTE, "pascal-context": pascal_context.PALETTE,
+}  # fmt: skip
+"""The colours of a data set's classes, C x 3, RGB, by the name that a net saved with ``fcn train`` carries."""
+
+SUBMISSION = Path("results", "VOC2012", "Segmentation", "comp6_test_cls")
+"""Where VOC's test server looks for label maps: those of nets that other data than VOC's, too, were trained on."""
 
 
 class Segmenter:
@@ -46,7 +51,7 @@ class Segmenter:
                 f'{path}: names {named} classes of "{self.head}", of which its net scores {scored or "none"}; '
                 "give a net that `fcn train` saved"
             )
-        self.palette = PALETTES.get(about.get("dataset", ""), _spread(len(self.classes)))
+        self.palette = _palette(about.get("dataset", ""), named)
 
     @torch.no_grad()
     def __call__(self, image: Tensor, side: int = 512) -> Tensor:
@@ -97,15 +102,42 @@ def write(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tupl
     ValueError, naming the folder, where ``out`` takes no files.
     """
     image = read_photo(photo)
-    labels = segmenter(image, side)
-    found = shares(labels.cpu(), segmenter.classes)
-    picture = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
-    picture.putpalette(segmenter.palette.astype(np.uint8).tobytes())
+    labels = segmenter(image, side).cpu()
+    found = shares(labels, segmenter.classes)
     writable(out, "--out")
     paths = [out / f"{photo.stem}.labels.png", out / f"{photo.stem}.overlay.png"]
-    _save(paths[0], picture)
-    _save(paths[1], overlay(image, labels.cpu(), segmenter, found))
+    _save(paths[0], label_map(labels, segmenter.palette))
+    _save(paths[1], overlay(image, labels, segmenter, found))
     return paths, found
+
+
+def submit(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tuple[Path, list[tuple[str, float]]]:
+    """Segment the photo in a file; write its label map below ``out`` where PASCAL VOC's test server looks for it.
+
+    The server takes one archive of the folder ``results``, in it ``VOC2012/Segmentation/comp6_test_cls/NAME.png``: the
+    class of each pixel as the index of a palette PNG of the photo's own size, 0 background, 1..20, in VOC's colours.
+
+    Returns the path and the share of each class. Raises ValueError for a net with other classes than VOC's, and where
+    ``out`` takes no files.
+    """
+    if segmenter.classes != [*voc.CLASSES]:
+        raise ValueError(
+            f"--submission: PASCAL VOC's test server scores {len(voc.CLASSES)} classes, {voc.CLASSES[0]} to "
+            f"{voc.CLASSES[-1]}, and this net has {len(segmenter.classes)}, {segmenter.classes[0]} to "
+            f"{segmenter.classes[-1]}; give --weights of a net trained on PASCAL VOC or SBD"
+        )
+    labels = segmenter(read_photo(photo), side).cpu()
+    path = out / SUBMISSION / f"{photo.stem}.png"
+    writable(path.parent, "--submission")
+    _save(path, label_map(labels, voc.palette(256)))
+    return path, shares(labels, segmenter.classes)
+
+
+def label_map(labels: Tensor, palette: np.ndarray) -> Image.Image:
+    """A palette picture of ``labels``, H x W, 0..255, in the colours of ``palette``, C x 3, RGB."""
+    picture = Image.fromarray(labels.numpy().astype(np.uint8))
+    picture.putpalette(palette.astype(np.uint8).tobytes())
+    return picture
 
 
 def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tuple[str, float]]) -> Image.Image:
@@ -139,6 +171,11 @@ def _save(path: Path, picture: Image.Image) -> None:
         picture.save(partial, format="PNG")
 
 
-def _spread(count: int) -> np.ndarray:
-    """Colours for classes that have none of their own."""
+def _palette(dataset: str, count: int) -> np.ndarray:
+    """The colours of a data set's ``count`` classes, C x 3, or colours spread evenly where it has not so many."""
+    known = PALETTES.get(dataset, np.empty((0, 3)))
+    if dataset == "pascal-context":  # 59 classes or 33, from one palette
+        known = known[:count]
+    if len(known) == count:
+        return known
     return (matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3] * 255).astype(np.uint8)

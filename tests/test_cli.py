@@ -15,10 +15,11 @@ from PIL import Image
 
 from fcn import experiments, records, runs, weights
 from fcn.__main__ import main
-from fcn.datasets import sift_flow
+from fcn.datasets import nyud, pascal_context, sift_flow, voc
 from fcn.datasets.scenes import Scenes
 from fcn.experiments import EXPERIMENTS, Experiment
 from fcn.models import FCN
+from fcn.prediction import Segmenter
 from fcn.training import Solver
 
 SIZE = (40, 56)
@@ -430,6 +431,74 @@ def test_arguments_that_make_no_sense_are_refused_too(cli):
         code, _, err = cli(*arguments.split())
         assert code == 2
         assert err
+
+
+@pytest.fixture(scope="module")
+def voc_net(tmp_path_factory) -> Path:
+    """A tiny net for VOC's classes, untrained, as ``train`` saves one that learned from SBD."""
+    torch.manual_seed(0)
+    net = FCN("googlenet", 8, heads={"semantic": 21}, upsampling="interpolate", width=0.1)
+    for parameter in net.heads.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path_factory.mktemp("nets") / "voc.safetensors"
+    weights.save(net, path, {"classes": json.dumps({"semantic": voc.CLASSES}), "dataset": "sbd"})
+    return path
+
+
+def test_predict_writes_the_folder_that_the_test_server_of_voc_takes(cli, voc_net):
+    sizes = {"2008_000006": (53, 37), "2008_000011": (31, 64)}
+    photos = [save_photo(Path(f"{name}.jpg"), size) for name, size in sizes.items()]
+    code, out, err = cli("predict", *photos, "--weights", voc_net, "--submission", "hand/in")
+    assert (code, err) == (0, "")
+    assert "tar czf results.tgz -C hand/in results" in out.splitlines()[-1]
+    folder = Path("hand/in/results/VOC2012/Segmentation/comp6_test_cls")
+    assert files(Path("hand")) == sorted(str((folder / f"{name}.png").relative_to("hand")) for name in sizes)
+    net = weights.load_model(voc_net)
+    for photo, (name, size) in zip(photos, sizes.items(), strict=True):
+        with Image.open(folder / f"{name}.png") as written:
+            assert (written.mode, written.size) == ("P", size)
+            assert written.getpalette() == voc.palette(256).flatten().tolist()
+            with torch.no_grad():
+                scores = net(torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None].float() / 255)
+            assert np.array_equal(np.asarray(written), scores["semantic"][0].argmax(0))
+    assert len(np.unique(np.asarray(Image.open(folder / "2008_000006.png")))) > 1
+
+
+def test_predict_hands_in_nothing_of_a_net_for_other_classes(cli, net_file):
+    photo = save_photo(Path("a.png"), (20, 20))
+    outcome = cli("predict", photo, "--weights", net_file, "--submission", "hand-in")
+    refused(outcome, "--submission", "21 classes, background to tvmonitor", "10, sky to boat", "--weights")
+    assert files(Path()) == ["a.png"]
+
+
+def test_predict_where_it_cannot_hand_in(cli, voc_net):
+    photo = save_photo(Path("a.png"), (20, 20))
+    Path("taken").write_text("a file")
+    refused(cli("predict", photo, "--weights", voc_net, "--submission", "taken"), "taken", "--submission")
+    assert files(Path()) == ["a.png", "taken"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "count", "expected"),
+    [
+        ("sift-flow", 33, sift_flow.PALETTE), ("voc", 21, voc.PALETTE), ("sbd", 21, voc.PALETTE),
+        ("nyud", 40, nyud.PALETTE), ("pascal-context", 60, pascal_context.PALETTE),
+        ("pascal-context", 34, voc.palette(34)),
+    ],
+)  # fmt: skip
+def test_each_data_set_has_its_colours(tmp_path, dataset, count, expected):
+    names = [f"class {i}" for i in range(count)]
+    net = FCN("googlenet", 32, heads={"semantic": count}, width=0.05)
+    weights.save(net, tmp_path / "n.safetensors", {"classes": json.dumps({"semantic": names}), "dataset": dataset})
+    assert np.array_equal(Segmenter(tmp_path / "n.safetensors").palette, expected)
+
+
+@pytest.mark.parametrize(("dataset", "count"), [("sift-flow", 3), ("your own", 7)])
+def test_other_classes_have_colours_that_differ(tmp_path, dataset, count):
+    names = [f"class {i}" for i in range(count)]
+    net = FCN("googlenet", 32, heads={"semantic": count}, width=0.05)
+    weights.save(net, tmp_path / "n.safetensors", {"classes": json.dumps({"semantic": names}), "dataset": dataset})
+    assert len(np.unique(Segmenter(tmp_path / "n.safetensors").palette, axis=0)) == count
 
 
 # ------------------------------------------------------------------------------------------------------ as a program
