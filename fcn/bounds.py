@@ -27,11 +27,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from fcn.datasets import VOID
 from fcn.datasets.voc import CLASSES, read_labels, split_names
-from fcn.metrics import ConfusionMatrix
+from fcn.metrics import ConfusionMatrix, Metrics
 
 PAPER = {128: 50.9, 64: 73.3, 32: 86.1, 16: 92.8, 8: 96.4, 4: 98.5}
 """The paper's mean IU, percent, by factor: PASCAL VOC, the 736 images of seg11valid."""
@@ -90,13 +91,17 @@ class Bounds:
             known = self.matrices.get((protocol, factor), 0)
             self.matrices[protocol, factor] = known + counts.reshape(self.num_classes, columns)
 
-    def mean_iu(self, protocol: Protocol, factor: int, *, score_void: bool = True) -> float:
-        """Mean IU, percent; a pixel predicted as void is an error, or with ``score_void=False`` left out."""
+    def metrics(self, protocol: Protocol, factor: int, *, score_void: bool = True) -> Metrics:
+        """The metrics, in percent; a pixel predicted as void is an error, or with ``score_void=False`` left out."""
         square = np.zeros((self.num_classes + 1,) * 2, np.int64)
         square[:-1] = self.matrices[protocol, factor]
         if not score_void:
             square[:, -1] = 0
-        return ConfusionMatrix.from_matrix(torch.from_numpy(square)).metrics().mean_iu
+        return ConfusionMatrix.from_matrix(torch.from_numpy(square)).metrics()
+
+    def mean_iu(self, protocol: Protocol, factor: int, *, score_void: bool = True) -> float:
+        """Mean IU, percent; a pixel predicted as void is an error, or with ``score_void=False`` left out."""
+        return self.metrics(protocol, factor, score_void=score_void).mean_iu
 
 
 def predictions(
@@ -157,21 +162,47 @@ def _largest(channels: Tensor) -> Tensor:
     return number
 
 
+def near_border(labels: NDArray[np.integer], num_classes: int, reach: Iterable[float]) -> NDArray[np.int64]:
+    """How many pixels of each class lie within ``reach`` pixels of a pixel with another label, void or a class.
+
+    ``labels``: H x W, void 255. Returns R x C for R values of ``reach``. The image's edge is no border: what lies
+    beyond it is not known.
+    """
+    limits = list(reach)
+    counts = np.zeros((len(limits), num_classes), np.int64)
+    for label in {*np.unique(labels).tolist()} - {VOID}:
+        inside = labels == label
+        if not inside.all():
+            distance = distance_transform_edt(inside)[inside]
+            counts[:, label] = [(distance <= limit).sum() for limit in limits]
+    return counts
+
+
 def seg11valid(voc: str | Path) -> dict[str, NDArray[np.generic]]:
     """The bounds of Appendix A on the 736 label maps of seg11valid, for :func:`fcn.recorded.record`.
 
     ``voc`` is the folder ``VOCdevkit/VOC2012``; its photos are not needed. ``mean_iu``: percent, protocols x factors x
-    2, with predicted void an error and left out.
+    2, with predicted void an error and left out. ``iu_per_class``: percent, protocols x factors x C, with predicted
+    void an error. ``near_border``: for each factor and class the percentage of the class's pixels that lie within half
+    a cell of another label. ``pixels``: those of each class and last of void.
     """
     bounds, checksum, names = Bounds(len(CLASSES)), hashlib.sha256(), split_names(voc, "seg11valid")
+    near = np.zeros((len(FACTORS), len(CLASSES)), np.int64)
+    pixels = np.zeros(VOID + 1, np.int64)
     for name in names:
         labels = read_labels(voc, name)
         checksum.update(labels.to(torch.uint8).numpy().tobytes())
         bounds.update(labels)
+        near += near_border(labels.numpy(), len(CLASSES), [factor / 2 for factor in FACTORS])
+        pixels += np.bincount(labels.numpy().ravel(), minlength=VOID + 1)
+    scored = [[bounds.metrics(p, f) for f in FACTORS] for p in PROTOCOLS]
+    left_out = [[bounds.mean_iu(p, f, score_void=False) for f in FACTORS] for p in PROTOCOLS]
+    by_class = [[[np.nan if iu is None else iu for iu in m.iu_per_class[:-1]] for m in row] for row in scored]
     return {
-        "mean_iu": np.array(
-            [[[bounds.mean_iu(p, f, score_void=s) for s in (True, False)] for f in FACTORS] for p in PROTOCOLS]
-        ),
+        "mean_iu": np.stack([np.array([[m.mean_iu for m in row] for row in scored]), np.array(left_out)], -1),
+        "iu_per_class": np.array(by_class, np.float32),
+        "near_border": 100 * near / pixels[: len(CLASSES)].clip(min=1),
+        "pixels": np.append(pixels[: len(CLASSES)], pixels[VOID]),
         "protocols": np.array([str(p) for p in PROTOCOLS]),
         "factors": np.array(FACTORS),
         "paper": np.array(list(PAPER.values())),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcn import bounds, recorded
-from fcn.bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol, beside_paper, predictions
+from fcn.bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol, beside_paper, near_border, predictions
 from fcn.datasets import VOID
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -118,6 +118,14 @@ def test_coarser_is_worse() -> None:
         assert right[0] >= right[1]
 
 
+def test_pixels_near_a_border_by_hand() -> None:
+    # A strip of three rows of class 1, void above it, class 0 below; the image's edge is no border.
+    labels = np.array([[VOID] * 4, [1] * 4, [1] * 4, [1] * 4, [0] * 4, [0] * 4])
+    counts = near_border(labels, 3, [0.5, 1, 2])
+    assert counts.tolist() == [[0, 0, 0], [4, 8, 0], [8, 12, 0]]
+    assert near_border(np.ones((5, 5), int), 3, [4]).tolist() == [[0, 0, 0]]
+
+
 def test_maps_that_are_none() -> None:
     for shape in ((0, 4), (3,), (1, 4, 4)):
         with pytest.raises(ValueError, match="H x W"):
@@ -131,6 +139,7 @@ def test_the_recorded_bounds_stand_beside_the_papers() -> None:
     arrays = recorded.recorded("appendix-a", dict, False, RESULTS)[0]
     assert arrays["images"] == 736
     assert arrays["mean_iu"].shape == (len(PROTOCOLS), len(FACTORS), 2)
+    np.testing.assert_allclose(arrays["iu_per_class"].mean(-1), arrays["mean_iu"][..., 0], rtol=1e-5)
     assert arrays["protocols"].tolist() == [str(p) for p in PROTOCOLS]
     assert recorded.provenance("appendix-a", RESULTS)["from"][0]["name"] == "seg11valid.txt"
     paper, nearest, *others = beside_paper(arrays)
@@ -165,6 +174,12 @@ def test_the_whole_computation_on_a_few_maps(tmp_path: Path, monkeypatch: pytest
     assert arrays["images"] == 2
     assert arrays["mean_iu"].shape == (len(PROTOCOLS), len(FACTORS), 2)
     assert (arrays["mean_iu"][:, -1] > 80).all()
+    present = arrays["pixels"][:-1] > 0
+    assert arrays["pixels"].sum() == 2 * 60 * 80
+    assert arrays["iu_per_class"].shape == (len(PROTOCOLS), len(FACTORS), 21)
+    np.testing.assert_array_equal(np.isnan(arrays["iu_per_class"]), np.broadcast_to(~present, (10, 6, 21)))
+    np.testing.assert_allclose(np.nanmean(arrays["iu_per_class"], -1), arrays["mean_iu"][..., 0], rtol=1e-5)
+    assert (np.diff(arrays["near_border"], axis=0) <= 0).all()  # a smaller factor, a narrower strip
 
     def compute() -> dict:
         """The bounds."""
