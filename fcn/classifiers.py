@@ -9,7 +9,7 @@ All max-pools round up (``ceil_mode``), as Caffe's do.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ def _scaled(width: float) -> Callable[[int], int]:
     return lambda channels: max(2, round(channels * width / 2) * 2)
 
 
-def alexnet(num_classes: int = 1000, width: float = 1.0, norm_first: bool = False) -> Classifier:
+def alexnet(num_classes: int = 1000, width: float = 1.0, channels: int = 3, norm_first: bool = False) -> Classifier:
     """AlexNet as the public CaffeNet: response normalisation after pooling, two groups in conv2, conv4 and conv5.
 
     ``norm_first`` puts the normalisation before the pooling, as Krizhevsky's net and the BVLC AlexNet release have it.
@@ -82,7 +82,7 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, norm_first: bool = Fals
 
     return Classifier(
         [
-            ("conv1", _conv(3, c(96), 11, stride=4)), ("relu1", nn.ReLU()),
+            ("conv1", _conv(channels, c(96), 11, stride=4)), ("relu1", nn.ReLU()),
             *norm_and_pool(1),
             ("conv2", _conv(c(96), c(256), 5, padding=2, groups=2)), ("relu2", nn.ReLU()),
             *norm_and_pool(2),
@@ -101,16 +101,16 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, norm_first: bool = Fals
     )  # fmt: skip
 
 
-def vgg16(num_classes: int = 1000, width: float = 1.0) -> Classifier:
+def vgg16(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Classifier:
     """VGG-16, configuration D: thirteen 3x3 convolutions in five blocks, three fully connected layers."""
     c = _scaled(width)
     layers: list[tuple[str, nn.Module]] = []
-    channels_in = 3
-    for block, (convs, channels) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1):
+    channels_in = channels
+    for block, (convs, maps) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1):
         for i in range(1, convs + 1):
-            layers += [(f"conv{block}_{i}", _conv(channels_in, c(channels), 3, padding=1)),
+            layers += [(f"conv{block}_{i}", _conv(channels_in, c(maps), 3, padding=1)),
                        (f"relu{block}_{i}", nn.ReLU())]  # fmt: skip
-            channels_in = c(channels)
+            channels_in = c(maps)
         layers.append((f"pool{block}", _pool(2)))
     layers += [
         ("flatten", nn.Flatten()),
@@ -155,7 +155,7 @@ class Inception(nn.Module):
         return torch.cat(outputs, dim=1)
 
 
-def googlenet(num_classes: int = 1000, width: float = 1.0) -> Classifier:
+def googlenet(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Classifier:
     """GoogLeNet in the BVLC layout, without the two auxiliary classifiers, which serve only ImageNet training."""
     c = _scaled(width)
     sizes = {
@@ -166,7 +166,7 @@ def googlenet(num_classes: int = 1000, width: float = 1.0) -> Classifier:
     }  # fmt: skip
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", nn.Sequential(OrderedDict([
-            ("7x7_s2", _conv(3, c(64), 7, stride=2, padding=3)), ("relu", nn.ReLU()),
+            ("7x7_s2", _conv(channels, c(64), 7, stride=2, padding=3)), ("relu", nn.ReLU()),
         ]))),
         ("pool1", _pool(3)), ("norm1", ResponseNorm()),
         ("conv2", nn.Sequential(OrderedDict([
@@ -189,8 +189,9 @@ def googlenet(num_classes: int = 1000, width: float = 1.0) -> Classifier:
     return Classifier(layers, taps={8: "inception_3b", 16: "inception_4e"}, classifier="loss3", input_size=224)
 
 
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, Callable[..., Classifier]] = {
     "alexnet": alexnet,
+    "bvlc_alexnet": partial(alexnet, norm_first=True),
     "vgg16": vgg16,
     "googlenet": googlenet,
 }

@@ -1,92 +1,28 @@
-"""The catalogue: every row of every results table of the paper, as data, and the runs that this project makes of them.
+"""The catalogue: the runs that replicate the paper's rows, and those that take one thing at a time apart, as data.
 
-``TABLES`` holds what others published, figure by figure; ``EXPERIMENTS`` what can be run here. A row of a table names
-the experiment that replicates it. Numbers are percent.
+Names are ``<data>-<net>-<stride>[-variant]``. ``fcn.published`` holds what others published, row by row.
 """
 
 import difflib
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from fcn.training import Solver
+from fcn.models import Fusion
+from fcn.published import METRICS, TABLES, TITLES, Row
+from fcn.solver import Solver
 from fcn.upsampling import Upsampling
 
-METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One published row: the table it stands in, its label there, its numbers, and the experiment that replicates it.
-
-    ``metrics`` are of the head or class set named in ``of``; what a row does not report is absent.
-    """
-
-    table: str
-    label: str
-    metrics: dict[str, float]
-    of: str = ""
-    experiment: str = ""
-
-
-def _row(table: str, label: str, *values: float | None, of: str = "", experiment: str = "", **more: float) -> Row:
-    named = {m: v for m, v in zip(METRICS, values, strict=False) if v is not None}
-    return Row(table, label, named | more, of, experiment)
-
-
-TITLES = {
-    "Table 1": "Three classifiers made fully convolutional, PASCAL VOC 2011 val",
-    "Table 2": "Skip connections, the seg11valid part of PASCAL VOC 2011 val",
-    "Table 3": "PASCAL VOC 2011 and 2012 test",
-    "Table 4": "NYUDv2, 40 classes",
-    "Table 5": "SIFT Flow, 33 semantic and 3 geometric classes",
-    "Table 6": "PASCAL-Context, 59 and 33 classes",
-}
-
-TABLES: tuple[Row, ...] = (
-    _row("Table 1", "FCN-AlexNet", None, None, 39.8, experiment="voc2011-alexnet-32s", forward_ms=50),
-    _row("Table 1", "FCN-VGG16", None, None, 56.0, experiment="voc2011-vgg16-32s", forward_ms=210),
-    _row("Table 1", "FCN-GoogLeNet", None, None, 42.5, experiment="voc2011-googlenet-32s", forward_ms=59),
-    _row("Table 2", "FCN-32s-fixed", 83.0, 59.7, 45.4, 72.0, experiment="voc-vgg16-32s-fixed"),
-    _row("Table 2", "FCN-32s", 89.1, 73.3, 59.4, 81.4, experiment="voc-vgg16-32s"),
-    _row("Table 2", "FCN-16s", 90.0, 75.7, 62.4, 83.0, experiment="voc-vgg16-16s"),
-    _row("Table 2", "FCN-8s", 90.3, 75.9, 62.7, 83.2, experiment="voc-vgg16-8s"),
-    _row("Table 3", "R-CNN", None, None, 47.9, of="VOC 2011"),
-    _row("Table 3", "SDS", None, None, 52.6, of="VOC 2011"),
-    _row("Table 3", "SDS", None, None, 51.6, of="VOC 2012", forward_ms=50_000),
-    _row("Table 3", "FCN-8s", None, None, 62.7, of="VOC 2011", experiment="voc-vgg16-8s"),
-    _row("Table 3", "FCN-8s", None, None, 62.2, of="VOC 2012", experiment="voc-vgg16-8s", forward_ms=175),
-    _row("Table 4", "Gupta et al. 2014", 60.3, None, 28.6, 47.0),
-    _row("Table 4", "FCN-32s RGB", 60.0, 42.2, 29.2, 43.9, experiment="nyud-vgg16-32s-rgb"),
-    _row("Table 4", "FCN-32s RGBD", 61.5, 42.4, 30.5, 45.5, experiment="nyud-vgg16-32s-rgbd"),
-    _row("Table 4", "FCN-32s HHA", 57.1, 35.2, 24.2, 40.4, experiment="nyud-vgg16-32s-hha"),
-    _row("Table 4", "FCN-32s RGB-HHA", 64.3, 44.9, 32.8, 48.0, experiment="nyud-vgg16-32s-rgb-hha"),
-    _row("Table 4", "FCN-16s RGB-HHA", 65.4, 46.1, 34.0, 49.5, experiment="nyud-vgg16-16s-rgb-hha"),
-    _row("Table 5", "Liu et al. 2011", 76.7),
-    _row("Table 5", "Tighe et al. 2010", geometric_accuracy=90.8),
-    _row("Table 5", "Tighe et al. 2013 (1), exemplar SVM", 75.6, 41.1),
-    _row("Table 5", "Tighe et al. 2013 (2), SVM + MRF", 78.6, 39.2),
-    _row("Table 5", "Farabet et al. 2013 (1), balanced", 72.3, 50.8),
-    _row("Table 5", "Farabet et al. 2013 (2), natural", 78.5, 29.6),
-    _row("Table 5", "Pinheiro et al. 2014", 77.7, 29.8),
-    _row("Table 5", "FCN-16s", 85.2, 51.7, 39.5, 76.1, experiment="sift-flow-vgg16-16s", geometric_accuracy=94.3),
-    _row("Table 6", "O2P", None, None, 18.1, of="59 classes"),
-    _row("Table 6", "CFM", None, None, 31.5, of="59 classes"),
-    _row("Table 6", "FCN-32s", 63.8, 42.7, 31.8, 48.3, of="59 classes", experiment="pascal-context-59-vgg16-32s"),
-    _row("Table 6", "FCN-16s", 65.7, 46.2, 34.8, 50.7, of="59 classes", experiment="pascal-context-59-vgg16-16s"),
-    _row("Table 6", "FCN-8s", 65.9, 46.5, 35.1, 51.0, of="59 classes", experiment="pascal-context-59-vgg16-8s"),
-    _row("Table 6", "O2P", None, None, 29.2, of="33 classes"),
-    _row("Table 6", "CFM", None, None, 46.1, of="33 classes"),
-    _row("Table 6", "FCN-32s", 69.8, 65.1, 50.4, 54.9, of="33 classes", experiment="pascal-context-33-vgg16-32s"),
-    _row("Table 6", "FCN-16s", 71.8, 68.0, 53.4, 57.5, of="33 classes", experiment="pascal-context-33-vgg16-16s"),
-    _row("Table 6", "FCN-8s", 71.8, 67.6, 53.5, 57.7, of="33 classes", experiment="pascal-context-33-vgg16-8s"),
-)
+__all__ = ["EXPERIMENTS", "METRICS", "PRETRAINED", "TABLES", "TITLES", "TUNED", "Experiment", "Row", "find"]
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A run: which net, on which data, by which recipe, and how it departs from the paper.
 
-    ``start`` names the experiment whose net it goes on from (section 4.2); without one it starts from the ImageNet
-    weights of its trunk. ``paper`` is the table and the row that it replicates, or comes nearest to.
+    ``start`` names the experiments whose nets it goes on from (section 4.2): one, or one for each stream of a net of
+    two. Without any it starts from ImageNet weights, ``weights`` or those of its trunk in ``PRETRAINED``. ``paper`` is
+    the table and the row that it replicates, or comes nearest to; ``task`` the one head that is trained and scored
+    where that is not all of them. The other settings are those of ``fcn.FCN``.
     """
 
     name: str
@@ -95,40 +31,60 @@ class Experiment:
     stride: int
     solver: Solver
     paper: tuple[str, str] | None
-    start: str = ""
+    start: tuple[str, ...] = ()
     upsampling: Upsampling = "learned"
+    alignment: str = "tight"
+    fusion: Fusion = "sum"
+    scaled_skips: bool = False
     width: float = 1.0
+    task: str = ""
+    weights: str = ""
+    random_scores: bool = False  # score layers start at random, not at zero
     departures: tuple[str, ...] = field(default=())
-    needs: str = ""  # what the nets of this version cannot do yet; a run is refused
+
+    @property
+    def inputs(self) -> str:
+        """What the net is given: ``rgb``, or the inputs of NYUDv2 that the data set's name ends in."""
+        return self.dataset.removeprefix("nyud-") if self.dataset.startswith("nyud-") else "rgb"
 
     @property
     def initial_weights(self) -> str:
         """The file of ImageNet weights that the trunk starts from; empty for a net that starts at random."""
-        return PRETRAINED[self.net] if self.width == 1 and not self.start else ""
+        return (self.weights or PRETRAINED[self.net]) if self.width == 1 and not self.start else ""
+
+    def but(self, variant: str, *departures: str, solver: dict[str, Any] | None = None, **changes: Any) -> "Experiment":
+        """The same run with something changed, called ``<name>-<variant>``; ``solver`` are changes of the recipe."""
+        return replace(
+            self, name=f"{self.name}-{variant}", solver=replace(self.solver, **(solver or {})),
+            departures=self.departures + departures, **changes,
+        )  # fmt: skip
 
 
 PRETRAINED = {
     "alexnet": "bvlc_reference_caffenet.caffemodel",
+    "bvlc_alexnet": "bvlc_alexnet.caffemodel",
     "vgg16": "VGG_ILSVRC_16_layers.caffemodel",
     "googlenet": "bvlc_googlenet.caffemodel",
 }
 
-# Rates of section 4.3, for FCN-32s. "Its learning rate is decreased by 100" for each finer net (section 4.2).
-RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
+# The paper's recipe: the rates of section 4.3 for FCN-32s; "its learning rate is decreased by 100" for each finer net
+# (section 4.2). Photos of many sizes are scored one at a time.
+RATES = {"alexnet": 1e-3, "bvlc_alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
 
 
-def _paper_solver(net: str, stride: int) -> Solver:
-    return Solver(learning_rate=RATES[net] * {32: 1, 16: 1e-2, 8: 1e-4}[stride])
+def _paper_solver(net: str, stride: int, micro_batch: int = 0) -> Solver:
+    return Solver(learning_rate=RATES[net] * {32: 1, 16: 1e-2, 8: 1e-4}[stride], micro_batch=micro_batch)
 
 
 def _staged(
-    name: str, dataset: str, net: str, table: str, rows: dict[int, str], departures: tuple[str, ...] = ()
-) -> list[Experiment]:
+    name: str, dataset: str, net: str, table: str, rows: dict[int, str], departures: tuple[str, ...] = (),
+    micro_batch: int = 0,
+) -> list[Experiment]:  # fmt: skip
     """FCN-32s and the finer nets that go on from it, by the paper's recipe; ``rows`` by their stride."""
     return [
         Experiment(
-            name.format(stride=f"{s}s"), dataset, net, s, _paper_solver(net, s), (table, row),
-            start=name.format(stride=f"{2 * s}s") if s < 32 else "", departures=departures,
+            name.format(stride=f"{s}s"), dataset, net, s, _paper_solver(net, s, micro_batch), (table, row),
+            start=(name.format(stride=f"{2 * s}s"),) if s < 32 else (), departures=departures,
         )
         for s, row in rows.items()
     ]  # fmt: skip
@@ -136,6 +92,101 @@ def _staged(
 
 _ALL_STRIDES = {s: f"FCN-{s}s" for s in (32, 16, 8)}
 
+# The heavy recipe of the authors' release: single images drawn with replacement, a summed loss, a high momentum.
+_HEAVY = Solver(
+    learning_rate=1e-10, batch_size=1, optimizer="caffe", momentum=0.99, reduction="sum", replacement=True,
+)  # fmt: skip
+_RELEASED = "the recipe and the net of the authors' release, not the paper's"
+
+
+def _heavy(
+    name: str, dataset: str, rates: dict[int, float], images: int, table: str, rows: dict[int, str],
+    iterations: int = 100_000,
+) -> list[Experiment]:  # fmt: skip
+    """FCN-32s and finer VGG16 nets by the heavy recipe, with fixed upsampling and padding as in the release."""
+    return [
+        Experiment(
+            name.format(stride=f"{s}s"), dataset, "vgg16", s,
+            replace(_HEAVY, learning_rate=rate, epochs=iterations / images), (table, rows[s]),
+            start=(name.format(stride=f"{2 * s}s"),) if s < 32 else (),
+            upsampling="bilinear", alignment="reference", departures=(_RELEASED,),
+        )
+        for s, rate in rates.items()
+    ]  # fmt: skip
+
+
+# PASCAL VOC: Tables 1 to 3, what sections 4.2 and 4.3 say in words, and what moved other people's results
+
+
+def _voc() -> list[Experiment]:
+    by_net = [
+        Experiment(f"voc2011-{net}-32s", "voc2011", net, 32, _paper_solver(net, 32, 1), ("Table 1", label))
+        for net, label in (("alexnet", "FCN-AlexNet"), ("vgg16", "FCN-VGG16"), ("googlenet", "FCN-GoogLeNet"))
+    ]
+    staged = _staged("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", _ALL_STRIDES, micro_batch=1)
+    coarse, middle, fine = staged
+    heavy = _heavy("voc-vgg16-{stride}-heavy", "voc", {32: 1e-10, 16: 1e-12, 8: 1e-14}, 8498, "Table 2", _ALL_STRIDES)
+    released = heavy[0]
+    at_once = {"start": (), "scaled_skips": True, "paper": None}
+    return [
+        *by_net,
+        replace(coarse, name="voc-vgg16-32s-fixed", paper=("Table 2", "FCN-32s-fixed"),
+                solver=replace(coarse.solver, fixed_trunk=True)),
+        *staged,
+        coarse.but("lower-rate", "no skip, only the rate of FCN-16s", start=(coarse.name,), paper=None,
+                   solver={"learning_rate": middle.solver.learning_rate}),
+        middle.but("pool4", "the scores of pool4 alone", fusion="finest", paper=None),
+        middle.but("max", "the maximum of the skips in place of their sum", fusion="max", paper=None),
+        fine.but("at-once", "trained at once, with scaled skips", **at_once, solver={"learning_rate": 1e-4}),
+        coarse.but("balanced", "rare classes weighted up", paper=None, solver={"balance": True}),
+        coarse.but("jitter", "mirrored and shifted by up to 32 pixels", paper=None,
+                   solver={"augment": "mirror+jitter"}),
+        coarse.but("random-scores", "score layers start at random", random_scores=True, paper=None),
+        middle.but("bilinear", "intermediate upsampling fixed", upsampling="bilinear", paper=None),
+        *(coarse.but(f"keep{round(100 * keep)}", f"{keep:.0%} of the output cells in the loss, larger batches",
+                     paper=None, solver={"keep": keep, "batch_size": round(20 / keep)})
+          for keep in (0.5, 0.25)),
+        *heavy,
+        heavy[2].but("at-once", **at_once, solver={"learning_rate": 1e-10, "epochs": 300_000 / 8498}),
+        Experiment("voc-alexnet-32s-release", "voc", "alexnet", 32,
+                   Solver(learning_rate=1e-4, epochs=20 * 100_000 / 8498, optimizer="caffe", micro_batch=1,
+                          replacement=True),
+                   ("Table 1", "FCN-AlexNet"), upsampling="bilinear", alignment="reference", departures=(_RELEASED,)),
+        released.but("torchvision", "torchvision's ImageNet weights", weights="vgg16-397923af.pth", paper=None),
+        released.but("mean-loss", "a mean over pixels, at 200 000 times the rate", paper=None,
+                     solver={"reduction": "mean", "learning_rate": 2e-5}),
+        released.but("momentum", "momentum 0.9 at ten times the rate", paper=None,
+                     solver={"momentum": 0.9, "learning_rate": 1e-9}),
+        released.but("batch", "20 images a batch, as many images in all", paper=None,
+                     solver={"batch_size": 20, "micro_batch": 1}),
+        released.but("channel-dropout", "whole channels dropped", paper=None, solver={"dropout": "channel"}),
+        released.but("no-replacement", "every image once an epoch", paper=None, solver={"replacement": False}),
+        replace(released, name="voc-2011-labels-vgg16-32s-heavy", dataset="voc-2011-labels", paper=None,
+                departures=(_RELEASED, "scored on the label maps of VOC 2011, not 2012")),
+    ]  # fmt: skip
+
+
+# NYUDv2: Table 4
+
+
+def _nyud() -> list[Experiment]:
+    single = {
+        inputs: Experiment(f"nyud-vgg16-32s-{inputs.lower()}", f"nyud-{inputs.lower()}", "vgg16", 32,
+                           _paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {inputs}"))
+        for inputs in ("RGB", "RGBD", "HHA")
+    }  # fmt: skip
+    late = replace(
+        single["RGB"], name="nyud-vgg16-32s-rgb-hha", dataset="nyud-rgb-hha", paper=("Table 4", "FCN-32s RGB-HHA"),
+        start=(single["RGB"].name, single["HHA"].name),
+    )  # fmt: skip
+    fine = replace(
+        late, name="nyud-vgg16-16s-rgb-hha", stride=16, start=(late.name,), paper=("Table 4", "FCN-16s RGB-HHA"),
+        solver=_paper_solver("vgg16", 16),
+    )  # fmt: skip
+    return [*single.values(), late, fine]
+
+
+# SIFT Flow: Table 5, on the paper's trunk and on a small one, and the runs that a small machine can make
 
 _SMALL_TRUNK = "GoogLeNet's trunk (6 million parameters) in place of VGG16's (134 million)"
 _GEOMETRY = "geometric labels derived from the semantic ones, where the official ones are not at hand"
@@ -157,7 +208,7 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
     return Experiment(
         f"sift-flow-googlenet-{stride}s-short", "sift-flow", "googlenet", stride,
         replace(_SHORT, learning_rate=rate, epochs=epochs), ("Table 5", "FCN-16s"),
-        start=f"sift-flow-googlenet-{2 * stride}s-short" if stride < 32 else "",
+        start=(f"sift-flow-googlenet-{2 * stride}s-short",) if stride < 32 else (),
         upsampling="interpolate",
         departures=(
             *_SIFT_FLOW,
@@ -168,8 +219,6 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
         ),
     )  # fmt: skip
 
-
-_NYUD_NEEDS = {"RGBD": "a fourth input channel", "RGB-HHA": "two trunks"}
 
 # Our own recipe, chosen on the validation part of the training images: all strides at once, AdamW, a decaying rate.
 TUNED = Solver(
@@ -183,32 +232,25 @@ _TRIALS = {
     "adamw": replace(TUNED, epochs=1, augment="none"),
 }
 
-EXPERIMENTS: dict[str, Experiment] = {
-    e.name: e
-    for e in [
-        *(
-            Experiment(f"voc2011-{net}-32s", "voc2011", net, 32, _paper_solver(net, 32), ("Table 1", label))
-            for net, label in (("alexnet", "FCN-AlexNet"), ("vgg16", "FCN-VGG16"), ("googlenet", "FCN-GoogLeNet"))
-        ),
-        Experiment("voc-vgg16-32s-fixed", "voc", "vgg16", 32, _paper_solver("vgg16", 32), ("Table 2", "FCN-32s-fixed"),
-                   needs="a trunk that is held fixed"),
-        *_staged("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", _ALL_STRIDES),
-        *(
-            Experiment(f"nyud-vgg16-32s-{variant.lower()}", f"nyud-{variant.lower()}", "vgg16", 32,
-                       _paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {variant}"),
-                       needs=_NYUD_NEEDS.get(variant, ""))
-            for variant in ("RGB", "RGBD", "HHA", "RGB-HHA")
-        ),
-        Experiment("nyud-vgg16-16s-rgb-hha", "nyud-rgb-hha", "vgg16", 16, _paper_solver("vgg16", 16),
-                   ("Table 4", "FCN-16s RGB-HHA"), start="nyud-vgg16-32s-rgb-hha", needs=_NYUD_NEEDS["RGB-HHA"]),
-        *_staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5",
-                 dict.fromkeys((32, 16), "FCN-16s"), (_GEOMETRY, _TWO_VOID)),
-        *_staged("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", "Table 5",
-                 dict.fromkeys((32, 16, 8), "FCN-16s"), _SIFT_FLOW),
-        _short(32, 1e-2, 4), _short(16, 5e-3, 2), _short(8, 5e-3, 2),
-        Experiment("scenes-googlenet-8s-demo", "scenes", "googlenet", 8,
-                   Solver(learning_rate=1e-3, epochs=4, batch_size=8, optimizer="adamw", clip=1.0), None,
-                   upsampling="interpolate", width=0.25, departures=("procedural scenes in place of photos",)),
+
+def _sift_flow() -> list[Experiment]:
+    rows = dict.fromkeys((32, 16, 8), "FCN-16s")
+    coarse, middle, fine = _short(32, 1e-2, 4), _short(16, 5e-3, 2), _short(8, 5e-3, 2)
+    vgg16 = _staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5", rows, (_GEOMETRY, _TWO_VOID))
+    return [
+        *vgg16,
+        *(vgg16[1].but(task, f"trained for the {task} task alone", task=task, paper=None,
+                       start=(f"{vgg16[0].name}-{task}",)) for task in ("semantic", "geometric")),
+        *(vgg16[0].but(task, f"trained for the {task} task alone", task=task, paper=None)
+          for task in ("semantic", "geometric")),
+        *_heavy("sift-flow-vgg16-{stride}-heavy", "sift-flow", {32: 1e-10, 16: 1e-12, 8: 1e-12}, 2486, "Table 5", rows),
+        *_staged("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", "Table 5", rows, _SIFT_FLOW),
+        coarse, middle, fine,
+        # What the step from FCN-32s to FCN-16s owes to the skip: the same two epochs without it, or with it alone.
+        coarse.but("lower-rate", "2 more epochs at 0.005 without a skip", start=(coarse.name,), paper=None,
+                   solver={"learning_rate": 5e-3, "epochs": 2}),
+        middle.but("pool4", "the scores of the skip alone", fusion="finest", paper=None),
+        middle.but("max", "the maximum of the skips in place of their sum", fusion="max", paper=None),
         Experiment(
             "sift-flow-googlenet-8s-tuned", "sift-flow", "googlenet", 8, TUNED, ("Table 5", "FCN-16s"),
             upsampling="interpolate",
@@ -230,16 +272,94 @@ EXPERIMENTS: dict[str, Experiment] = {
                        upsampling="interpolate", departures=(*_SIFT_FLOW, "one epoch, to choose a recipe by"))
             for name, solver in _TRIALS.items()
         ),
+        *_one_change(),
+        # Figure 5: the same number of steps with all cells in the loss, half of them, and a quarter.
         *(
-            experiment
-            for classes in (59, 33)
-            for experiment in _staged(
-                f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}", "vgg16",
-                "Table 6", _ALL_STRIDES,
+            Experiment(
+                f"sift-flow-googlenet-32s-keep{round(100 * keep)}", "sift-flow", "googlenet", 32,
+                Solver(learning_rate=1e-2, epochs=0.5 / keep, batch_size=round(8 / keep), keep=keep,
+                       precision="bf16-mixed"),
+                None, upsampling="interpolate",
+                departures=(*_SIFT_FLOW, "155 steps, to compare losses by", "convolutions in bfloat16"),
             )
+            for keep in (1.0, 0.5, 0.25)
         ),
+    ]  # fmt: skip
+
+
+def _one_change() -> list[Experiment]:
+    """One epoch by our own recipe, and the same with one thing changed: what sections 4.2 and 4.3 say in words."""
+    brief = Experiment(
+        "sift-flow-googlenet-8s-brief", "sift-flow", "googlenet", 8, replace(TUNED, epochs=1, augment="none"), None,
+        upsampling="interpolate",
+        departures=(*_SIFT_FLOW, "one epoch of AdamW, all strides at once, to compare runs by",
+                    "convolutions in bfloat16"),
+    )  # fmt: skip
+    return [
+        brief,
+        *(replace(brief, name=f"sift-flow-googlenet-{stride}s-brief", stride=stride) for stride in (16, 32)),
+        *(brief.but(task, f"trained for the {task} task alone", task=task) for task in ("semantic", "geometric")),
+        brief.but("fixed", "only the score layers learn", solver={"fixed_trunk": True}),
+        brief.but("balanced", "rare classes weighted up", solver={"balance": True}),
+        brief.but("mirror", "mirrored photos", solver={"augment": "mirror"}),
+        brief.but("jitter", "photos mirrored and shifted by up to 32 pixels", solver={"augment": "mirror+jitter"}),
+        brief.but("learned", "intermediate upsampling learned", upsampling="learned"),
+        brief.but("random", "score layers start at random", random_scores=True),
+        brief.but("max", "the maximum of the skips in place of their sum", fusion="max"),
     ]
-}  # fmt: skip
+
+
+# The photos of VOC at hand, named as the subset they are
+
+_SUBSET = "437 photos of VOC 2012 train to learn from and 445 of val to score, of six classes: not the benchmark"
+
+
+def _voc_subset() -> list[Experiment]:
+    recipe = replace(TUNED, epochs=5, micro_batch=1)
+    departures = (_SUBSET, "AdamW, 5 epochs, mirrored photos", "convolutions in bfloat16")
+    coarse = Experiment("voc-subset-googlenet-32s", "voc-subset", "googlenet", 32, recipe, None,
+                        upsampling="interpolate", departures=(_SMALL_TRUNK, *departures))  # fmt: skip
+    middle = replace(
+        coarse, name="voc-subset-googlenet-16s", stride=16, start=(coarse.name,),
+        solver=replace(recipe, epochs=2, learning_rate=1e-4),
+        departures=(_SMALL_TRUNK, _SUBSET, "AdamW, 2 more epochs at half the rate", "convolutions in bfloat16"),
+    )  # fmt: skip
+    return [
+        coarse,
+        middle,
+        replace(middle, name="voc-subset-googlenet-8s", stride=8, start=(middle.name,)),
+        replace(coarse, name="voc-subset-bvlc_alexnet-32s", net="bvlc_alexnet",
+                weights="bvlc_alexnet_conv1-5.caffemodel",
+                departures=("BVLC's AlexNet (normalisation before pooling), its conv1 to conv5 quantised to 1/256",
+                            "fc6 and fc7 start at random: their weights are not at hand", *departures)),
+    ]  # fmt: skip
+
+
+# PASCAL-Context: Table 6
+
+
+def _pascal_context() -> list[Experiment]:
+    rates = {32: 1e-10, 16: 1e-12, 8: 1e-14}
+    return [
+        experiment
+        for classes in (59, 33)
+        for name, data in [(f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}")]
+        for experiment in (
+            *_staged(name, data, "vgg16", "Table 6", _ALL_STRIDES, micro_batch=1),
+            *(_heavy(f"{name}-heavy", data, rates, 4998, "Table 6", _ALL_STRIDES) if classes == 59 else ()),
+        )
+    ]
+
+
+_DEMO = Experiment(
+    "scenes-googlenet-8s-demo", "scenes", "googlenet", 8,
+    Solver(learning_rate=1e-3, epochs=4, batch_size=8, optimizer="adamw", clip=1.0), None,
+    upsampling="interpolate", width=0.25, departures=("procedural scenes in place of photos",),
+)  # fmt: skip
+
+EXPERIMENTS: dict[str, Experiment] = {
+    e.name: e for e in (*_voc(), *_voc_subset(), *_nyud(), *_sift_flow(), *_pascal_context(), _DEMO)
+}
 
 
 def find(name: str) -> Experiment:

@@ -23,6 +23,7 @@ def pixel_softmax_loss(
     keep: float = 1.0,
     generator: torch.Generator | None = None,
     void: int = 255,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The cross-entropy, in nats, of ``scores`` (N x C x H x W) at the labelled pixels of ``labels`` (N x H x W).
 
@@ -32,6 +33,8 @@ def pixel_softmax_loss(
 
     ``keep`` is p of section 3.4: each output cell counts with this probability, drawn with ``generator``. Nothing is
     scaled by 1/p: the paper takes 1/p times as many images a batch instead, which keeps the expected number of cells.
+
+    ``weights`` (C) multiply the loss of each class's pixels (``balanced_weights``); a mean is then weighted too.
 
     Scores of half precision are raised to float32, under autocast too.
 
@@ -47,13 +50,27 @@ def pixel_softmax_loss(
     labels = labels.long()
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     try:
-        total = F.cross_entropy(scores, labels, ignore_index=void, reduction="sum")
+        total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
     except IndexError:  # the CPU looks at each label anyway: only a wrong one is worth a search for its value
         check_classes(labels, scores.shape[1], "label", void)
         raise
     if reduction == "sum":
         return total
-    return total / (labels != void).sum().clamp(min=1)
+    labelled = labels != void
+    if weights is None:
+        return total / labelled.sum().clamp(min=1)
+    return total / weights[labels[labelled]].sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def balanced_weights(pixels: Tensor) -> Tensor:
+    """The weight of each class, float32, C, that makes classes count alike, from the ``pixels`` of each in training.
+
+    The median class has weight 1, one with a tenth of its pixels weight 10; a class without pixels has weight 0. The
+    paper reports that its data, mostly background, need no such balancing (section 4.3).
+    """
+    present = pixels > 0
+    median = pixels[present].double().quantile(0.5) if present.any() else pixels.new_zeros((), dtype=torch.float64)
+    return torch.where(present, median / pixels.clamp(min=1), 0).float()
 
 
 def multi_head_loss(
@@ -63,11 +80,13 @@ def multi_head_loss(
     keep: float = 1.0,
     generator: torch.Generator | None = None,
     void: int = 255,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """The sum over the heads of ``pixel_softmax_loss``: two tasks trained as one, as the paper does on SIFT Flow.
 
     ``scores`` and ``labels`` map each head's name to N x C x H x W and N x H x W; labels of heads that the net lacks
     are left alone. With ``keep`` below 1 the heads share one draw of cells, since a sample drops a patch, not a task.
+    ``weights`` holds those of the classes of each head, where they are to have any.
 
     Raises ValueError as ``pixel_softmax_loss`` does, and if a head has no labels.
     """
@@ -81,7 +100,10 @@ def multi_head_loss(
     if keep != 1.0:
         kept = _kept_cells(next(iter(wanted.values())), keep, generator)
         wanted = {head: values.masked_fill(~kept, void) for head, values in wanted.items()}
-    losses = [pixel_softmax_loss(scores[head], wanted[head], reduction, void=void) for head in scores]
+    losses = [
+        pixel_softmax_loss(scores[head], wanted[head], reduction, void=void, weights=(weights or {}).get(head))
+        for head in scores
+    ]
     return torch.stack(losses).sum()
 
 

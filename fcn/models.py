@@ -6,7 +6,7 @@ so far are upsampled twice and the scores of a skip are added; the last upsampli
 
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,13 @@ from fcn import weights as weight_files
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Trunk, trunk
 from fcn.geometry import IMAGE, offset_between
+from fcn.inputs import MEANS, Inputs, as_caffe
 from fcn.upsampling import Upsampling, crop, size_of, upsample_onto, upsampler
 
-MEAN_BGR = (104.00699, 116.66877, 122.67892)  # of ImageNet's pixels, as the authors' VOC nets subtract it
 SMALLEST = 32  # pixels: one cell of the coarsest map; smaller images are padded up to it
 DIVISIONS = {32: (), 16: (16,), 8: (16, 8)}  # the strides of the skips of each net
+SKIP_SCALES = {16: 0.01, 8: 0.0001}  # of the maps that at-once nets score, in the authors' release
+Fusion = Literal["sum", "max", "finest"]
 
 
 class Head(nn.Module):
@@ -29,19 +31,22 @@ class Head(nn.Module):
     Score layers start at zero (section 4.1), so a new skip changes nothing until it has learned something.
     """
 
-    score32: nn.Conv2d
-
-    def __init__(self, features: Trunk, stride: int, num_classes: int, alignment: str, upsampling: Upsampling) -> None:
+    def __init__(
+        self, features: Trunk, stride: int, num_classes: int, alignment: str, upsampling: Upsampling,
+        fusion: Fusion, scaled_skips: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.reference = alignment == "reference"
-        self.skips = DIVISIONS[stride]
+        self.first, *self.skips = (stride,) if fusion == "finest" else (32, *DIVISIONS[stride])
+        self.fuse = torch.maximum if fusion == "max" else torch.add
+        self.scales = SKIP_SCALES if scaled_skips else {}
         self.fields = features.fields
-        for s in (32, *self.skips):
+        for s in (self.first, *self.skips):
             score = nn.Conv2d(features.channels[s], num_classes, 1)
             for parameter in score.parameters():
                 nn.init.zeros_(parameter)
             self.add_module(f"score{s}", score)
-        grid = self.fields[32]
+        grid = self.fields[self.first]
         for s in self.skips:
             layer = upsampler(num_classes, grid, self.fields[s], upsampling)
             self.add_module(f"upscore{2 * s}", layer)
@@ -53,32 +58,40 @@ class Head(nn.Module):
 
     def forward(self, maps: dict[int, Tensor], size: tuple[int, int]) -> Tensor:
         """Scores N x C x H x W for the image ``size`` (H, W), from the trunk's maps."""
-        scores, grid = self.score32(maps[32]), self.fields[32]
+        scores, grid = self.score(maps, self.first), self.fields[self.first]
         for s in self.skips:
-            upscore, skip, fine = getattr(self, f"upscore{2 * s}"), getattr(self, f"score{s}")(maps[s]), self.fields[s]
+            upscore, skip, fine = getattr(self, f"upscore{2 * s}"), self.score(maps, s), self.fields[s]
             if self.reference:  # both are cropped to what they share, whose border lies outside the image
                 scores, grid = upscore(scores), grid.then(upscore.field)
                 skip = crop(skip, offset_between(fine, grid), size_of(scores))
-                scores = skip + crop(scores, 0, size_of(skip))
+                scores = self.fuse(skip, crop(scores, 0, size_of(skip)))
             else:
-                scores, grid = skip + upsample_onto(scores, upscore, grid, fine, size_of(skip)), fine
+                scores, grid = self.fuse(skip, upsample_onto(scores, upscore, grid, fine, size_of(skip))), fine
         last = getattr(self, f"upscore{self.stride}")
         if self.reference:
             return crop(last(scores), offset_between(grid.then(last.field), IMAGE), size)
         return upsample_onto(scores, last, grid, IMAGE, size)
 
+    def score(self, maps: dict[int, Tensor], stride: int) -> Tensor:
+        """The scores of the map at ``stride`` alone, on its own grid."""
+        return getattr(self, f"score{stride}")(maps[stride] * self.scales.get(stride, 1))
+
 
 class FCN(nn.Module):
     """A fully convolutional net for images of any size (section 4).
 
-    net: "alexnet" (CaffeNet), "vgg16" or "googlenet"; stride: 32, 16 or 8, of the finest scores.
+    net: "alexnet" (CaffeNet), "bvlc_alexnet", "vgg16" or "googlenet"; stride: 32, 16 or 8, of the finest scores.
     num_classes: for one task; or heads: {name: classes} for several on one trunk, as for SIFT Flow (section 5).
     alignment: "tight" (the maps cover the image and no more) or "reference" (100 pixels of padding and crops, as the
     authors' release); upsampling: "bilinear" (fixed), "learned" (intermediate layers learned, the last one fixed) or
     "interpolate" (the same values as "bilinear", faster on a CPU; tight alignment only); width scales the channels.
+    inputs: "rgb", "hha" (depth in three channels) or "rgbd" (colour and log depth in four: early fusion, section 5).
+    fusion: "sum" of the skips, their "max", which the authors gave up, or the "finest" alone, without the coarser
+    (section 4.2); scaled_skips multiplies the skips' maps by ``SKIP_SCALES``, as the nets do that are trained at once.
 
     Called with images N x 3 x H x W, RGB in 0..1, it returns scores N x C x H x W, or {head: scores} for ``heads``.
-    Raises ValueError for an unknown net, stride, alignment or upsampling, and for images of another shape or in bytes.
+    Other inputs are divided by 255 in the same way: N x 4 x H x W for "rgbd".
+    Raises ValueError for an unknown setting, and for images of another shape or in bytes.
     """
 
     mean: Tensor
@@ -93,6 +106,9 @@ class FCN(nn.Module):
         alignment: str = "tight",
         upsampling: Upsampling = "bilinear",
         width: float = 1.0,
+        inputs: Inputs = "rgb",
+        fusion: Fusion = "sum",
+        scaled_skips: bool = False,
     ) -> None:
         super().__init__()
         if net not in CLASSIFIERS:
@@ -101,8 +117,10 @@ class FCN(nn.Module):
             raise ValueError(f"unknown stride {stride!r}: choose 32, 16 or 8")
         if (num_classes is None) == (heads is None):
             raise ValueError("give either num_classes, for one task, or heads, for several")
-        if upsampling not in get_args(Upsampling):
-            raise ValueError(f'unknown upsampling "{upsampling}": choose one of {", ".join(get_args(Upsampling))}')
+        choices = {"upsampling": (upsampling, Upsampling), "inputs": (inputs, Inputs), "fusion": (fusion, Fusion)}
+        for setting, (value, kind) in choices.items():
+            if value not in get_args(kind):
+                raise ValueError(f'unknown {setting} "{value}": choose one of {", ".join(get_args(kind))}')
         if alignment == "reference" and upsampling == "interpolate":
             raise ValueError('upsampling="interpolate" has no border to crop: use it with alignment="tight"')
         self.single = heads is None
@@ -117,25 +135,29 @@ class FCN(nn.Module):
         self.settings: dict[str, Any] = {
             "net": net, "stride": stride, "num_classes": num_classes, "heads": heads and dict(heads),
             "alignment": alignment, "upsampling": upsampling, "width": width,
+            "inputs": inputs, "fusion": fusion, "scaled_skips": scaled_skips,
         }  # fmt: skip
-        self.register_buffer("mean", torch.tensor(MEAN_BGR))
-        self.trunk = trunk(CLASSIFIERS[net](width=width), alignment)
+        self.inputs: Inputs = inputs
+        self.channels = len(MEANS[inputs])
+        self.register_buffer("mean", torch.tensor(MEANS[inputs]))
+        self.trunk = trunk(CLASSIFIERS[net](width=width, channels=self.channels), alignment)
         self.heads = nn.ModuleDict(
-            {name: Head(self.trunk, stride, c, alignment, upsampling) for name, c in self.classes.items()}
-        )
+            {name: Head(self.trunk, stride, classes, alignment, upsampling, fusion, scaled_skips)
+             for name, classes in self.classes.items()}
+        )  # fmt: skip
 
     def branches(self) -> list[list[nn.Module]]:
         """The layers that lead to the coarsest scores, for ``fcn.receptive_field``."""
         return [list(self.trunk)]
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
-        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
-            raise ValueError(f"images must be N x 3 x H x W, RGB in 0..1, not {' x '.join(map(str, images.shape))}")
+        if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape[2:]:
+            wanted = f"N x {self.channels} x H x W, {self.inputs.upper()}, divided by 255"
+            raise ValueError(f"images must be {wanted}, not {' x '.join(map(str, images.shape))}")
         if not images.is_floating_point():
-            raise ValueError(f"images must be RGB in 0..1, not {images.dtype}: divide bytes by 255")
+            raise ValueError(f"images must be {self.inputs.upper()} in 0..1, not {images.dtype}: divide bytes by 255")
         height, width = images.shape[-2:]
-        images = images.to(self.mean.dtype)
-        x = images.flip(1) * 255 - self.mean.view(1, 3, 1, 1)  # BGR minus the mean, as Caffe's weights expect
+        x = as_caffe(images, self.inputs, self.mean)
         if min(height, width) < SMALLEST:
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))
         maps = self.trunk(x)
@@ -159,7 +181,8 @@ class FCN(nn.Module):
         ValueError where the two nets differ in anything but their stride and upsampling, or where ``coarser`` is finer.
         """
         ours, theirs = self.settings, coarser.settings
-        for key in ("net", "num_classes", "heads", "alignment", "width"):
+        keys = ["net", "num_classes", "heads", "alignment", "width", "inputs"]
+        for key in keys + ["fusion", "scaled_skips"] * (theirs["stride"] < 32):
             if ours[key] != theirs[key]:
                 raise ValueError(f"cannot upgrade: {key} is {ours[key]} here and {theirs[key]} in the coarser net")
         if ours["stride"] > theirs["stride"]:
@@ -169,12 +192,59 @@ class FCN(nn.Module):
         self.load_state_dict(coarser.state_dict(), strict=False)
 
 
-def build(settings: dict[str, Any]) -> FCN:
-    """The net that ``settings`` (an FCN's own ``settings``) describe."""
+class LateFusion(nn.Module):
+    """Two FCNs, one of colour and one of HHA, whose scores are averaged (section 5, NYUDv2: RGB-HHA).
+
+    Upsampling is linear, so that averaging at the pixels is averaging at the last layer of scores. Takes what an
+    ``FCN`` takes, but for ``inputs``; called with images N x 6 x H x W, RGB above HHA, both divided by 255.
+    """
+
+    def __init__(self, net: str = "vgg16", stride: int = 32, num_classes: int | None = None, **settings: Any) -> None:
+        super().__init__()
+        self.colour = FCN(net, stride, num_classes, inputs="rgb", **settings)
+        self.hha = FCN(net, stride, num_classes, inputs="hha", **settings)
+        self.settings: dict[str, Any] = self.colour.settings | {"inputs": "rgb-hha"}
+        self.single, self.classes = self.colour.single, self.colour.classes
+
+    def branches(self) -> list[list[nn.Module]]:
+        """The layers that lead to the coarsest scores, for ``fcn.receptive_field``."""
+        return self.colour.branches() + self.hha.branches()
+
+    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        if images.ndim != 4 or images.shape[1] != 6:
+            raise ValueError(f"images must be N x 6 x H x W, RGB above HHA, not {' x '.join(map(str, images.shape))}")
+        colour, hha = self.colour(images[:, :3]), self.hha(images[:, 3:])
+        if self.single:
+            return (colour + hha) / 2
+        return {head: (colour[head] + hha[head]) / 2 for head in colour}
+
+    def load_pretrained(self, source: Any) -> "weight_files.LoadReport":
+        """Copy ImageNet weights into both trunks, as ``FCN.load_pretrained`` does; returns the report of the first."""
+        report = self.colour.load_pretrained(source)
+        self.hha.load_pretrained(source)
+        return report
+
+    def upgrade_from(self, coarser: "LateFusion | FCN", hha: FCN | None = None) -> None:
+        """Take over a coarser two-stream net, or a net of colour and one of HHA that were trained apart.
+
+        Raises ValueError as ``FCN.upgrade_from`` does, and where a stream has no net to start from.
+        """
+        colour = coarser.colour if isinstance(coarser, LateFusion) else coarser
+        hha = coarser.hha if isinstance(coarser, LateFusion) else hha
+        if hha is None:
+            raise ValueError("cannot upgrade: two streams start from two nets, one of colour and one of HHA")
+        self.colour.upgrade_from(colour)
+        self.hha.upgrade_from(hha)
+
+
+def build(settings: dict[str, Any]) -> FCN | LateFusion:
+    """The net that ``settings`` (a net's own ``settings``) describe."""
+    if settings.get("inputs") == "rgb-hha":
+        return LateFusion(**{key: value for key, value in settings.items() if key != "inputs"})
     return FCN(**settings)
 
 
-def load(path: str | Path) -> FCN:
+def load(path: str | Path) -> FCN | LateFusion:
     """The net saved at ``path`` (safetensors, with its settings inside), ready for evaluation.
 
     Raises FileNotFoundError, or ValueError naming the file, where it holds no net of this package.

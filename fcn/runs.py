@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from fcn import records, training, weights
+from fcn import models, records, training, weights
 from fcn.datasets import SegmentationDataset, validation_part
 from fcn.datasets.nyud import INPUTS, Nyud
 from fcn.datasets.pascal_context import PascalContext
@@ -20,12 +21,12 @@ from fcn.datasets.sift_flow import SiftFlow
 from fcn.datasets.voc import Voc
 from fcn.experiments import Experiment
 from fcn.metrics import ConfusionMatrix
-from fcn.models import FCN
+from fcn.models import FCN, LateFusion
 
 PROJECT = Path(__file__).parents[1]
 SPLITS = {"final": ("trainval", "test"), "validation": ("train", "val"), "demonstration": ("train", "test")}
 DATASETS = (
-    "sift-flow", "scenes", "voc", "voc2011", "voc-subset", "pascal-context-59", "pascal-context-33",
+    "sift-flow", "scenes", "voc", "voc-2011-labels", "voc2011", "voc-subset", "pascal-context-59", "pascal-context-33",
     *(f"nyud-{inputs}" for inputs in INPUTS),
 )  # fmt: skip
 
@@ -81,34 +82,55 @@ def _pascal(name: str, folder: Path) -> tuple[Loader, Loader]:
         return voc(2011, "train"), voc(2011, "val")
     if name == "voc-subset":
         return voc(2012, "train_with_photos"), voc(2012, "val_with_photos")
-    return partial(Sbd, folder / "sbd" / "benchmark_RELEASE" / "dataset", "train"), voc(2012, "seg11valid")
+    labels_of = 2011 if name == "voc-2011-labels" else 2012
+    return partial(Sbd, folder / "sbd" / "benchmark_RELEASE" / "dataset", "train"), voc(labels_of, "seg11valid")
 
 
-def build(experiment: Experiment, heads: dict[str, int]) -> FCN:
+def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, tuple[str, ...]]:
+    """The heads of the data set that the experiment trains and scores: all of them, or its one task."""
+    return {head: names for head, names in data.heads.items() if experiment.task in ("", head)}
+
+
+def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
     """The experiment's net, its trunk and scores as they are before any weights are read."""
-    return FCN(experiment.net, experiment.stride, heads=heads, upsampling=experiment.upsampling, width=experiment.width)
+    e = experiment
+    return models.build({
+        "net": e.net, "stride": e.stride, "heads": heads, "alignment": e.alignment, "upsampling": e.upsampling,
+        "width": e.width, "inputs": e.inputs, "fusion": e.fusion, "scaled_skips": e.scaled_skips,
+    })  # fmt: skip
 
 
-def initialise(net: FCN, experiment: Experiment, seed: int, out: Path) -> records.InitialWeights | None:
+def initialise(net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path) -> records.InitialWeights | None:
     """Give ``net`` the weights that the experiment starts from, and say which they are.
 
     Raises FileNotFoundError, with the command that makes it, where the net of the stage before is missing.
     """
     if experiment.start:
-        name = f"{experiment.start}.seed{seed}.safetensors"
-        path = next((folder / name for folder in (out, PROJECT / "weights") if (folder / name).is_file()), None)
-        if path is None:
-            raise FileNotFoundError(
-                f"{out / name}: {experiment.name} goes on from this net; "
-                f"make it first: python -m fcn train {experiment.start}"
-            )
-        net.upgrade_from(weights.load_model(path))
+        paths = [_net_of(start, experiment, seed, out) for start in experiment.start]
+        net.upgrade_from(*map(weights.load_model, paths))  # type: ignore[arg-type]
     elif experiment.initial_weights:
-        path = _folder(None, "FCN_WEIGHTS") / experiment.initial_weights
-        net.load_pretrained(path)
+        paths = [_folder(None, "FCN_WEIGHTS") / experiment.initial_weights]
+        net.load_pretrained(paths[0])
     else:
+        paths = []
+    if experiment.random_scores:
+        for name, layer in net.named_modules():
+            if isinstance(layer, nn.Conv2d) and name.rpartition(".")[2].startswith("score"):
+                nn.init.normal_(layer.weight, std=0.01)
+    if not paths:
         return None
-    return records.InitialWeights(path.name, weights.sha256(path))
+    return records.InitialWeights(" + ".join(p.name for p in paths), " + ".join(map(weights.sha256, paths)))
+
+
+def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
+    """The net that the experiment ``start`` produced, from ``out`` or among those that the project ships."""
+    name = f"{start}.seed{seed}.safetensors"
+    for folder in (out, PROJECT / "weights"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"{out / name}: {experiment.name} goes on from this net; make it first: python -m fcn train {start}"
+    )
 
 
 def run(
@@ -129,18 +151,16 @@ def run(
     ``out`` takes the checkpoint while it runs and the trained net at its end, in 16 bits: the net that is scored is
     the one that is kept. Nothing of the scored split is seen before. ``departures`` are those of this run alone.
 
-    Raises ValueError, before the training, where a folder takes no files, where this machine has no such ``device``,
-    and where the experiment needs what the nets of this version cannot do.
+    Raises ValueError, before the training, where a folder takes no files and where this machine has no such ``device``.
     """
-    if experiment.needs:
-        raise ValueError(f"{experiment.name} needs {experiment.needs}, which this version does not have")
     device = checked_device(device)
     if experiment.dataset == "scenes":
         purpose = "demonstration"
     trained_on, scored_on = (dataset(experiment.dataset, split, data) for split in SPLITS[purpose])
     environment = records.environment(device)
     training.seed_everything(seed)
-    net = build(experiment, {head: len(names) for head, names in trained_on.heads.items()})
+    heads = heads_of(experiment, trained_on)
+    net = build(experiment, {head: len(names) for head, names in heads.items()})
     initial = initialise(net, experiment, seed, out)
     writable(out, "--out")
     writable(results, "--results")
@@ -151,7 +171,7 @@ def run(
     )
     kept = out / f"{stem}.safetensors"
     if training.is_main_process():
-        weights.save(net, kept, describe(trained_on, experiment.name))
+        weights.save(net, kept, describe(trained_on, experiment.name, heads))
     training.wait()
     net = weights.load_model(kept)
     matrices = training.evaluate(net, scored_on, device=device, log=log)
@@ -160,7 +180,7 @@ def run(
         experiment=experiment.name,
         purpose=purpose,
         paper=records.Paper(*experiment.paper) if experiment.paper else None,
-        heads={head: records.Head.scored(names, matrices[head]) for head, names in scored_on.heads.items()},
+        heads={head: records.Head.scored(names, matrices[head]) for head, names in heads.items()},
         solver=asdict(experiment.solver),
         seed=seed,
         images_seen=done.images_seen,
@@ -180,9 +200,11 @@ def run(
     return path
 
 
-def describe(data: SegmentationDataset, experiment: str) -> dict[str, str]:
+def describe(
+    data: SegmentationDataset, experiment: str, heads: dict[str, tuple[str, ...]] | None = None
+) -> dict[str, str]:
     """What a weight file says of itself beside its settings: the names of its classes, the data, the experiment."""
-    return {"classes": json.dumps(data.heads), "dataset": data.name, "experiment": experiment}
+    return {"classes": json.dumps(heads or data.heads), "dataset": data.name, "experiment": experiment}
 
 
 def score(experiment: Experiment, file: Path, *, data: Path | None = None, device: str = "auto",
@@ -194,7 +216,7 @@ def score(experiment: Experiment, file: Path, *, data: Path | None = None, devic
     device = checked_device(device)
     scored_on = dataset(experiment.dataset, SPLITS[purpose][1], data)
     net = weights.load_model(file)
-    expected = {head: len(names) for head, names in scored_on.heads.items()}
+    expected = {head: len(names) for head, names in heads_of(experiment, scored_on).items()}
     if net.classes != expected:
         raise ValueError(f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}")
     return training.evaluate(net, scored_on, device=device, log=log)

@@ -24,7 +24,7 @@ COLUMNS = {
     "frequency_weighted_iu": "f.w. IU", "geometric_accuracy": "geometric acc.", "forward_ms": "forward, ms",
 }  # fmt: skip
 MEASURED = (*METRICS, "geometric_accuracy")  # what a record holds; forward times are the paper's own
-NETS = {"alexnet": "AlexNet", "vgg16": "VGG16", "googlenet": "GoogLeNet"}
+NETS = {"alexnet": "AlexNet", "bvlc_alexnet": "AlexNet", "vgg16": "VGG16", "googlenet": "GoogLeNet"}
 ABSENT, NOT_RUN = "-", "not run"
 SYNTHETIC = ("scenes",)
 

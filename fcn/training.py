@@ -1,4 +1,4 @@
-"""Training and evaluation: solver recipes as data, one loop, checkpoints that resume bit for bit (section 4.3).
+"""Training and evaluation: one loop, checkpoints that resume bit for bit, one confusion matrix (section 4.3).
 
 All randomness is a function of the seed and of a position: which image comes when, how it is mirrored, which units
 drop out. A run that is killed and resumed therefore sees what an uninterrupted one sees, and no generator's state has
@@ -11,66 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.datasets import VOID, Sample, SegmentationDataset
 from fcn.files import whole
-from fcn.losses import Reduction, multi_head_loss
+from fcn.losses import balanced_weights, multi_head_loss
 from fcn.metrics import ConfusionMatrix
-from fcn.models import FCN
+from fcn.models import FCN, LateFusion
+from fcn.solver import Solver, optimizer_for, prepare
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-
-
-@dataclass(frozen=True)
-class Solver:
-    """How a net is trained. The defaults are the paper's (section 4.3), but for the rate, which depends on the net."""
-
-    learning_rate: float
-    epochs: float = 175  # "at least 175"; an epoch is as many images as the data set has
-    batch_size: int = 20
-    optimizer: str = "sgd"  # or "adamw"
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    bias_rate: float = 2.0  # biases learn at twice the rate, without decay, as in Caffe's nets
-    score_rate: float = 1.0  # the new layers' rate over the trunk's; the paper has one for all
-    schedule: str = "fixed"  # or "poly", (1 - t)^0.9, down to zero
-    warmup: float = 0.0  # epochs of linear growth of the rate from zero
-    clip: float = 0.0  # largest norm of the gradient; 0 leaves it alone
-    reduction: Reduction = "mean"  # of the loss over labelled pixels; the authors' heavy recipe has "sum"
-    keep: float = 1.0  # the probability of keeping an output cell in the loss (section 3.4)
-    replacement: bool = False  # draw images with replacement
-    augment: str = "none"  # "mirror", "mirror+jitter" or "mirror+scale"
-    precision: str = "32-true"  # or "bf16-mixed", where the machine has it
-
-    def __post_init__(self) -> None:
-        choices = {"optimizer": ("sgd", "adamw"), "schedule": ("fixed", "poly"), "reduction": get_args(Reduction)}
-        for setting, known in choices.items():
-            if getattr(self, setting) not in known:
-                names = " or ".join(f'"{name}"' for name in known)
-                raise ValueError(f'unknown {setting} "{getattr(self, setting)}": choose {names}')
-        for setting in ("learning_rate", "momentum", "weight_decay", "bias_rate", "score_rate", "warmup", "clip"):
-            if not 0 <= getattr(self, setting) < math.inf:
-                raise ValueError(f"{setting} is {getattr(self, setting)}: give a number, 0 or more")
-        if not 0 < self.epochs < math.inf:
-            raise ValueError(f"epochs is {self.epochs}: give a number above 0")
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}: give a whole number of images, 1 or more")
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"keep is {self.keep}: give a probability above 0, 1 at most")
-
-    def rate_at(self, epoch: float) -> float:
-        """The learning rate after ``epoch`` epochs."""
-        rate = self.learning_rate
-        if self.schedule == "poly":
-            rate *= max(0.0, 1 - epoch / self.epochs) ** 0.9
-        return rate * min(1.0, epoch / self.warmup) if epoch < self.warmup else rate
 
 
 class Diverged(ArithmeticError):
@@ -93,7 +49,7 @@ class Run:
 
 
 def train(
-    net: FCN,
+    net: FCN | LateFusion,
     dataset: SegmentationDataset,
     solver: Solver,
     *,
@@ -122,8 +78,10 @@ def train(
     steps = max(1, round(solver.epochs * len(dataset) / solver.batch_size))
     run = Run(0, steps, 0, 0.0, [])
     losses: list[float] = []  # since the last point of the curve
+    prepare(net, solver)
     net.to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(net, _optimizer(net, solver))
+    model, optimizer = fabric.setup(net, optimizer_for(net, solver))
+    weights = {head: fabric.to_device(w) for head, w in _balanced(dataset, heads).items()} if solver.balance else None
     identity = {"solver": asdict(solver), "seed": seed, "dataset": dataset.checksum, "net": net.settings}
     if resume:
         if checkpoint is None or not checkpoint.is_file():
@@ -143,33 +101,40 @@ def train(
             with whole(checkpoint) as partial:
                 torch.save(state, partial)
 
-    positions = _Positions(run.step, steps if stop_after is None else min(steps, stop_after), solver.batch_size, fabric)
+    last = steps if stop_after is None else min(steps, stop_after)
+    positions = _Positions(run.step, last, solver, fabric)
+    parts = positions.parts
     loader = DataLoader(
         _Schedule(dataset, solver, seed), batch_sampler=positions, collate_fn=collate, pin_memory=device == "cuda"
     )
     model.train()
-    # Gradients are averaged over the processes: right for a mean of pixels (each process takes that of its own), while
-    # a sum has to stay one.
-    processes = fabric.world_size if solver.reduction == "sum" else 1
+    # A batch is scored in parts, one after the other or in as many processes, whose gradients are averaged between
+    # processes and added up in one. A mean of pixels is that of the parts' means, as in Caffe; a sum has to stay one.
+    share = fabric.world_size if solver.reduction == "sum" else 1 / parts
     every = max(1, steps // 200)  # a curve of about 200 points
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
-    for images, labels in loader:
+    batches = iter(loader)
+    while run.step < last:
         rate = solver.rate_at((run.step + 1) * solver.batch_size / len(dataset))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["multiplier"]
         torch.manual_seed(_mix(seed, run.step, fabric.global_rank + 1))  # dropout and loss sampling
-        images = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
-        scores = model(images.float() / 255)
-        loss = multi_head_loss(_by_head(scores, heads), fabric.to_device(labels), solver.reduction, solver.keep)
-        value = loss.item()
-        if not torch.isfinite(loss):
+        optimizer.zero_grad()
+        value = 0.0
+        for part in range(parts):
+            images, labels = next(batches)
+            images = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
+            with fabric.no_backward_sync(model, enabled=part < parts - 1):
+                scores = _by_head(model(images.float() / 255), heads)
+                loss = multi_head_loss(scores, fabric.to_device(labels), solver.reduction, solver.keep, weights=weights)
+                fabric.backward(loss * share)
+            value += loss.item() / (1 if solver.reduction == "sum" else parts)
+        if not math.isfinite(value):
             raise Diverged(
                 f"the loss is {value} at step {run.step} of {steps}, at a learning rate of {rate:g}: "
                 "lower the rate, warm it up or clip the gradient"
             )
-        optimizer.zero_grad()
-        fabric.backward(loss * processes)
         if solver.clip:
             fabric.clip_gradients(model, optimizer, max_norm=solver.clip)
         optimizer.step()
@@ -198,7 +163,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    net: FCN,
+    net: FCN | LateFusion,
     dataset: SegmentationDataset,
     *,
     device: str = "auto",
@@ -263,18 +228,23 @@ class _Schedule(Dataset[Sample]):
 
 
 class _Positions(Sampler[list[int]]):
-    """For each step the positions of this process's share of the batch."""
+    """For each step the positions of this process's share of the batch, in the ``parts`` that are scored at a time."""
 
-    def __init__(self, first: int, last: int, batch: int, fabric: "Fabric") -> None:
-        self.first, self.last, self.batch = first, last, batch
+    def __init__(self, first: int, last: int, solver: Solver, fabric: "Fabric") -> None:
+        self.first, self.last, self.batch = first, last, solver.batch_size
         self.rank, self.world = fabric.global_rank, fabric.world_size
+        shared = self.batch // self.world
+        self.size = min(solver.micro_batch or shared, shared)
+        self.parts = -(-shared // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.last):
-            yield [step * self.batch + i for i in range(self.rank, self.batch, self.world)]
+            mine = [step * self.batch + i for i in range(self.rank, self.batch, self.world)]
+            for start in range(0, len(mine), self.size):
+                yield mine[start : start + self.size]
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return (self.last - self.first) * self.parts
 
 
 def seed_everything(seed: int) -> None:
@@ -307,23 +277,17 @@ def _fabric(device: str, precision: str) -> "Fabric":
     return fabric
 
 
-def _optimizer(net: nn.Module, solver: Solver) -> torch.optim.Optimizer:
-    """The solver's optimizer, with a group of parameters for each multiplier of the rate."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
-        bias = name.endswith(".bias")
-        score = name.split(".")[-2].startswith("score")
-        rate = (solver.bias_rate if bias else 1.0) * (solver.score_rate if score else 1.0)
-        groups.setdefault((rate, 0.0 if bias else solver.weight_decay), []).append(parameter)
-    parameters: list[dict[str, Any]] = [
-        {"params": members, "multiplier": rate, "weight_decay": decay} for (rate, decay), members in groups.items()
-    ]
-    if solver.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=solver.learning_rate)
-    return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum)
+def _balanced(dataset: SegmentationDataset, heads: list[str]) -> dict[str, Tensor]:
+    """The weights of each head's classes that make them count alike, from the labels of the whole data set."""
+    pixels = {head: torch.zeros(len(dataset.heads[head]), dtype=torch.int64) for head in heads}
+    for i in range(len(dataset)):
+        labels = dataset[i].labels
+        for head in heads:
+            pixels[head] += torch.bincount(labels[head][labels[head] != VOID], minlength=len(pixels[head]))
+    return {head: balanced_weights(counts) for head, counts in pixels.items()}
 
 
-def _scored_heads(net: FCN, dataset: SegmentationDataset) -> list[str]:
+def _scored_heads(net: FCN | LateFusion, dataset: SegmentationDataset) -> list[str]:
     """The heads of ``dataset`` that ``net`` scores: a net for one task scores the first.
 
     Raises ValueError where their classes are not as many.

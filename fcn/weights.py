@@ -25,7 +25,7 @@ from fcn.files import whole
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
-    from fcn.models import FCN
+    from fcn.models import FCN, LateFusion
 
 __all__ = [
     "WEIGHT_SOURCES", "LoadReport", "WeightSource", "load_into", "load_model", "load_pretrained", "read_caffemodel",
@@ -273,9 +273,18 @@ def _is_fully_connected(tensor: Tensor, shape: torch.Size) -> bool:
 def load_pretrained(net: "FCN", source: "str | Path | WeightsEnum") -> LoadReport:
     """Read an ImageNet classifier's weights into the trunk of ``net``; its heads are not expected in the file.
 
-    Raises what ``read_weights`` and ``load_into`` raise.
+    The first filters of a net with a fourth channel, depth, get the mean of the three colours' there, as in the
+    authors' release. Raises what ``read_weights`` and ``load_into`` raise.
     """
     tensors = read_weights(source, net.settings["net"])
+    if net.inputs == "hha":
+        tensors.pop("mean", None)  # of colours
+    if net.inputs == "rgbd":
+        first = next(iter(net.trunk.state_dict()))
+        if first in tensors and tensors[first].ndim == 4:
+            tensors[first] = torch.cat((tensors[first], tensors[first].mean(dim=1, keepdim=True)), dim=1)
+        if "mean" in tensors:
+            tensors["mean"] = torch.cat((tensors["mean"], net.mean[3:].cpu()))
     return load_into(net, tensors, allow_missing=("heads",), source=str(source))
 
 
@@ -303,12 +312,12 @@ def save(module: nn.Module, path: str | Path, metadata: Mapping[str, str], half:
         save_file(tensors, partial, metadata)
 
 
-def load_model(path: str | Path) -> "FCN":
-    """Rebuild the FCN that ``save`` wrote to ``path``, in evaluation mode.
+def load_model(path: str | Path) -> "FCN | LateFusion":
+    """Rebuild the net that ``save`` wrote to ``path``, in evaluation mode.
 
     Raises FileNotFoundError where there is no such file, ValueError where it is truncated, foreign or incomplete.
     """
-    from fcn.models import FCN  # here, since that module imports this one
+    from fcn.models import build  # here, since that module imports this one
 
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -317,7 +326,7 @@ def load_model(path: str | Path) -> "FCN":
     _check_finite(tensors, path)
     try:
         with safe_open(path, "pt") as file:
-            net = FCN(**json.loads(file.metadata()["settings"]))
+            net = build(json.loads(file.metadata()["settings"]))
     except (TypeError, KeyError, ValueError, RuntimeError, MemoryError):  # the last two for a net too large to be one
         raise ValueError(f"{path}: does not say which net it is for; give a file that this package saved") from None
     report = load_into(net, tensors, source=str(path))

@@ -428,7 +428,7 @@ def test_settings_are_no_mans_but_the_nets():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"net": "resnet"}, 'unknown net "resnet": choose one of alexnet, vgg16, googlenet'),
+        ({"net": "resnet"}, 'unknown net "resnet": choose one of alexnet, bvlc_alexnet, vgg16, googlenet'),
         ({"stride": 4}, "unknown stride 4: choose 32, 16 or 8"),
         ({"num_classes": None}, "give either num_classes, for one task, or heads, for several"),
         ({"heads": {"a": 2}}, "give either num_classes, for one task, or heads, for several"),

@@ -32,13 +32,10 @@ from fcn.datasets import (
 )
 from fcn.datasets.label_files import read_mat
 from fcn.datasets.voc import palette
+from fcn.inputs import MEAN_LOG_DEPTH
 
 MEAN_BGR = (116.190, 97.203, 92.318)
 """Mean colour, blue, green, red in 0..255, as in the authors' release."""
-MEAN_HHA = (132.431, 94.076, 118.477)
-"""Mean of the channels of HHA in 0..255, in the order of the files, as in the authors' release."""
-MEAN_LOG_DEPTH = 7.844
-"""Mean of the natural logarithm of depth in millimetres, as in the authors' release."""
 
 CLASSES = (
     "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter",

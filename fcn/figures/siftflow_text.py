@@ -47,7 +47,10 @@ def spread(shares: pd.DataFrame, photos: NDArray[np.int64], void: Sequence[float
 def recipes(names: Mapping[str, str]) -> pd.DataFrame:
     """Every setting of experiments, {label: name}, side by side."""
     experiments = {label: EXPERIMENTS[name] for label, name in names.items()}
-    starts = {label: {"starts from": e.start.removeprefix(PREFIX) or "ImageNet"} for label, e in experiments.items()}
+    starts = {
+        label: {"starts from": " + ".join(e.start).removeprefix(PREFIX) or "ImageNet"}
+        for label, e in experiments.items()
+    }
     return pd.DataFrame({label: starts[label] | asdict(e.solver) for label, e in experiments.items()}).map(str)
 
 
