@@ -1,4 +1,4 @@
-"""The command line: ``python -m fcn list | train | evaluate | predict``."""
+"""The command line: ``python -m fcn list | train | evaluate | predict | fit``."""
 
 import json
 import os
@@ -162,6 +162,41 @@ def predict(
         print("  wrote " + " and ".join(str(path) for path in paths))
     if submission is not None:
         print(f"to hand in: tar czf results.tgz -C {submission} results")
+
+
+@app.command()
+def fit(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos, of any sizes.")],
+    labels: Annotated[Path, typer.Argument(help="Folder of label maps: PNGs of the same names, void 255.")],
+    classes: Annotated[Path, typer.Argument(help="Text file: a class a line, from label 0 on; or: sky #9ecae1")],
+    start: Annotated[
+        str,
+        typer.Option(
+            help='Where the trunk begins: a net that was saved, "imagenet" or "scratch".',
+            show_default="the net trained on SIFT Flow",
+        ),
+    ] = str(DEFAULT_NET),
+    stride: Annotated[int, typer.Option(help="Of the finest scores: 32, 16 or 8.")] = 8,
+    epochs: Annotated[float, typer.Option(help="How often each photo is seen.")] = 20,
+    batch: Annotated[int, typer.Option(help="Photos a step.")] = 8,
+    side: Annotated[int, typer.Option(help="Larger photos are learned at this size (longer side, px).")] = 512,
+    device: DeviceOption = "auto",
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where the net and its record go.")] = Path("runs/own"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+) -> None:
+    """Train on photos and labels of your own; a tenth is held out, and scored at the end."""
+    from fcn import own_data, training
+
+    fitted = own_data.fit(
+        photos, labels, classes, start=start, stride=stride, epochs=epochs, batch_size=batch, side=side,
+        device=device, seed=seed, out=out, resume=resume, log=lambda line: print(line, flush=True),
+    )  # fmt: skip
+    if training.is_main_process():
+        _print_metrics("held-out photos", fitted.scores.metrics, len(fitted.scores.classes))
+        print(fitted.per_class().to_string(na_rep="-"))
+        print(f"saved {fitted.weights} and {fitted.record}")
+        print(f"try it: python -m fcn predict PHOTO --weights {fitted.weights}")
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ class Segmenter:
             heads: dict[str, list[str]] = json.loads(about["classes"])
             self.head, self.classes = next(iter(heads.items()))
             named = len(self.classes)
+            own = np.array(json.loads(about.get("palette", "[]"))).reshape(-1, 3).astype(np.uint8)
         except (KeyError, ValueError, AttributeError, TypeError, StopIteration):
             raise ValueError(f"{path}: does not name its classes; give a net that `fcn train` saved") from None
         scored = self.net.classes.get("scores" if self.net.single else self.head)
@@ -51,7 +52,7 @@ class Segmenter:
                 f'{path}: names {named} classes of "{self.head}", of which its net scores {scored or "none"}; '
                 "give a net that `fcn train` saved"
             )
-        self.palette = _palette(about.get("dataset", ""), named)
+        self.palette = own if len(own) == named else _palette(about.get("dataset", ""), named)
 
     @torch.no_grad()
     def __call__(self, image: Tensor, side: int = 512) -> Tensor:

@@ -156,7 +156,14 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def checked_labels(labels: np.ndarray, *, size: tuple[int, int], num_classes: int, file: str | Path) -> Tensor:
+def checked_labels(
+    labels: np.ndarray,
+    *,
+    size: tuple[int, int],
+    num_classes: int,
+    file: str | Path,
+    mend: str = "check that the file belongs to this data set",
+) -> Tensor:
     """A label map (H x W, integers, void 255) as int64, after two checks.
 
     Raises ValueError, naming ``file``, where it is not of the photo's ``size`` (height, width), and where a label is
@@ -173,6 +180,6 @@ def checked_labels(labels: np.ndarray, *, size: tuple[int, int], num_classes: in
         row, column = np.argwhere(outside)[0]
         raise ValueError(
             f"{file}: label {labels[row, column]} at row {row}, column {column} is outside the classes "
-            f"0..{num_classes - 1} (void is {VOID}); check that the file belongs to this data set"
+            f"0..{num_classes - 1} (void is {VOID}); {mend}"
         )
     return torch.from_numpy(labels.astype(np.int64))
