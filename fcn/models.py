@@ -19,7 +19,7 @@ from fcn.geometry import IMAGE, offset_between
 from fcn.inputs import MEANS, Inputs, as_caffe
 from fcn.upsampling import Upsampling, crop, size_of, upsample_onto, upsampler
 
-SMALLEST = 32  # pixels: one cell of the coarsest map; smaller images are padded up to it
+SMALLEST = 32  # pixels: one cell of the coarsest map; smaller images are padded up to it (tight alignment)
 DIVISIONS = {32: (), 16: (16,), 8: (16, 8)}  # the strides of the skips of each net
 SKIP_SCALES = {16: 0.01, 8: 0.0001}  # of the maps that at-once nets score, in the authors' release
 Fusion = Literal["sum", "max", "finest"]
@@ -158,7 +158,7 @@ class FCN(nn.Module):
             raise ValueError(f"images must be {self.inputs.upper()} in 0..1, not {images.dtype}: divide bytes by 255")
         height, width = images.shape[-2:]
         x = as_caffe(images, self.inputs, self.mean)
-        if min(height, width) < SMALLEST:
+        if min(height, width) < SMALLEST and self.settings["alignment"] == "tight":
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))
         maps = self.trunk(x)
         scores = {name: head(maps, (height, width)) for name, head in self.heads.items()}
