@@ -85,7 +85,7 @@ RELEASE: tuple[Row, ...] = (
     _row("Table 2", "FCN-32s", None, None, 63.6, of=_SEG11VALID, experiment="voc-vgg16-32s-heavy"),
     _row("Table 2", "FCN-16s", None, None, 65.0, of=_SEG11VALID, experiment="voc-vgg16-16s-heavy"),
     _row("Table 2", "FCN-8s", None, None, 65.5, of=_SEG11VALID, experiment="voc-vgg16-8s-heavy"),
-    _row("Table 2", "FCN-8s at-once", None, None, 65.4, of=_SEG11VALID, experiment="voc-vgg16-8s-at-once-heavy"),
+    _row("Table 2", "FCN-8s at-once", None, None, 65.4, of=_SEG11VALID, experiment="voc-vgg16-8s-heavy-at-once"),
     _row("Table 3", "FCN-8s", None, None, 67.2, of="VOC 2012", experiment="voc-vgg16-8s-heavy"),
 )
 """The nets that the authors released later, trained by the heavy recipe, as their README reports them."""
