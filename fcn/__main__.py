@@ -110,18 +110,20 @@ def train(
 @app.command()
 def evaluate(
     experiment: Annotated[str, typer.Argument(help="A name from `list`: says the data and the split.")],
-    weights: Annotated[Path, typer.Option(help="The net, a .safetensors file that `train` saved.")],
+    weights: Annotated[Path, typer.Option(help="The net: what `train` saved, or the authors' .caffemodel.")],
     data: DataOption = None,
     device: DeviceOption = "auto",
     validation: Annotated[bool, typer.Option("--validation", help="Score on the validation part.")] = False,
 ) -> None:
     """Score a net on an experiment's test split."""
-    from fcn import runs
+    from fcn import reference, runs
 
     found = experiments.find(experiment)
     purpose = "validation" if validation else "final"
     for name, matrix in runs.score(found, weights, data=data, device=device, purpose=purpose).items():
         _print_metrics(name, matrix.metrics(), matrix.num_classes)
+    if weights.suffix == ".caffemodel" and not validation:
+        print(reference.find(weights).expectation())
 
 
 def _print_metrics(head: str, m: "records.Metrics", classes: int) -> None:

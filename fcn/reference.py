@@ -49,6 +49,11 @@ class Reference:
         rows = [row for row in RELEASE if (row.label, row.of) == (self.label, "seg11valid")]
         return rows[0].metrics["mean_iu"] if rows else None
 
+    def expectation(self) -> str:
+        """What the release's README leads one to expect, in a line."""
+        number = "no number" if self.expected is None else f"mean IU {self.expected} on the 736 photos of seg11valid"
+        return f"published for {self.name}: {number} (README of the authors' release)"
+
     def settings(self, width: float = 1.0) -> dict[str, Any]:
         """What ``fcn.models.build`` makes the net of, with its channels scaled by ``width``."""
         return {

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from fcn import models, records, training, weights
+from fcn import models, records, reference, training, weights
 from fcn.datasets import SegmentationDataset, validation_part
 from fcn.datasets.nyud import INPUTS, Nyud
 from fcn.datasets.pascal_context import PascalContext
@@ -35,12 +36,12 @@ Loader = Callable[..., SegmentationDataset]
 """Makes a data set, of the photos given as ``names`` or of all of its split."""
 
 
-def dataset(name: str, split: str, data: Path | None = None) -> SegmentationDataset:
+def dataset(name: str, split: str, data: Path | None = None, *, cache: bool = True) -> SegmentationDataset:
     """The data set ``name`` from its folder below ``data``, by default below the folder that FCN_DATA names.
 
     ``split``: ``trainval`` and ``test``, what final runs train and are scored on, or ``train`` and ``val``, the two
     parts of ``trainval``. The names are those of the catalogue; ``voc-subset`` is the part of VOC 2012 named in its
-    lists ``train_with_photos`` and ``val_with_photos``.
+    lists ``train_with_photos`` and ``val_with_photos``. SIFT Flow is decoded once and kept in memory, by ``cache``.
 
     Raises FileNotFoundError where the folder is missing, and ValueError for a data set that has no loader.
     """
@@ -50,7 +51,7 @@ def dataset(name: str, split: str, data: Path | None = None) -> SegmentationData
         raise ValueError(f'data set "{name}" has no loader; choose one of {", ".join(DATASETS)}')
     folder = _folder(data, "FCN_DATA", "--data")
     if name == "sift-flow":
-        return SiftFlow(folder / name, split, cache=True)
+        return SiftFlow(folder / name, split, cache=cache)
     if name.startswith("nyud-"):
         return Nyud(folder / "nyud", split, name.removeprefix("nyud-"))
     trained_on, scored_on = _pascal(name, folder)
@@ -145,18 +146,22 @@ def run(
     results: Path = Path("results"),
     departures: tuple[str, ...] = (),
     log: Callable[[str], None] = print,
+    load: Callable[[str, str], SegmentationDataset] | None = None,
+    **how: Any,
 ) -> Path:
     """Train, save, score and record ``experiment``; returns the record's path.
 
     ``out`` takes the checkpoint while it runs and the trained net at its end, in 16 bits: the net that is scored is
     the one that is kept. Nothing of the scored split is seen before. ``departures`` are those of this run alone.
+    ``load`` takes the place of ``dataset``, and ``how`` goes to ``fcn.training.train``: when to stop, say.
 
     Raises ValueError, before the training, where a folder takes no files and where this machine has no such ``device``.
     """
     device = checked_device(device)
     if experiment.dataset == "scenes":
         purpose = "demonstration"
-    trained_on, scored_on = (dataset(experiment.dataset, split, data) for split in SPLITS[purpose])
+    load = load or partial(dataset, data=data)
+    trained_on, scored_on = (load(experiment.dataset, split) for split in SPLITS[purpose])
     environment = records.environment(device)
     training.seed_everything(seed)
     heads = heads_of(experiment, trained_on)
@@ -167,7 +172,15 @@ def run(
     stem = f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
     checkpoint = out / f"{stem}.checkpoint"
     done = training.train(
-        net, trained_on, experiment.solver, seed=seed, device=device, checkpoint=checkpoint, resume=resume, log=log
+        net,
+        trained_on,
+        experiment.solver,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        resume=resume,
+        log=log,
+        **how,
     )
     kept = out / f"{stem}.safetensors"
     if training.is_main_process():
@@ -211,14 +224,17 @@ def score(experiment: Experiment, file: Path, *, data: Path | None = None, devic
           purpose: str = "final", log: Callable[[str], None] | None = None) -> dict[str, ConfusionMatrix]:  # fmt: skip
     """The confusion matrix of each head of the net in ``file`` on the experiment's test split.
 
-    Raises ValueError where the net's classes are not the data set's, or this machine has no such ``device``.
+    ``file`` is a net of this package or, as a .caffemodel, one of the authors' release. Raises ValueError where the
+    net's classes or inputs are not the data set's, or this machine has no such ``device``.
     """
     device = checked_device(device)
     scored_on = dataset(experiment.dataset, SPLITS[purpose][1], data)
-    net = weights.load_model(file)
+    net = reference.load(file, log or print) if file.suffix == ".caffemodel" else weights.load_model(file)
     expected = {head: len(names) for head, names in heads_of(experiment, scored_on).items()}
     if net.classes != expected:
         raise ValueError(f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}")
+    if net.settings["inputs"] != experiment.inputs:
+        raise ValueError(f"{file}: a net of {net.settings['inputs']} images, not of those of {experiment.dataset}")
     return training.evaluate(net, scored_on, device=device, log=log)
 
 

@@ -5,15 +5,21 @@ random weights, which our net reads from the same file.
 """
 
 import functools
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import reference_weights
+import scipy.io
 import torch
 from caffe_nets import NETS, CaffeNet, fcn_vgg16
+from PIL import Image
 
 from fcn import reference, runs
+from fcn.__main__ import main
+from fcn.datasets import nyud, sift_flow, voc
 from fcn.models import LateFusion
 from fcn.reference import REFERENCES
 
@@ -212,3 +218,102 @@ def test_another_net_under_the_name_is_refused(tmp_path, content, name, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="fcn8s-heavy-pascal"):
         reference.load(tmp_path / "fcn8s-heavy-pascal.caffemodel")
+
+
+# One command: evaluate EXPERIMENT --weights FILE
+
+
+def evaluate(monkeypatch, experiment: str, weights: Path, data: Path) -> int | str | None:
+    monkeypatch.setattr(
+        sys, "argv", ["fcn", "evaluate", experiment, "--weights", str(weights), "--data", str(data), "--device", "cpu"]
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """Two photos each of VOC 2012, SIFT Flow and NYUDv2 in their official layouts, labelled at random."""
+    random = np.random.default_rng(3)
+    size, names = (40, 57), ["1", "2"]
+    photos = [Image.fromarray(random.integers(0, 256, (*size, 3)).astype(np.uint8)) for _ in range(4)]
+    root = tmp_path / "data"
+
+    def folder(*parts: str) -> Path:
+        (made := root.joinpath(*parts)).mkdir(parents=True, exist_ok=True)
+        return made
+
+    lists = folder("lists")
+    for name in ("nyud_test", "sift_flow_test", "voc_seg11valid"):
+        (lists / f"{name}.txt").write_text("\n".join(names))
+    for module in (nyud, sift_flow):
+        monkeypatch.setattr(module, "_LISTS", lists)
+    monkeypatch.setattr(voc, "SEG11VALID", lists / "voc_seg11valid.txt")
+    year, flow, rooms = ("pascal", "VOCdevkit", "VOC2012"), sift_flow.COLLECTION, ("nyud", "data")
+    for name, photo, other in zip(names, photos[:2], photos[2:], strict=True):
+        photo.save(folder(*year, "JPEGImages") / f"{name}.jpg")
+        labels = random.integers(0, 21, size).astype(np.uint8)
+        labels[:5] = 255
+        Image.fromarray(labels).save(folder(*year, "SegmentationClass") / f"{name}.png")
+        photo.save(folder("sift-flow", "Images", flow) / f"{name}.jpg")
+        for kind, classes in (("SemanticLabels", 33), ("GeoLabels", 3)):
+            labels = random.integers(1, classes + 1, size)
+            scipy.io.savemat(folder("sift-flow", kind, flow) / f"{name}.mat", {"S": labels})
+        photo.save(folder(*rooms, "images") / f"img_{name}.png")
+        other.save(folder(*rooms, "hha") / f"img_{name}.png")
+        labels = random.integers(0, 41, size)
+        scipy.io.savemat(folder("nyud", "segmentation") / f"img_{name}.mat", {"segmentation": labels})
+    return root
+
+
+def test_evaluate_scores_a_released_net_as_caffe_does(data, tmp_path, monkeypatch, capsys):
+    name = "fcn8s-heavy-pascal"
+    weights = made(name).write(tmp_path / f"{name}.caffemodel")
+    assert evaluate(monkeypatch, "voc-vgg16-8s", weights, data) in (0, None)
+    right = labelled = 0
+    for photo in ("1", "2"):
+        year = data / "pascal/VOCdevkit/VOC2012"
+        image = np.array(Image.open(year / "JPEGImages" / f"{photo}.jpg"), np.float32).transpose(2, 0, 1)
+        labels = np.array(Image.open(year / "SegmentationClass" / f"{photo}.png"))
+        scores = caffe_scores(made(name), made(name).prototxt(labels.shape), inputs_of(name), image)["semantic"][0]
+        right += (scores.argmax(0) == labels)[labels != 255].sum()
+        labelled += (labels != 255).sum()
+    ours, published = capsys.readouterr().out.splitlines()
+    assert ours.startswith(f"semantic: pixel acc. {100 * right / labelled:.2f}  ")
+    assert published.startswith(f"published for {name}: mean IU 65.5 on ")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "heads"),
+    [
+        ("sift-flow-vgg16-8s-heavy", "siftflow-fcn8s-heavy", 2),
+        ("nyud-vgg16-32s-rgb-hha", "nyud-fcn32s-color-hha-heavy", 1),
+        ("nyud-vgg16-32s-hha", "nyud-fcn32s-hha-heavy", 1),
+    ],
+)
+def test_evaluate_says_where_no_score_is_published(experiment, name, heads, data, tmp_path, monkeypatch, capsys):
+    weights = made(name).write(tmp_path / f"{name}.caffemodel")
+    assert evaluate(monkeypatch, experiment, weights, data) in (0, None)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == heads + 1
+    assert f"published for {name}: no number" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [
+        ("nyud-vgg16-32s-rgb", "nyud-fcn32s-hha-heavy"),
+        ("nyud-vgg16-32s-hha", "nyud-fcn32s-color-hha-heavy"),
+        ("voc-vgg16-8s", "siftflow-fcn8s-heavy"),
+        ("voc-vgg16-8s", "somebody-elses"),
+    ],
+)
+def test_evaluate_refuses_a_net_of_other_data(experiment, name, data, tmp_path, monkeypatch, capsys):
+    weights = tmp_path / f"{name}.caffemodel"
+    made(name if name in NETS else "fcn8s-heavy-pascal").write(weights)
+    assert evaluate(monkeypatch, experiment, weights, data) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert weights.name in printed.err
+    assert not printed.out
