@@ -1,8 +1,8 @@
-"""The ImageNet classifiers that the nets start from: CaffeNet, VGG16 and GoogLeNet, as .caffemodel files.
+"""The ImageNet classifiers that the nets start from, as .caffemodel files.
 
     python data_scripts/imagenet_weights.py [NAME ...] [--weights DIR]
 
-NAME: caffenet, vgg16, googlenet; by default all three. DIR is by default what FCN_WEIGHTS names, or ./data/weights.
+NAME: caffenet, vgg16, googlenet or bvlc_alexnet; by default all. DIR is by default what FCN_WEIGHTS names, or ./data/weights.
 """
 
 import checks
@@ -15,6 +15,11 @@ WEIGHTS = {
         "bvlc_reference_caffenet.caffemodel",
         (f"{_CAFFE}/bvlc_reference_caffenet.caffemodel",),
         "sha1:4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46",
+    ),
+    "bvlc_alexnet": fetch.Published(
+        "bvlc_alexnet.caffemodel",
+        (f"{_CAFFE}/bvlc_alexnet.caffemodel",),
+        "sha1:9116a64c0fbe4459d18f4bb6b56d647b63920377",
     ),
     "vgg16": fetch.Published(
         "VGG_ILSVRC_16_layers.caffemodel",

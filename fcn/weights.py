@@ -58,6 +58,11 @@ WEIGHT_SOURCES = (
         "BGR in 0..255 minus ImageNet's mean image", "unrestricted",
     ),
     WeightSource(
+        "bvlc_alexnet.caffemodel", "bvlc_alexnet", f"{_CAFFE}/bvlc_alexnet.caffemodel",
+        "AlexNet with its normalisation before the pooling, as BVLC trained it, top-1 57.1 %",
+        "BGR in 0..255 minus ImageNet's mean image", "unrestricted",
+    ),
+    WeightSource(
         "VGG_ILSVRC_16_layers.caffemodel", "vgg16",
         "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel",
         "VGG-16, configuration D, by its authors",
@@ -77,7 +82,7 @@ WEIGHT_SOURCES = (
         "see github.com/amdegroot/ssd.pytorch",
     ),
 )  # fmt: skip
-"""ImageNet weights that fit the three classifiers (section 4.1). Figures and terms are those of their publishers."""
+"""ImageNet weights that fit the classifiers (section 4.1). Figures and terms are those of their publishers."""
 
 
 def read_weights(source: "str | Path | WeightsEnum", architecture: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Every experiment of the catalogue, run for a step on a tiny data set in its official layout: trained, scored, recorded.
+"""Every experiment of the catalogue, run for a step on a tiny data set in its official layout.
 
 The nets are a fiftieth as wide as the paper's; all else is what the catalogue says. The official data need only take
 the place of the tiny ones.
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from fcn import records, runs, weights
-from fcn.datasets import nyud
-from fcn.experiments import EXPERIMENTS, Experiment
 from test_cli import data as sift_flow_data  # noqa: F401 - fixtures
 from test_datasets_nyud_context import NAMES as INDOORS
 from test_datasets_nyud_context import context, indoors  # noqa: F401
 from test_datasets_voc import NAMES, write_list
 from test_datasets_voc import data as pascal  # noqa: F401
+
+from fcn import records, runs, weights
+from fcn.datasets import nyud
+from fcn.experiments import EXPERIMENTS, Experiment
 
 FIXTURES = {"nyud": "indoors", "pascal-context": "context", "sift-flow": "sift_flow_data", "voc": "pascal"}
 WIDTH = 0.02
@@ -25,10 +25,8 @@ WIDTH = 0.02
 
 def small(e: Experiment) -> Experiment:
     """The experiment with a narrow net and one or two steps of training."""
-    solver = replace(
-        e.solver, epochs=1, batch_size=min(2, e.solver.batch_size), micro_batch=min(1, e.solver.micro_batch), warmup=0.0,
-        precision="32-true",
-    )  # fmt: skip
+    few = {"epochs": 1, "batch_size": min(2, e.solver.batch_size), "micro_batch": min(1, e.solver.micro_batch)}
+    solver = replace(e.solver, **few, warmup=0.0, precision="32-true")
     return replace(e, width=WIDTH, solver=solver)
 
 
