@@ -89,7 +89,7 @@ class Parallel(nn.Module):
         return torch.cat([part(x) for part in self.parts], dim=1)
 
 
-class _Pool(nn.Module):
+class Pool(nn.Module):
     """A maximum or an average over ``kernel`` x ``kernel`` cells that lie ``dilation`` apart.
 
     ``padding`` cells on all sides and ``more`` at the bottom and the right hold nothing: no maximum sees them. An
@@ -102,6 +102,10 @@ class _Pool(nn.Module):
         self.sides = (padding, padding + more) * 2
         size = dilation * (kernel - 1) + 1
         self.field = ReceptiveField(size, Fraction(stride), Fraction(size - 1, 2) - padding)
+
+    def extra_repr(self) -> str:
+        kind = "average" if self.average else "maximum"
+        return f"{kind}, kernel_size={self.kernel}, stride={self.stride}, dilation={self.dilation}"
 
     def forward(self, x: Tensor) -> Tensor:
         if self.average:
@@ -149,7 +153,7 @@ class _Rarefaction:
         average = isinstance(layer, nn.AvgPool2d)
         if average and (padding or more):
             raise TypeError("an average pool that pads or rounds up has no dilated form here")
-        return _Pool(kernel, kept, dilation_here, padding_here, more, average)
+        return Pool(kernel, kept, dilation_here, padding_here, more, average)
 
 
 def _bare(layer: nn.Module) -> nn.Module:
