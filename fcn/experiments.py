@@ -4,115 +4,24 @@ Names are ``<data>-<net>-<stride>[-variant]``. ``fcn.published`` holds what othe
 """
 
 import difflib
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from fcn.models import Fusion
 from fcn.published import METRICS, TABLES, TITLES, Row
+from fcn.recipes import (
+    ALL_STRIDES,
+    HEAVY,
+    PRETRAINED,
+    RATES,
+    RELEASED,
+    TUNED,
+    Experiment,
+    heavily,
+    in_stages,
+    paper_solver,
+)
 from fcn.solver import Solver
-from fcn.upsampling import Upsampling
 
-__all__ = ["EXPERIMENTS", "METRICS", "PRETRAINED", "TABLES", "TITLES", "TUNED", "Experiment", "Row", "find"]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A run: which net, on which data, by which recipe, and how it departs from the paper.
-
-    ``start`` names the experiments whose nets it goes on from (section 4.2): one, or one for each stream of a net of
-    two. Without any it starts from ImageNet weights, ``weights`` or those of its trunk in ``PRETRAINED``. ``paper`` is
-    the table and the row that it replicates, or comes nearest to; ``task`` the one head that is trained and scored
-    where that is not all of them. The other settings are those of ``fcn.FCN``.
-    """
-
-    name: str
-    dataset: str
-    net: str
-    stride: int
-    solver: Solver
-    paper: tuple[str, str] | None
-    start: tuple[str, ...] = ()
-    upsampling: Upsampling = "learned"
-    alignment: str = "tight"
-    fusion: Fusion = "sum"
-    scaled_skips: bool = False
-    width: float = 1.0
-    task: str = ""
-    weights: str = ""
-    random_scores: bool = False  # score layers start at random, not at zero
-    departures: tuple[str, ...] = field(default=())
-
-    @property
-    def inputs(self) -> str:
-        """What the net is given: ``rgb``, or the inputs of NYUDv2 that the data set's name ends in."""
-        return self.dataset.removeprefix("nyud-") if self.dataset.startswith("nyud-") else "rgb"
-
-    @property
-    def initial_weights(self) -> str:
-        """The file of ImageNet weights that the trunk starts from; empty for a net that starts at random."""
-        return (self.weights or PRETRAINED[self.net]) if self.width == 1 and not self.start else ""
-
-    def but(self, variant: str, *departures: str, solver: dict[str, Any] | None = None, **changes: Any) -> "Experiment":
-        """The same run with something changed, called ``<name>-<variant>``; ``solver`` are changes of the recipe."""
-        return replace(
-            self, name=f"{self.name}-{variant}", solver=replace(self.solver, **(solver or {})),
-            departures=self.departures + departures, **changes,
-        )  # fmt: skip
-
-
-PRETRAINED = {
-    "alexnet": "bvlc_reference_caffenet.caffemodel",
-    "bvlc_alexnet": "bvlc_alexnet.caffemodel",
-    "vgg16": "VGG_ILSVRC_16_layers.caffemodel",
-    "googlenet": "bvlc_googlenet.caffemodel",
-}
-
-# The paper's recipe: the rates of section 4.3 for FCN-32s; "its learning rate is decreased by 100" for each finer net
-# (section 4.2). Photos of many sizes are scored one at a time.
-RATES = {"alexnet": 1e-3, "bvlc_alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
-
-
-def _paper_solver(net: str, stride: int, micro_batch: int = 0) -> Solver:
-    return Solver(learning_rate=RATES[net] * {32: 1, 16: 1e-2, 8: 1e-4}[stride], micro_batch=micro_batch)
-
-
-def _staged(
-    name: str, dataset: str, net: str, table: str, rows: dict[int, str], departures: tuple[str, ...] = (),
-    micro_batch: int = 0,
-) -> list[Experiment]:  # fmt: skip
-    """FCN-32s and the finer nets that go on from it, by the paper's recipe; ``rows`` by their stride."""
-    return [
-        Experiment(
-            name.format(stride=f"{s}s"), dataset, net, s, _paper_solver(net, s, micro_batch), (table, row),
-            start=(name.format(stride=f"{2 * s}s"),) if s < 32 else (), departures=departures,
-        )
-        for s, row in rows.items()
-    ]  # fmt: skip
-
-
-_ALL_STRIDES = {s: f"FCN-{s}s" for s in (32, 16, 8)}
-
-# The heavy recipe of the authors' release: single images drawn with replacement, a summed loss, a high momentum.
-_HEAVY = Solver(
-    learning_rate=1e-10, batch_size=1, optimizer="caffe", momentum=0.99, reduction="sum", replacement=True,
-)  # fmt: skip
-_RELEASED = "the recipe and the net of the authors' release, not the paper's"
-
-
-def _heavy(
-    name: str, dataset: str, rates: dict[int, float], images: int, table: str, rows: dict[int, str],
-    iterations: int = 100_000,
-) -> list[Experiment]:  # fmt: skip
-    """FCN-32s and finer VGG16 nets by the heavy recipe, with fixed upsampling and padding as in the release."""
-    return [
-        Experiment(
-            name.format(stride=f"{s}s"), dataset, "vgg16", s,
-            replace(_HEAVY, learning_rate=rate, epochs=iterations / images), (table, rows[s]),
-            start=(name.format(stride=f"{2 * s}s"),) if s < 32 else (),
-            upsampling="bilinear", alignment="reference", departures=(_RELEASED,),
-        )
-        for s, rate in rates.items()
-    ]  # fmt: skip
+__all__ = ["EXPERIMENTS", "METRICS", "PRETRAINED", "RATES", "TABLES", "TITLES", "TUNED", "Experiment", "Row", "find"]
 
 
 # PASCAL VOC: Tables 1 to 3, what sections 4.2 and 4.3 say in words, and what moved other people's results
@@ -120,12 +29,12 @@ def _heavy(
 
 def _voc() -> list[Experiment]:
     by_net = [
-        Experiment(f"voc2011-{net}-32s", "voc2011", net, 32, _paper_solver(net, 32, 1), ("Table 1", label))
+        Experiment(f"voc2011-{net}-32s", "voc2011", net, 32, paper_solver(net, 32, 1), ("Table 1", label))
         for net, label in (("alexnet", "FCN-AlexNet"), ("vgg16", "FCN-VGG16"), ("googlenet", "FCN-GoogLeNet"))
     ]
-    staged = _staged("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", _ALL_STRIDES, micro_batch=1)
+    staged = in_stages("voc-vgg16-{stride}", "voc", "vgg16", "Table 2", ALL_STRIDES, micro_batch=1)
     coarse, middle, fine = staged
-    heavy = _heavy("voc-vgg16-{stride}-heavy", "voc", {32: 1e-10, 16: 1e-12, 8: 1e-14}, 8498, "Table 2", _ALL_STRIDES)
+    heavy = heavily("voc-vgg16-{stride}-heavy", "voc", {32: 1e-10, 16: 1e-12, 8: 1e-14}, 8498, "Table 2", ALL_STRIDES)
     released = heavy[0]
     at_once = {"start": (), "scaled_skips": True, "paper": None}
     return [
@@ -151,7 +60,7 @@ def _voc() -> list[Experiment]:
         Experiment("voc-alexnet-32s-release", "voc", "alexnet", 32,
                    Solver(learning_rate=1e-4, epochs=20 * 100_000 / 8498, optimizer="caffe", micro_batch=1,
                           replacement=True),
-                   ("Table 1", "FCN-AlexNet"), upsampling="bilinear", alignment="reference", departures=(_RELEASED,)),
+                   ("Table 1", "FCN-AlexNet"), upsampling="bilinear", alignment="reference", departures=(RELEASED,)),
         released.but("torchvision", "torchvision's ImageNet weights", weights="vgg16-397923af.pth", paper=None),
         released.but("mean-loss", "a mean over pixels, at 200 000 times the rate", paper=None,
                      solver={"reduction": "mean", "learning_rate": 2e-5}),
@@ -162,7 +71,7 @@ def _voc() -> list[Experiment]:
         released.but("channel-dropout", "whole channels dropped", paper=None, solver={"dropout": "channel"}),
         released.but("no-replacement", "every image once an epoch", paper=None, solver={"replacement": False}),
         replace(released, name="voc-2011-labels-vgg16-32s-heavy", dataset="voc-2011-labels", paper=None,
-                departures=(_RELEASED, "scored on the label maps of VOC 2011, not 2012")),
+                departures=(RELEASED, "scored on the label maps of VOC 2011, not 2012")),
     ]  # fmt: skip
 
 
@@ -172,7 +81,7 @@ def _voc() -> list[Experiment]:
 def _nyud() -> list[Experiment]:
     single = {
         inputs: Experiment(f"nyud-vgg16-32s-{inputs.lower()}", f"nyud-{inputs.lower()}", "vgg16", 32,
-                           _paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {inputs}"))
+                           paper_solver("vgg16", 32), ("Table 4", f"FCN-32s {inputs}"))
         for inputs in ("RGB", "RGBD", "HHA")
     }  # fmt: skip
     late = replace(
@@ -181,10 +90,16 @@ def _nyud() -> list[Experiment]:
     )  # fmt: skip
     fine = replace(
         late, name="nyud-vgg16-16s-rgb-hha", stride=16, start=(late.name,), paper=("Table 4", "FCN-16s RGB-HHA"),
-        solver=_paper_solver("vgg16", 16),
+        solver=paper_solver("vgg16", 16),
     )  # fmt: skip
     return [*single.values(), late, fine]
 
+
+# What is at hand of AlexNet's weights
+_CONV1_5 = (
+    "BVLC's AlexNet (normalisation before pooling), its conv1 to conv5 quantised to 1/256",
+    "fc6 and fc7 start at random: their weights are not at hand",
+)
 
 # SIFT Flow: Table 5, on the paper's trunk and on a small one, and the runs that a small machine can make
 
@@ -204,7 +119,7 @@ _SHORT = Solver(learning_rate=1e-2, epochs=4, precision="bf16-mixed")
 
 
 def _short(stride: int, rate: float, epochs: int) -> Experiment:
-    paper = _paper_solver("googlenet", stride)
+    paper = paper_solver("googlenet", stride)
     return Experiment(
         f"sift-flow-googlenet-{stride}s-short", "sift-flow", "googlenet", stride,
         replace(_SHORT, learning_rate=rate, epochs=epochs), ("Table 5", "FCN-16s"),
@@ -220,12 +135,6 @@ def _short(stride: int, rate: float, epochs: int) -> Experiment:
     )  # fmt: skip
 
 
-# Our own recipe, chosen on the validation part of the training images: all strides at once, AdamW, a decaying rate.
-TUNED = Solver(
-    learning_rate=2e-4, epochs=9, batch_size=8, optimizer="adamw", weight_decay=0.02, bias_rate=1.0, score_rate=5.0,
-    schedule="poly", warmup=0.1, clip=1.0, augment="mirror", precision="bf16-mixed",
-)  # fmt: skip
-
 # What the recipe was chosen between: one epoch each, on the training images without the validation part.
 _TRIALS = {
     "sgd": Solver(learning_rate=5e-3, epochs=1, batch_size=8, schedule="poly", precision="bf16-mixed"),
@@ -236,15 +145,16 @@ _TRIALS = {
 def _sift_flow() -> list[Experiment]:
     rows = dict.fromkeys((32, 16, 8), "FCN-16s")
     coarse, middle, fine = _short(32, 1e-2, 4), _short(16, 5e-3, 2), _short(8, 5e-3, 2)
-    vgg16 = _staged("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5", rows, (_GEOMETRY, _TWO_VOID))
+    vgg16 = in_stages("sift-flow-vgg16-{stride}", "sift-flow", "vgg16", "Table 5", rows, (_GEOMETRY, _TWO_VOID))
     return [
         *vgg16,
         *(vgg16[1].but(task, f"trained for the {task} task alone", task=task, paper=None,
                        start=(f"{vgg16[0].name}-{task}",)) for task in ("semantic", "geometric")),
         *(vgg16[0].but(task, f"trained for the {task} task alone", task=task, paper=None)
           for task in ("semantic", "geometric")),
-        *_heavy("sift-flow-vgg16-{stride}-heavy", "sift-flow", {32: 1e-10, 16: 1e-12, 8: 1e-12}, 2486, "Table 5", rows),
-        *_staged("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", "Table 5", rows, _SIFT_FLOW),
+        *heavily("sift-flow-vgg16-{stride}-heavy", "sift-flow", {32: 1e-10, 16: 1e-12, 8: 1e-12}, 2486, "Table 5",
+                 rows),
+        *_long(rows),
         coarse, middle, fine,
         # What the step from FCN-32s to FCN-16s owes to the skip: the same two epochs without it, or with it alone.
         coarse.but("lower-rate", "2 more epochs at 0.005 without a skip", start=(coarse.name,), paper=None,
@@ -283,6 +193,64 @@ def _sift_flow() -> list[Experiment]:
                 departures=(*_SIFT_FLOW, "155 steps, to compare losses by", "convolutions in bfloat16"),
             )
             for keep in (1.0, 0.5, 0.25)
+        ),
+    ]  # fmt: skip
+
+
+def _long(rows: dict[int, str]) -> list[Experiment]:
+    """The paper's recipe at its full length on the small trunk, and what stands beside it: hours on a CPU, minutes on a
+    GPU (``python -m fcn.gpu plan``)."""
+    staged = in_stages("sift-flow-googlenet-{stride}", "sift-flow", "googlenet", "Table 5", rows, _SIFT_FLOW)
+    coarse, _, fine = staged
+    at_once = fine.but(
+        "at-once",
+        "trained at once, with scaled skips",
+        start=(),
+        scaled_skips=True,
+        paper=None,
+        solver={"learning_rate": RATES["googlenet"]},
+    )
+    return [
+        *staged,
+        at_once,
+        at_once.but("bilinear", "intermediate upsampling fixed", upsampling="bilinear"),
+        *(coarse.but(task, f"trained for the {task} task alone", task=task, paper=None)
+          for task in ("semantic", "geometric")),
+        *(coarse.but(f"sampled{round(100 * keep)}", f"{keep:.0%} of the output cells in the loss, larger batches",
+                     paper=None, solver={"keep": keep, "batch_size": round(20 / keep)})
+          for keep in (0.5, 0.25)),
+        # The authors' solver without their padding, so that nothing but the solver differs.
+        *(
+            replace(
+                net, name=f"{net.name}-heavy", paper=None, upsampling="bilinear",
+                start=tuple(f"{start}-heavy" for start in net.start),
+                solver=replace(HEAVY, learning_rate=rate, epochs=100_000 / 2486),
+                departures=(*_SIFT_FLOW, "the heavy recipe of the authors' release, 100000 steps at its rates for VGG16"),
+            )
+            for net, rate in zip(staged, (1e-10, 1e-12, 1e-12), strict=True)
+        ),
+        Experiment(
+            "sift-flow-googlenet-8s-best", "sift-flow", "googlenet", 8,
+            replace(TUNED, epochs=90, augment="mirror+scale", average=0.999), None,
+            upsampling="interpolate",
+            departures=(
+                *_SIFT_FLOW,
+                *_other_stride(8),
+                "trained at once, not in stages",
+                "AdamW (rate 2e-4, decay 0.02, gradient clipped to norm 1) in place of SGD with momentum 0.9",
+                "batches of 8 in place of 20",
+                "90 epochs with a rate that decays to zero in place of at least 175 at a fixed one",
+                "score layers at five times the trunk's rate, biases at the same rate as weights",
+                "photos mirrored and scaled by 0.5 to 2",
+                "a running mean of the weights (decay 0.999: some three epochs) in place of the last ones",
+                "upsampling fixed to bilinear, not learned",
+                "convolutions in bfloat16",
+            ),
+        ),
+        Experiment(
+            "sift-flow-bvlc_alexnet-32s", "sift-flow", "bvlc_alexnet", 32, paper_solver("bvlc_alexnet", 32),
+            None, weights="bvlc_alexnet_conv1-5.caffemodel",
+            departures=(*_CONV1_5, _GEOMETRY, _TWO_VOID, *_other_stride(32)),
         ),
     ]  # fmt: skip
 
@@ -330,8 +298,12 @@ def _voc_subset() -> list[Experiment]:
         replace(middle, name="voc-subset-googlenet-8s", stride=8, start=(middle.name,)),
         replace(coarse, name="voc-subset-bvlc_alexnet-32s", net="bvlc_alexnet",
                 weights="bvlc_alexnet_conv1-5.caffemodel",
-                departures=("BVLC's AlexNet (normalisation before pooling), its conv1 to conv5 quantised to 1/256",
-                            "fc6 and fc7 start at random: their weights are not at hand", *departures)),
+                departures=(*_CONV1_5, *departures)),
+        *(
+            replace(net, name=f"voc-subset-googlenet-{net.stride}s-long", paper=None)
+            for net in in_stages("voc-subset-googlenet-{stride}-long", "voc-subset", "googlenet", "Table 1",
+                               ALL_STRIDES, (_SMALL_TRUNK, _SUBSET, "batches of 20 photos padded to the largest of them"))
+        ),
     ]  # fmt: skip
 
 
@@ -345,8 +317,8 @@ def _pascal_context() -> list[Experiment]:
         for classes in (59, 33)
         for name, data in [(f"pascal-context-{classes}-vgg16-{{stride}}", f"pascal-context-{classes}")]
         for experiment in (
-            *_staged(name, data, "vgg16", "Table 6", _ALL_STRIDES, micro_batch=1),
-            *(_heavy(f"{name}-heavy", data, rates, 4998, "Table 6", _ALL_STRIDES) if classes == 59 else ()),
+            *in_stages(name, data, "vgg16", "Table 6", ALL_STRIDES, micro_batch=1),
+            *(heavily(f"{name}-heavy", data, rates, 4998, "Table 6", ALL_STRIDES) if classes == 59 else ()),
         )
     ]
 

@@ -29,6 +29,7 @@ class Solver:
     schedule: str = "fixed"  # or "poly", (1 - t)^0.9, down to zero
     warmup: float = 0.0  # epochs of linear growth of the rate from zero
     clip: float = 0.0  # largest norm of the gradient; 0 leaves it alone
+    average: float = 0.0  # the net that is kept is a running mean of the weights with this decay; 0: the last ones
     reduction: Reduction = "mean"  # of the loss over labelled pixels; the authors' heavy recipe has "sum"
     balance: bool = False  # weight rare classes up, by ``fcn.losses.balanced_weights``
     keep: float = 1.0  # the probability of keeping an output cell in the loss (section 3.4)
@@ -54,8 +55,15 @@ class Solver:
             raise ValueError(f"batch_size is {self.batch_size}: give a whole number of images, 1 or more")
         if not isinstance(self.micro_batch, int) or self.micro_batch < 0 or self.batch_size % (self.micro_batch or 1):
             raise ValueError(f"micro_batch is {self.micro_batch}: give a divisor of the batch size, {self.batch_size}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average is {self.average}: give a decay, 0 or more and below 1")
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep is {self.keep}: give a probability above 0, 1 at most")
+
+    @property
+    def steady(self) -> bool:
+        """Whether the learning rate is the same from the first step to the last."""
+        return self.schedule == "fixed" and not self.warmup
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs."""
@@ -91,8 +99,11 @@ class CaffeSGD(torch.optim.Optimizer):
         return loss
 
 
-def optimizer_for(net: nn.Module, solver: Solver) -> torch.optim.Optimizer:
-    """The solver's optimizer, with a group of parameters for each multiplier of the rate."""
+def optimizer_for(net: nn.Module, solver: Solver, fused: bool = False) -> torch.optim.Optimizer:
+    """The solver's optimizer, with a group of parameters for each multiplier of the rate.
+
+    ``fused`` asks for the update of all parameters in one go, which a CUDA graph can hold, where torch has one.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
@@ -105,10 +116,23 @@ def optimizer_for(net: nn.Module, solver: Solver) -> torch.optim.Optimizer:
         {"params": members, "multiplier": rate, "weight_decay": decay} for (rate, decay), members in groups.items()
     ]
     if solver.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=solver.learning_rate)
+        return torch.optim.AdamW(parameters, lr=solver.learning_rate, fused=fused or None, capturable=fused)
     if solver.optimizer == "caffe":
         return CaffeSGD(parameters, solver.learning_rate, solver.momentum)
-    return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum)
+    return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum, fused=fused or None)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, tensor: bool = False) -> None:
+    """Give each group of parameters its multiple of ``rate``; as a number on the device from now on where ``tensor``,
+    so that a CUDA graph reads it anew at each replay."""
+    for group in optimizer.param_groups:
+        value = rate * group["multiplier"]
+        if tensor:
+            group["lr"] = torch.tensor(value, device=group["params"][0].device)
+        elif isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
 
 
 def prepare(net: nn.Module, solver: Solver) -> None:

@@ -8,22 +8,24 @@ to be kept.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fcn.datasets import VOID, Sample, SegmentationDataset
+from fcn.batches import Positions, batches, collate, mix
+from fcn.capture import Captured
+from fcn.datasets import VOID, SegmentationDataset
 from fcn.files import whole
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
-from fcn.solver import Solver, optimizer_for, prepare
+from fcn.solver import Solver, optimizer_for, prepare, set_rate
+
+__all__ = ["Diverged", "Run", "Solver", "Stopped", "collate", "evaluate", "train"]
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 class Diverged(ArithmeticError):
     """The loss is not finite any more."""
+
+
+class Stopped(Exception):
+    """The run was told to stop, and stands at a checkpoint."""
 
 
 @dataclass
@@ -60,16 +66,21 @@ def train(
     checkpoint_every: float = 120.0,
     log: Callable[[str], None] = print,
     stop_after: int | None = None,
+    stop: Callable[[], bool] | None = None,
+    capture: bool = False,
 ) -> Run:
     """Train ``net`` in place on ``dataset`` as ``solver`` says, and return how it went.
 
     A ``checkpoint`` file is written every ``checkpoint_every`` seconds and at the end; with ``resume`` the run goes on
     from it, to the same weights, bit for bit on a CPU, as a run without the stop. ``stop_after`` ends the run after so
-    many steps of its schedule. Under ``torchrun`` each process takes its share of every batch.
+    many steps of its schedule. Under ``torchrun`` each process takes its share of every batch. ``capture`` launches
+    each step as one CUDA graph, where the data set lies on the device (``fcn.datasets.resident``) and its images are of
+    one size. A GPU is asked for its losses once a point of the curve, and so never waits for them to be read.
 
-    Raises Diverged, naming the step and the rate, when the loss is not finite; FileNotFoundError where there is no
-    checkpoint to resume from, and ValueError where it belongs to another run, where the net's classes are not the data
-    set's, or where the batch does not divide among the processes.
+    Raises Stopped, after writing the checkpoint, when ``stop`` says so between two steps; Diverged, naming the step and
+    the rate, when the loss is not finite; FileNotFoundError where there is no checkpoint to resume from, and ValueError
+    where it belongs to another run, where the net's classes are not the data set's, or where the batch does not divide
+    among the processes.
     """
     heads = _scored_heads(net, dataset)
     fabric = _fabric(device, solver.precision)
@@ -77,10 +88,10 @@ def train(
         raise ValueError(f"batch_size {solver.batch_size} does not divide among {fabric.world_size} processes")
     steps = max(1, round(solver.epochs * len(dataset) / solver.batch_size))
     run = Run(0, steps, 0, 0.0, [])
-    losses: list[float] = []  # since the last point of the curve
+    losses: list[float | Tensor] = []  # since the last point of the curve
     prepare(net, solver)
-    net.to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(net, optimizer_for(net, solver))
+    net.to(fabric.device).to(memory_format=torch.channels_last)
+    model, optimizer = fabric.setup(net, optimizer_for(net, solver, fused=fabric.device.type == "cuda"))
     weights = {head: fabric.to_device(w) for head, w in _balanced(dataset, heads).items()} if solver.balance else None
     identity = {"solver": asdict(solver), "seed": seed, "dataset": dataset.checksum, "net": net.settings}
     if resume:
@@ -93,58 +104,92 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         run = Run(**state["run"])
         losses = state["losses"]
+    learned = [parameter.detach() for parameter in net.parameters()]
+    average = [parameter.clone() for parameter in learned] if solver.average else []
+    if resume:
+        for held, kept in zip(average, state["average"] if average else (), strict=True):
+            held.copy_(kept)
 
     def save() -> None:
         if checkpoint is not None and fabric.is_global_zero:
             state = {"identity": identity, "net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                     "run": asdict(run), "losses": losses}  # fmt: skip
+                     "average": average, "run": asdict(run), "losses": [float(loss) for loss in losses]}  # fmt: skip
             with whole(checkpoint) as partial:
                 torch.save(state, partial)
 
     last = steps if stop_after is None else min(steps, stop_after)
-    positions = _Positions(run.step, last, solver, fabric)
+    positions = Positions(run.step, last, solver, fabric)
     parts = positions.parts
-    loader = DataLoader(
-        _Schedule(dataset, solver, seed), batch_sampler=positions, collate_fn=collate, pin_memory=device == "cuda"
-    )
     model.train()
     # A batch is scored in parts, one after the other or in as many processes, whose gradients are averaged between
     # processes and added up in one. A mean of pixels is that of the parts' means, as in Caffe; a sum has to stay one.
     share = fabric.world_size if solver.reduction == "sum" else 1 / parts
+
+    def gradient(images: Tensor, *labels: Tensor) -> Tensor:
+        """The loss of one part of a batch, in nats; its gradient is added to what there is."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        scores = _by_head(model(images.float() / 255), heads)
+        named = dict(zip(heads, labels, strict=True))
+        loss = multi_head_loss(scores, named, solver.reduction, solver.keep, weights=weights)
+        fabric.backward(loss * share)
+        return loss.detach()
+
+    def update() -> None:
+        if solver.clip:
+            fabric.clip_gradients(model, optimizer, max_norm=solver.clip, error_if_nonfinite=False)
+        optimizer.step()
+
+    def whole_step(images: Tensor, *labels: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = gradient(images, *labels)
+        update()
+        return loss
+
+    def check(value: float, step: int) -> None:
+        if not math.isfinite(value):
+            raise Diverged(
+                f"the loss is {value} at step {step} of {steps}, at a learning rate of {rate:g}: "
+                "lower the rate, warm it up or clip the gradient"
+            )
+
+    capture = capture and parts == 1 and fabric.world_size == 1 and getattr(dataset, "one_size", False)
+    captured = Captured(whole_step, log) if capture else None
+    at_once = fabric.device.type == "cpu" and not capture  # elsewhere, asking for each loss would hold up the queue
+    set_rate(optimizer, 0.0, tensor=capture and fabric.device.type == "cuda" and not solver.steady)
     every = max(1, steps // 200)  # a curve of about 200 points
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
-    batches = iter(loader)
+    supply = batches(dataset, solver, seed, positions, pin_memory=device == "cuda")
     while run.step < last:
         rate = solver.rate_at((run.step + 1) * solver.batch_size / len(dataset))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["multiplier"]
-        torch.manual_seed(_mix(seed, run.step, fabric.global_rank + 1))  # dropout and loss sampling
-        optimizer.zero_grad()
-        value = 0.0
-        for part in range(parts):
-            images, labels = next(batches)
-            images = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
-            with fabric.no_backward_sync(model, enabled=part < parts - 1):
-                scores = _by_head(model(images.float() / 255), heads)
-                loss = multi_head_loss(scores, fabric.to_device(labels), solver.reduction, solver.keep, weights=weights)
-                fabric.backward(loss * share)
-            value += loss.item() / (1 if solver.reduction == "sum" else parts)
-        if not math.isfinite(value):
-            raise Diverged(
-                f"the loss is {value} at step {run.step} of {steps}, at a learning rate of {rate:g}: "
-                "lower the rate, warm it up or clip the gradient"
-            )
-        if solver.clip:
-            fabric.clip_gradients(model, optimizer, max_norm=solver.clip)
-        optimizer.step()
+        set_rate(optimizer, rate)
+        torch.manual_seed(mix(seed, run.step, fabric.global_rank + 1))  # dropout and loss sampling
+        value: float | Tensor = 0.0
+        if captured is not None:
+            images, labels = next(supply)
+            value = captured(images, *(labels[head] for head in heads)).clone()
+        else:
+            optimizer.zero_grad()
+            for part in range(parts):
+                images, labels = next(supply)
+                with fabric.no_backward_sync(model, enabled=part < parts - 1):
+                    loss = gradient(fabric.to_device(images), *(fabric.to_device(labels[head]) for head in heads))
+                value += (loss.item() if at_once else loss) / (1 if solver.reduction == "sum" else parts)
+            if at_once:
+                check(float(value), run.step)
+            update()
+        if average:
+            torch._foreach_lerp_(average, learned, 1 - solver.average)
 
         run.step += 1
         run.images_seen += solver.batch_size
         run.seconds = earlier + time.perf_counter() - started
         losses.append(value)
         if run.step % every == 0 or run.step == steps:
-            mean = sum(losses) / len(losses)
+            values = _numbers(losses, fabric.device)
+            for ago, number in enumerate(reversed(values), start=1):
+                check(number, run.step - ago)
+            mean = sum(values) / len(values)
             run.curve.append({"step": run.step, "images": run.images_seen, "loss": mean, "learning_rate": rate})
             losses.clear()
             if fabric.is_global_zero:
@@ -156,7 +201,13 @@ def train(
             if time.perf_counter() - saved > checkpoint_every:  # where no loss waits to be averaged
                 save()
                 saved = time.perf_counter()
+        if stop is not None and run.step < last and stop():
+            save()
+            raise Stopped(f"at step {run.step} of {steps}")
     save()
+    if run.step == steps:
+        for parameter, mean_value in zip(learned, average, strict=False):
+            parameter.copy_(mean_value)
     net.eval()
     return run
 
@@ -190,61 +241,6 @@ def evaluate(
     for matrix in matrices.values():
         matrix.matrix = fabric.all_reduce(matrix.matrix, reduce_op="sum")  # type: ignore[assignment]
     return matrices
-
-
-def collate(samples: list[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
-    """A batch of images (N x 3 x H x W, uint8) and labels ({head: N x H x W}); smaller ones are padded with void."""
-    height = max(s.image.shape[-2] for s in samples)
-    width = max(s.image.shape[-1] for s in samples)
-
-    def fill(x: Tensor, value: int) -> Tensor:
-        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value)
-
-    images = torch.stack([fill(s.image, 114) for s in samples])  # grey, near the mean of photos
-    return images, {h: torch.stack([fill(s.labels[h], VOID) for s in samples]) for h in samples[0].labels}
-
-
-class _Schedule(Dataset[Sample]):
-    """The run's images by position: number ``p`` is an image of epoch p // n, changed as the solver says."""
-
-    def __init__(self, dataset: SegmentationDataset, solver: Solver, seed: int) -> None:
-        from fcn.transforms import augmentation
-
-        self.dataset, self.seed, self.replacement = dataset, seed, solver.replacement
-        self.augment = augmentation(solver.augment)
-        self.epoch, self.order = -1, torch.empty(0)
-
-    def __getitem__(self, position: int) -> Sample:
-        n = len(self.dataset)
-        epoch = position // n
-        if epoch != self.epoch:
-            generator = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
-            draw = torch.randint(n, (n,), generator=generator) if self.replacement else None
-            self.epoch, self.order = epoch, draw if draw is not None else torch.randperm(n, generator=generator)
-        sample = self.dataset[int(self.order[position % n])]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self.seed, position, 1 << 16))
-            return self.augment(sample)
-
-
-class _Positions(Sampler[list[int]]):
-    """For each step the positions of this process's share of the batch, in the ``parts`` that are scored at a time."""
-
-    def __init__(self, first: int, last: int, solver: Solver, fabric: "Fabric") -> None:
-        self.first, self.last, self.batch = first, last, solver.batch_size
-        self.rank, self.world = fabric.global_rank, fabric.world_size
-        shared = self.batch // self.world
-        self.size = min(solver.micro_batch or shared, shared)
-        self.parts = -(-shared // self.size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.last):
-            mine = [step * self.batch + i for i in range(self.rank, self.batch, self.world)]
-            for start in range(0, len(mine), self.size):
-                yield mine[start : start + self.size]
-
-    def __len__(self) -> int:
-        return (self.last - self.first) * self.parts
 
 
 def seed_everything(seed: int) -> None:
@@ -305,6 +301,13 @@ def _by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, 
     return scores if isinstance(scores, dict) else {heads[0]: scores}
 
 
+def _numbers(losses: list[float | Tensor], device: torch.device) -> list[float]:
+    """The losses as numbers: those that still lie on the device come over together."""
+    if all(isinstance(loss, float) for loss in losses):
+        return [float(loss) for loss in losses]
+    return torch.stack([torch.as_tensor(loss, device=device) for loss in losses]).tolist()
+
+
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """What ``train`` saved at ``path``. Raises ValueError where the file is no whole checkpoint."""
     try:
@@ -316,10 +319,3 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not {"identity", "net", "optimizer", "run", "losses"} <= state.keys():
         raise ValueError(f"{path}: no whole checkpoint of a run; remove it and start the run without --resume")
     return state
-
-
-def _mix(seed: int, *numbers: int) -> int:
-    """One seed out of several numbers, different for different ones."""
-    for number in numbers:
-        seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % (1 << 63)
-    return seed
