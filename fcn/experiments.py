@@ -60,7 +60,8 @@ def _voc() -> list[Experiment]:
         Experiment("voc-alexnet-32s-release", "voc", "alexnet", 32,
                    Solver(learning_rate=1e-4, epochs=20 * 100_000 / 8498, optimizer="caffe", micro_batch=1,
                           replacement=True),
-                   ("Table 1", "FCN-AlexNet"), upsampling="bilinear", alignment="reference", departures=(RELEASED,)),
+                   ("Table 1", "FCN-AlexNet"), upsampling="bilinear", alignment="reference",
+                   departures=(RELEASED, "all biases at twice the rate and without decay, there only the scores'")),
         released.but("torchvision", "torchvision's ImageNet weights", weights="vgg16-397923af.pth", paper=None),
         released.but("mean-loss", "a mean over pixels, at 200 000 times the rate", paper=None,
                      solver={"reduction": "mean", "learning_rate": 2e-5}),
@@ -225,7 +226,7 @@ def _long(rows: dict[int, str]) -> list[Experiment]:
                 net, name=f"{net.name}-heavy", paper=None, upsampling="bilinear",
                 start=tuple(f"{start}-heavy" for start in net.start),
                 solver=replace(HEAVY, learning_rate=rate, epochs=100_000 / 2486),
-                departures=(*_SIFT_FLOW, "the heavy recipe of the authors' release, 100000 steps at its rates for VGG16"),
+                departures=(*_SIFT_FLOW, "the heavy recipe of the authors' release: 100000 steps at VGG16's rates"),
             )
             for net, rate in zip(staged, (1e-10, 1e-12, 1e-12), strict=True)
         ),
@@ -300,9 +301,9 @@ def _voc_subset() -> list[Experiment]:
                 weights="bvlc_alexnet_conv1-5.caffemodel",
                 departures=(*_CONV1_5, *departures)),
         *(
-            replace(net, name=f"voc-subset-googlenet-{net.stride}s-long", paper=None)
-            for net in in_stages("voc-subset-googlenet-{stride}-long", "voc-subset", "googlenet", "Table 1",
-                               ALL_STRIDES, (_SMALL_TRUNK, _SUBSET, "batches of 20 photos padded to the largest of them"))
+            replace(net, paper=None)
+            for net in in_stages("voc-subset-googlenet-{stride}-long", "voc-subset", "googlenet", "", ALL_STRIDES,
+                                 (_SMALL_TRUNK, _SUBSET, "batches of 20 photos padded to the largest of them"))
         ),
     ]  # fmt: skip
 

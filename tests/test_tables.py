@@ -11,6 +11,7 @@ import torch
 from fcn import records, tables
 from fcn.experiments import EXPERIMENTS, TABLES, TITLES
 from fcn.metrics import ConfusionMatrix
+from fcn.published import OTHERS, RELEASE
 from fcn.records import Data, Head, Record, Split
 
 ROOT = Path(__file__).parents[1]
@@ -129,3 +130,8 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
         done.stderr
         == f"{tmp_path / 'photo.png'}: no text in UTF-8; give the text file that holds the markers, README.md\n"
     )
+
+
+def test_every_published_row_names_an_experiment_of_the_catalogue():
+    named = {row.experiment for row in (*TABLES, *RELEASE, *OTHERS) if row.experiment}
+    assert named <= EXPERIMENTS.keys()
