@@ -181,6 +181,9 @@ def fit(
     stride: Annotated[int, typer.Option(help="Of the finest scores: 32, 16 or 8.")] = 8,
     epochs: Annotated[float, typer.Option(help="How often each photo is seen.")] = 20,
     batch: Annotated[int, typer.Option(help="Photos a step.")] = 8,
+    rate: Annotated[
+        float, typer.Option(help="The learning rate; lower it where the loss is not finite.")
+    ] = experiments.TUNED.learning_rate,
     side: Annotated[int, typer.Option(help="Larger photos are learned at this size (longer side, px).")] = 512,
     device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
@@ -191,8 +194,8 @@ def fit(
     from fcn import own_data, training
 
     fitted = own_data.fit(
-        photos, labels, classes, start=start, stride=stride, epochs=epochs, batch_size=batch, side=side,
-        device=device, seed=seed, out=out, resume=resume, log=lambda line: print(line, flush=True),
+        photos, labels, classes, start=start, stride=stride, epochs=epochs, batch_size=batch, rate=rate,
+        side=side, device=device, seed=seed, out=out, resume=resume, log=lambda line: print(line, flush=True),
     )  # fmt: skip
     if training.is_main_process():
         _print_metrics("held-out photos", fitted.scores.metrics, len(fitted.scores.classes))

@@ -54,10 +54,10 @@ class Fitted:
         )
 
 
-def solver(epochs: float, batch_size: int, device: str) -> Solver:
-    """The tuned recipe, for so many epochs in batches of that size; in 16 bits on a GPU, which is faster there."""
+def solver(epochs: float, batch_size: int, rate: float, device: str) -> Solver:
+    """The tuned recipe with so many epochs, photos a batch and this learning rate; in 16 bits on NVIDIA's GPUs."""
     precision = "bf16-mixed" if device == "cuda" else "32-true"
-    return replace(TUNED, epochs=epochs, batch_size=batch_size, precision=precision)
+    return replace(TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate, precision=precision)
 
 
 def fit(
@@ -69,6 +69,7 @@ def fit(
     stride: int = 8,
     epochs: float = 20,
     batch_size: int = 8,
+    rate: float = TUNED.learning_rate,
     side: int = 512,
     width: float = 1.0,
     device: str = "auto",
@@ -88,7 +89,7 @@ def fit(
     score.
     """
     device = runs.checked_device(device)
-    recipe = solver(epochs, batch_size, device)
+    recipe = solver(epochs, batch_size, rate, device)
     part = {split: Folder(photos, labels, classes, split, side=side) for split in ("train", "val")}
     training.seed_everything(seed)
     net, initial = begin(start, stride, {head: len(names) for head, names in part["train"].heads.items()}, width)
@@ -124,7 +125,7 @@ def fit(
         departures=(
             "photos and labels of one's own in place of the paper's data",
             f"photos learned and scored with a longer side of at most {side} pixels",
-            f"our recipe in place of the paper's: {epochs:g} epochs of AdamW in batches of {batch_size}",
+            f"our recipe in place of the paper's: {epochs:g} epochs of AdamW, rate {rate:g}, batches of {batch_size}",
         ),
         **environment,
     )

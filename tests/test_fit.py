@@ -181,8 +181,8 @@ def test_the_table_of_the_classes_by_hand():
 
 
 def test_sixteen_bits_on_a_gpu_alone():
-    assert own_data.solver(3, 2, "cpu").precision == "32-true"
-    assert own_data.solver(3, 2, "cuda").precision == "bf16-mixed"
+    assert own_data.solver(3, 2, 1e-4, "cpu").precision == "32-true"
+    assert own_data.solver(3, 2, 1e-4, "cuda").precision == "bf16-mixed"
 
 
 # ------------------------------------------------------------------------------------------------------------- mistakes
@@ -223,6 +223,7 @@ def test_a_wrong_label_stops_before_the_training(cli, root, start):
         (["--stride", 4], ["unknown stride 4"]),
         (["--epochs", 0], ["epochs is 0"]),
         (["--batch", 0], ["batch_size is 0"]),
+        (["--rate", 1e30], ["the loss is", "lower the rate"]),
         (["--side", 8], ["side is 8"]),
         (["--device", "tpu"], ["--device tpu"]),
         (["--resume"], ["out/own-googlenet-8s.seed0.checkpoint", "without --resume"]),

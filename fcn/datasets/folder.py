@@ -107,7 +107,7 @@ def read_classes(path: str | Path) -> Classes:
     colours = [_hex(colour) for _, colour in entries if colour is not None]
     for what, values in (("class", [name for name, _ in entries]), ("colour", colours)):
         if twice := next((value for i, value in enumerate(values) if value in values[:i]), None):
-            raise ValueError(f"{path}: the {what} '{twice}' is there twice; give each class a {what} of its own")
+            raise ValueError(f"{path}: the {what} '{twice}' is there twice; give each line a {what} of its own")
     if colours and len(colours) < len(entries):
         without = next(name for name, colour in entries if colour is None)
         raise ValueError(f"{path}: '{without}' has no colour but others have; give one to every class, or to none")
