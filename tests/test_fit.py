@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import test_cli
@@ -13,8 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fcn import own_data, records, weights
+from fcn.datasets import Sample
 from fcn.datasets.folder import Folder
 from fcn.experiments import TUNED
+from fcn.figures import own_data as figures
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
 from fcn.prediction import Segmenter
@@ -249,3 +252,19 @@ def test_a_palette_of_other_classes_is_left_alone_and_a_broken_one_named(tmp_pat
     weights.save(net, path, about | {"palette": "[[1, 2], [3]]"})
     with pytest.raises(ValueError, match=r"odd\.safetensors"):
         Segmenter(path)
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def test_the_figure_marks_what_is_wrong_and_nothing_void():
+    labels = torch.tensor([[0, 0, 255, 1], [0, 1, 255, 1]])
+    found = torch.tensor([[0, 1, 0, 1], [0, 1, 1, 0]])
+    sample = Sample(torch.full((3, 2, 4), 200, dtype=torch.uint8), {"semantic": labels}, "x")
+    palette = np.array([(1, 2, 3), (200, 100, 0)], np.uint8)
+    drawn = figures.predictions([sample], [found], ["a", "b"], palette)
+    pictures = [axes.images[0].get_array() for axes in drawn.axes]
+    assert pictures[2][0, 1].tolist() == [200, 100, 0]
+    red = pictures[3][..., 0] != pictures[3][..., 1]
+    assert red.tolist() == [[False, True, False, False], [False, False, False, True]]
+    plt.close(drawn)
