@@ -10,13 +10,15 @@ standard deviation.
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from fcn import departures
 from fcn import records as recorded
 from fcn.experiments import EXPERIMENTS, METRICS, TABLES, TITLES, Experiment, Row
+from fcn.published import OTHERS, RELEASE
 from fcn.records import Record
 
 COLUMNS = {
@@ -70,6 +72,82 @@ def table(name: str, records: Sequence[Record]) -> pd.DataFrame:
     return _frame(published, ours, records)
 
 
+def beside(name: str, records: Sequence[Record]) -> pd.DataFrame:
+    """A table of the paper with all that stands beside it: the paper's rows, those of the authors' release, those of
+    other replications, and ours, each that is recorded followed by its difference from the row that it replicates.
+
+    As ``table``, with ``source`` also "release", "others" or "difference" (in points), and with a last column that says
+    in words what sets a row apart from the paper's, for ours the kinds of their departures. Raises ValueError for an
+    unknown table.
+    """
+    frame = table(name, records)
+    apart = {
+        "release": {_label(row): "the authors' later recipe and net" for row in RELEASE},
+        "others": {row.label: row.note for row in OTHERS},
+    }
+    frames = [frame[frame["source"] != "ours"]]
+    for source, rows in (("release", RELEASE), ("others", OTHERS)):
+        if chosen := [row for row in rows if row.table == name]:
+            frames.append(_frame(chosen, [], records).assign(source=source))
+    for label, row in frame[frame["source"] == "ours"].iterrows():
+        frames.append(row.to_frame().T)
+        experiment, runs = EXPERIMENTS[str(label)], final(records, str(label))
+        lines = {line: None for run in runs for line in run.departures} if runs else experiment.departures
+        apart.setdefault("ours", {})[str(label)] = ", ".join(departures.kinds(lines)) or ABSENT
+        target = replicated(experiment)
+        if runs and target is not None:
+            less = difference(mean_scores(runs), target.metrics)
+            cells = {COLUMNS[metric]: f"{points:+.1f}" for metric, points in less.items()}
+            frames.append(pd.DataFrame([{"source": "difference", **cells}], [f"less {_label(target)}"]))
+    whole = pd.concat(frames).fillna(ABSENT)
+    columns = [c for c in ("source", "of", *COLUMNS.values(), "record") if c in whole.columns]
+    whole = whole[columns]
+    whole["what sets it apart"] = [
+        apart.get(source, {}).get(label, ABSENT) for label, source in zip(whole.index, whole["source"], strict=True)
+    ]
+    return whole
+
+
+def ours(names: Sequence[str], records: Sequence[Record]) -> pd.DataFrame:
+    """The rows of some experiments alone, for runs that stand beside no published row."""
+    return _frame([], [EXPERIMENTS[name] for name in names], records).drop(columns="source")
+
+
+def coverage(records: Sequence[Record]) -> pd.DataFrame:
+    """How many experiments of the catalogue stand beside each table, how many are recorded, by how many final runs."""
+    rows = {}
+    for name in (*TITLES, "none"):
+        members = [e.name for e in EXPERIMENTS.values() if (e.paper[0] if e.paper else "none") == name]
+        found = [final(records, member) for member in members]
+        if members:
+            rows[name] = {"experiments": len(members), "recorded": sum(map(bool, found)), "runs": sum(map(len, found))}
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    return pd.concat([frame, frame.sum().to_frame("all").T])
+
+
+def replicated(experiment: Experiment) -> Row | None:
+    """The published row that an experiment replicates, of the authors' release if it follows that, or None.
+
+    Where one label stands for several class sets, it is the row of an experiment on the same data.
+    """
+    if named := [row for row in (*RELEASE, *TABLES) if row.experiment == experiment.name]:
+        return named[0]
+    rows = [row for row in TABLES if (row.table, row.label) == experiment.paper]
+    same = [r for r in rows if r.experiment and EXPERIMENTS[r.experiment].dataset == experiment.dataset]
+    return next(iter(same + rows), None)
+
+
+def mean_scores(runs: Sequence[Record]) -> dict[str, float]:
+    """The scores of several runs of one experiment, their mean over the seeds."""
+    found = [scores(run) for run in runs]
+    return {key: statistics.fmean(values[key] for values in found) for key in found[0]}
+
+
+def difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, float]:
+    """``ours`` less ``theirs`` in points, of the figures as a table prints them, where both have the metric."""
+    return {m: round(ours[m], 1) - round(theirs[m], 1) for m in MEASURED if m in ours and m in theirs}
+
+
 def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
     """The runs of this project (``GLANCE`` and all that are recorded), below the paper's rows that they follow."""
     ours = [e for e in EXPERIMENTS.values() if e.paper and (e.name in GLANCE or final(records, e.name))]
@@ -97,7 +175,8 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
         elif run.startswith("seed"):
             seeds = [s.strip() for s in run.split(maxsplit=1)[1].split(",")]
             cells["record"] = ", ".join(f"[seed {s}]({results}/{name}.seed{s}.json)" for s in seeds)
-        lines.append([f"`{name}`" if name in EXPERIMENTS else str(name), *cells.values()])
+        label = f"`{name}`" if name in EXPERIMENTS else str(name)
+        lines.append([f"*{label}*" if cells.get("source") == "difference" else label, *cells.values()])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -134,7 +213,8 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
         lines.append({"source": row.table, "of": row.of, **values, "record": ABSENT})
     runs = {experiment.name: final(records, experiment.name) for experiment in ours}
     found = {name: [scores(run) for run in of_one] for name, of_one in runs.items()}
-    seen = set[str]().union(*lines, *(score for of_one in found.values() for score in of_one))
+    # Without any record, what is not run is said of mean IU.
+    seen = {"mean_iu"}.union(*lines, *(score for of_one in found.values() for score in of_one))
     for name, of_one in found.items():
         values = {key: _several([score[key] for score in of_one if key in score]) for key in seen & {*MEASURED}}
         of = next((row.of for row in published if row.experiment == name), "")

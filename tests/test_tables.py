@@ -88,6 +88,59 @@ def test_an_unknown_table_is_named():
         tables.table("Table 9", [])
 
 
+def test_beside_the_papers_rows_stand_the_release_other_replications_and_ours_with_the_difference():
+    run = replace(record("voc-vgg16-32s-heavy"), departures=("the recipe and the net of the authors' release",))
+    frame = tables.beside("Table 2", [run])
+    assert list(dict.fromkeys(frame["source"])) == ["Table 2", "release", "others", "ours", "difference"]
+    release = frame[frame["source"] == "release"]
+    assert dict(release["mean IU"])["FCN-8s at-once, VGG16"] == "65.4"
+    assert "channel dropout" in frame.loc["pytorch-fcn FCN-8s", "what sets it apart"]
+    assert frame.loc["voc-vgg16-32s-heavy", "what sets it apart"] == "the release's recipe"
+    assert frame.loc["voc-vgg16-32s", "mean IU"] == "not run"
+    after = frame.iloc[list(frame.index).index("voc-vgg16-32s-heavy") + 1]
+    assert (after.name, after["mean IU"], after["pixel acc."]) == ("less FCN-32s, VGG16", "-10.0", "-")  # 53.6 - 63.6
+
+
+def test_a_difference_is_that_of_the_printed_figures_and_of_the_mean_over_seeds():
+    runs = [record(seed=0), record(seed=1, hits=((9, 1), (4, 6)))]
+    frame = tables.beside("Table 5", runs)
+    row = frame.iloc[list(frame.index).index(SHORT) + 1]
+    assert row["pixel acc."] == f"{72.5 - 85.2:+.1f}"
+    assert row["geometric acc."] == "+0.7"  # 95.0 - 94.3
+
+
+@pytest.mark.parametrize(
+    ("experiment", "value"),
+    [
+        ("voc-vgg16-8s-heavy", 65.5),  # the release's row, whose recipe it follows
+        ("voc-vgg16-8s", 62.7),
+        ("pascal-context-59-vgg16-8s-heavy", 35.1),  # not the 33 classes' row of the same label
+        ("pascal-context-33-vgg16-8s", 53.5),
+        ("sift-flow-googlenet-8s-tuned", 39.5),
+    ],
+)
+def test_an_experiment_is_compared_with_the_row_it_replicates(experiment, value):
+    assert tables.replicated(EXPERIMENTS[experiment]).metrics["mean_iu"] == value
+
+
+def test_what_replicates_no_row_has_none():
+    assert tables.replicated(EXPERIMENTS["scenes-googlenet-8s-demo"]) is None
+
+
+def test_runs_beside_no_table_stand_in_one_of_their_own():
+    names = ["voc-subset-googlenet-32s", "voc-subset-googlenet-8s"]
+    assert list(tables.ours(names, [])["mean IU"]) == ["not run", "not run"]
+    frame = tables.ours(names, [record(names[1])])
+    assert list(frame["mean IU"]) == ["not run", "53.6"]
+    assert "source" not in frame.columns
+
+
+def test_coverage_counts_experiments_and_final_runs():
+    frame = tables.coverage([record(seed=0), record(seed=1), record(seed=2, purpose="validation")])
+    assert tuple(frame.loc["Table 5", ["recorded", "runs"]]) == (1, 2)
+    assert frame.loc["all", "experiments"] == len(EXPERIMENTS)
+
+
 def test_markdown_links_each_seed_and_marks_commands_as_code():
     text = tables.markdown(tables.at_a_glance([record(), replace(record(), seed=4)]))
     assert f"[seed 0](results/{SHORT}.seed0.json), [seed 4](results/{SHORT}.seed4.json)" in text
