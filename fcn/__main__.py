@@ -38,17 +38,33 @@ def list_experiments(
     if as_json:
         print(json.dumps(entries, indent=1))
         return
-    table = Table("experiment", "paper", "published", "ours (pixel / mean acc. / mean IU / f.w. IU)", box=None)
+    console = Console(width=None if sys.stdout.isatty() else 200, soft_wrap=not sys.stdout.isatty())
+    console.print("Percent: pixel acc. / mean acc. / mean IU / f.w. IU. --json gives everything.")
+    for title, members in _grouped(entries).items():
+        table = Table(box=None, show_header=False)
+        for entry in members:
+            table.add_row(*(part for part in _parts(entry) if part))
+        console.print(f"\n{title}", highlight=False)
+        console.print(table)
+
+
+def _grouped(entries: list[dict]) -> dict[str, list[dict]]:
+    """The entries below the titles of the paper's tables, then those that stand in none, by their data."""
+    titles = {name: f"{name}: {title}" for name, title in experiments.TITLES.items()}
+    groups: dict[str, list[dict]] = {title: [] for title in titles.values()}
     for entry in entries:
-        ours = entry["recorded"]
-        shown = "; ".join(f"{_numbers(r['metrics'])} (seed {r['seed']}, {r['purpose']})" for r in ours)
-        table.add_row(
-            str(entry["experiment"]),
-            entry["paper"],
-            _numbers(entry["published"]),
-            shown or "not run: " + entry["command"],
-        )
-    Console(width=None if sys.stdout.isatty() else 200, soft_wrap=not sys.stdout.isatty()).print(table)
+        table = entry["paper"].partition(",")[0]
+        data = experiments.EXPERIMENTS[entry["experiment"]].dataset
+        groups.setdefault(titles.get(table, f"Beside the tables: {data}"), []).append(entry)
+    return {title: members for title, members in groups.items() if members}
+
+
+def _parts(entry: dict) -> tuple[str, str, str]:
+    """What a line of the list says: the experiment, the published row, and ours or the command that records it."""
+    row = entry["paper"].partition(", ")[2]
+    ours = "; ".join(f"{_numbers(r['metrics'])} (seed {r['seed']}, {r['purpose']})" for r in entry["recorded"])
+    published = f"{row} {_numbers(entry['published'])}" if row else ""
+    return entry["experiment"], published, ours or f"not run: {entry['command']}"
 
 
 def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
@@ -57,7 +73,7 @@ def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
     ours = [r for r in recorded if r.experiment == e.name]
     return {
         "experiment": e.name,
-        "paper": ", ".join(e.paper) if e.paper else "none: synthetic",
+        "paper": ", ".join(e.paper) if e.paper else "none",
         "published": published,
         "recorded": [
             {
