@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
+CURVE_POINTS = 200  # about as many
+
+
 class Diverged(ArithmeticError):
     """The loss is not finite any more."""
 
@@ -156,7 +159,7 @@ def train(
     captured = Captured(whole_step, log) if capture else None
     at_once = fabric.device.type == "cpu" and not capture  # elsewhere, asking for each loss would hold up the queue
     set_rate(optimizer, 0.0, tensor=capture and fabric.device.type == "cuda" and not solver.steady)
-    every = max(1, steps // 200)  # a curve of about 200 points
+    every = max(1, steps // CURVE_POINTS)
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
     supply = batches(dataset, solver, seed, positions, pin_memory=device == "cuda")
