@@ -15,7 +15,6 @@ from torch import Tensor
 from fcn import weights
 from fcn.datasets import nyud, pascal_context, read_photo, scenes, sift_flow, voc
 from fcn.files import whole
-from fcn.models import FCN
 from fcn.runs import writable
 
 PALETTES = {
@@ -35,7 +34,10 @@ class Segmenter:
     """
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
-        self.net: FCN = weights.load_model(path).to(device)
+        net = weights.load_model(path)
+        if (inputs := net.settings.get("inputs", "rgb")) != "rgb":
+            raise ValueError(f"{path}: a net for {inputs.upper()} images; give one that was trained on colour photos")
+        self.net = net.to(device)
         self.device = device
         with safe_open(path, "pt") as file:
             about = file.metadata()

@@ -473,6 +473,13 @@ def test_predict_where_it_cannot_hand_in(cli, voc_net):
     assert files(Path()) == ["a.png", "taken"]
 
 
+def test_predict_with_a_net_that_sees_depth(cli, tmp_path):
+    photo = save_photo(Path("a.png"), (20, 20))
+    net = FCN("googlenet", 32, heads={"semantic": 1}, width=0.05, inputs="hha")
+    weights.save(net, tmp_path / "n.safetensors", {"classes": '{"semantic": ["a"]}'})
+    refused(cli("predict", photo, "--weights", tmp_path / "n.safetensors"), "n.safetensors", "HHA", "colour")
+
+
 @pytest.mark.parametrize(
     ("dataset", "count", "expected"),
     [
