@@ -60,7 +60,7 @@ KINDS = (
         "recipe", r"epoch|AdamW|in stages|batches of|five times the trunk|\d+ steps|lower rate|only the rate"
                   r"|only the score layers learn|over pixels|times the rate|images a batch|channels dropped"
                   r"|every image once|running mean of the weights|all biases",
-        "at least 175 epochs at the paper's rates are days on a GPU; these runs were made on a CPU in minutes or hours",
+        "at least 175 epochs took days on the paper's GPU; most of these runs were made on a CPU in minutes or hours",
         "lower where training stopped early; higher where a rate that decays and an adaptive optimiser learn faster",
     ),
     Kind(
@@ -88,6 +88,9 @@ KINDS = (
 
 OTHER = Kind("other", "", "as its line says", "not measured")
 """The kind of a line that none of ``KINDS`` knows, as a run may be given on the command line."""
+
+
+_PAPER: dict[str, object] = {**asdict(Solver(1.0)), "upsampling": "learned"}
 
 
 def kind_of(line: str) -> Kind:
@@ -141,23 +144,25 @@ def settings(records: Sequence[Record]) -> pd.DataFrame:
     """Settings in which the recipes of the records differ from the paper's: setting by setting, its value in the
     paper and every other that was used, with the number of experiments that used it.
 
-    The paper's are the defaults of ``fcn.solver.Solver``, with the rate of section 4.3 for the net at stride 32.
+    The paper's are the defaults of ``fcn.solver.Solver``, with the rate of section 4.3 for the net at stride 32, and
+    intermediate upsampling that is learned.
     """
     used: dict[str, dict[str, set[str]]] = {}
     for record in records:
-        net = EXPERIMENTS[record.experiment].net if record.experiment in EXPERIMENTS else "vgg16"
-        paper = asdict(Solver(RATES[net]))
-        for key, value in record.solver.items():
+        experiment = EXPERIMENTS.get(record.experiment)
+        paper = {**_PAPER, "learning_rate": RATES[experiment.net if experiment else "vgg16"]}
+        here = record.solver | ({"upsampling": experiment.upsampling} if experiment else {})
+        for key, value in here.items():
             if value != paper.get(key):
                 used.setdefault(key, {}).setdefault(_shown(value), set()).add(record.experiment)
+    rates = ", ".join(f"{rate:g} ({net})" for net, rate in RATES.items() if not net.startswith("bvlc"))
     rows = {
         key: {
-            "the paper": ", ".join(f"{r:g} ({n})" for n, r in RATES.items() if "bvlc" not in n)
-            if key == "learning_rate" else _shown(asdict(Solver(1.0))[key]),
+            "the paper": rates if key == "learning_rate" else _shown(_PAPER.get(key)),
             "here": ", ".join(f"{value} ({len(names)})" for value, names in values.items()),
         }
         for key, values in used.items()
-    }  # fmt: skip
+    }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["the paper", "here"])
 
 

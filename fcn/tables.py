@@ -116,8 +116,8 @@ def ours(names: Sequence[str], records: Sequence[Record]) -> pd.DataFrame:
 def coverage(records: Sequence[Record]) -> pd.DataFrame:
     """How many experiments of the catalogue stand beside each table, how many are recorded, by how many final runs."""
     rows = {}
-    for name in (*TITLES, "none"):
-        members = [e.name for e in EXPERIMENTS.values() if (e.paper[0] if e.paper else "none") == name]
+    for name in (*TITLES, "no table"):
+        members = [e.name for e in EXPERIMENTS.values() if (e.paper[0] if e.paper else "no table") == name]
         found = [final(records, member) for member in members]
         if members:
             rows[name] = {"experiments": len(members), "recorded": sum(map(bool, found)), "runs": sum(map(len, found))}
@@ -217,11 +217,17 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
     seen = {"mean_iu"}.union(*lines, *(score for of_one in found.values() for score in of_one))
     for name, of_one in found.items():
         values = {key: _several([score[key] for score in of_one if key in score]) for key in seen & {*MEASURED}}
-        of = next((row.of for row in published if row.experiment == name), "")
+        target = replicated(EXPERIMENTS[name])
         names.append(name)
-        lines.append({"source": "ours", "of": of, **values, "record": _run(name, runs[name])})
+        lines.append({"source": "ours", "of": target.of if target else "", **values, "record": _run(name, runs[name])})
     columns = [key for key in ("source", "of", *COLUMNS, "record") if any(line.get(key) for line in lines)]
-    return pd.DataFrame(lines, index=names).reindex(columns=columns).fillna(ABSENT).rename(columns=COLUMNS)
+    return (
+        pd.DataFrame(lines, index=names)
+        .reindex(columns=columns)
+        .replace("", ABSENT)
+        .fillna(ABSENT)
+        .rename(columns=COLUMNS)
+    )
 
 
 def _run(name: str, runs: list[Record]) -> str:

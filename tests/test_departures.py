@@ -56,6 +56,7 @@ def test_settings_other_than_the_papers_are_found_even_where_no_line_says_so():
     assert frame.to_dict("index") == {
         "batch_size": {"the paper": "20", "here": "8 (2)"},
         "augment": {"the paper": "none", "here": "mirror (2)"},
+        "upsampling": {"the paper": "learned", "here": "interpolate (2)"},
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,7 +13,6 @@ from fcn.figures import style
 from fcn.published import Row
 from fcn.tables import COLUMNS, MEASURED
 
-SHADES = ("#8da0cb", "#66a5ad", "#1b7f79", "#8c3b6b", "#444b54", "#b0722b")
 OUTCOMES = {"higher": style.COLOURS["ours"], "lower": style.COLOURS["paper"], "unclear": style.COLOURS["others"]}
 
 
@@ -20,13 +20,14 @@ def apart(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure
     """Each run of ours less a published row, metric by metric, in points: ``ours`` holds for each experiment the scores
     in percent, one entry a seed, and each is a dot. Zero is the published row, whose value stands beside the metric."""
     metrics = [metric for metric in MEASURED if metric in row.metrics]
-    figure, axes = plt.subplots(figsize=(7, 0.6 * len(metrics) + 1.7))
+    figure, axes = plt.subplots(figsize=(7, (0.3 + 0.1 * len(ours)) * len(metrics) + 1.5))
+    shades = sns.color_palette("crest", len(ours))
     step = 0.7 / max(len(ours), 1)
     for number, (name, seeds) in enumerate(ours.items()):
         for line, metric in enumerate(metrics):
             x = [values[metric] - row.metrics[metric] for values in seeds if metric in values]
             y = line + step * (number - (len(ours) - 1) / 2)
-            axes.plot(x, [y] * len(x), "o", color=SHADES[number % len(SHADES)], markersize=7, alpha=0.85,
+            axes.plot(x, [y] * len(x), "o", color=shades[number], markersize=7, alpha=0.85,
                       label=name if line == 0 else None)  # fmt: skip
     axes.axvline(0, color=style.COLOURS["paper"], linewidth=1.5, zorder=0)
     axes.set_yticks(range(len(metrics)), [f"{COLUMNS[m]} ({row.metrics[m]:.1f})" for m in metrics])
@@ -46,7 +47,9 @@ def one_change(comparisons: Sequence[Comparison]) -> Figure:
         axes.errorbar(one.difference, at, xerr=one.uncertain, fmt="o", color=OUTCOMES[one.outcome], capsize=3)
     axes.axvline(0, color="0.4", linewidth=1, zorder=0)
     axes.set_yticks(y, [f"{one.claim.change}" for one in comparisons])
-    axes.set(ylim=(len(y) - 0.5, -0.5), xlabel=f"points with the change, less without (bars: {SURE:.0%} interval)")
+    axes.set(
+        ylim=(len(y) - 0.5, -0.5), xlabel=f"points with the change, less without (bars: {100 * SURE:.0f} % interval)"
+    )
     axes.grid(axis="x", color="0.9")
     names = {"higher": "higher", "lower": "lower", "unclear": "no difference seen"}
     handles = [Line2D([], [], marker="o", linestyle="", color=OUTCOMES[key], label=text) for key, text in names.items()]

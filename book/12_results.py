@@ -1,0 +1,456 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Results: every table, side by side
+#
+# ## What you will learn
+#
+# - what of the paper has been run again here, what came out, and what has not been run;
+# - how to read a difference: what may have caused it, and when it is no difference at all;
+# - which of the paper's remarks about training a short experiment can test, and which it cannot;
+# - every way in which our runs depart from the paper, with the reason.
+
+# %% tags=["parameters"]
+preset = "read"
+data_root = ""
+device = "cpu"
+seed = 0
+results_dir = "../results"
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+import fcn
+from fcn import bounds, claims, departures, records, tables
+from fcn.experiments import EXPERIMENTS, TABLES
+from fcn.figures import results as figures
+from fcn.figures import sampling, style
+from fcn.recorded import recorded
+
+style.use()
+torch.set_num_threads(1)
+pd.set_option("display.max_colwidth", None, "display.max_rows", None)
+
+found = records.load(results_dir)
+finals = [run for run in found if run.purpose == "final"]
+
+
+def beside(name: str) -> Markdown:
+    """A table of the paper with all that stands beside it; records are linked."""
+    return Markdown(tables.markdown(tables.beside(name, found), results="../results"))
+
+
+# %% [markdown]
+# ## How to read the tables
+#
+# A replication that shows only its best number shows nothing. This chapter is the ledger: Tables 1 to 6, Appendix A and
+# Figure 5 of {cite:t}`long2015`, row by row, and what the text says beside the tables. It argues little. The other
+# chapters do that.
+#
+# The column *source* says whose number it is.
+#
+# - *Table 1* and so on: the paper's, as printed.
+# - *release*: the nets that the authors released later, trained by another recipe, as their README reports them.
+# - *others*: other people's replications and relatives. The last column says what sets each apart.
+# - *ours*: computed from a record, one file a run, which the column *record* links. It holds whole confusion matrices;
+#   a test computes every metric from them again. Several seeds give their mean and, after ±, their standard deviation.
+# - *difference*: ours less the row that we replicate, in points of the printed figures. The last column of our row says
+#   in a word what differs; the [deviations](#what-departs-from-the-paper) below say it in full.
+#
+# Where nothing is on record, a row says "not run" and gives the command. All numbers are percent. Only *final* runs
+# stand in these tables: trained on all the training images, and scored once, with their last weights, on images that
+# nothing was chosen by.
+
+# %%
+tables.coverage(found).rename_axis("beside")
+
+# %% [markdown]
+# *Experiments of the catalogue by the table they stand beside, how many of them have a record, and how many final runs
+# that makes. Beside no table stand runs that take one thing at a time apart, and those on data of their own.*
+#
+# Most rows are not run, for two reasons. Of the data sets only SIFT Flow is whole at hand here, and of the paper's
+# classifiers neither VGG16 nor CaffeNet. And the paper's training takes days on a GPU. What can be said without them is
+# that the experiments exist and work: each is one command, and the tests run every one of them on a tiny data set in
+# the official layout.
+#
+# ## Table 1: three trunks
+
+# %% tags=["full-width"]
+beside("Table 1")
+
+# %% [markdown]
+# *Mean IU on the validation images of PASCAL VOC 2011. The times are the paper's, on a K40c; its nets on other machines
+# are timed by `python -m fcn.speed`.*
+#
+# The AlexNet that the authors released later scores eight points more, on a part of the same photos: another recipe,
+# another training. Keep that size in mind whenever two trunks are compared by one recipe.
+#
+# Three columns of Table 1 need no training. We compute them from our nets:
+
+
+# %%
+def computed(net: str) -> dict[str, str]:
+    with torch.device("meta"):  # shapes without numbers
+        model = fcn.FCN(net, stride=32, num_classes=21)
+    field = fcn.receptive_field(model)
+    return {
+        "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f}M",
+        "receptive field": str(field.size),
+        "max stride": str(field.stride),
+    }
+
+
+pd.DataFrame({name: computed(name) for name in ("alexnet", "vgg16", "googlenet")}).T
+
+# %% [markdown]
+# The paper prints 57M, 134M and 6M parameters, fields of 355, 404 and 907 pixels, and a stride of 32. All agree but
+# one: GoogLeNet's 907 includes the average pool of the classifier, $6 \cdot 32$ pixels more, which section 4.1 says was
+# discarded.
+#
+# ## Table 2: skips
+
+# %% tags=["full-width"]
+beside("Table 2")
+
+# %% [markdown]
+# *The 736 photos of seg11valid, VGG16, trained on SBD's labels.*
+#
+# Read the rows of others downwards. The release is four points above the paper at stride 32, with the same trunk and
+# another recipe. pytorch-fcn follows the release, and comes within a point of it everywhere, where repeats of one of its
+# recipes spread by about 0.6. Its users, with other ImageNet weights for the same layers, lose five points and more. So
+# weights and recipe are each worth more than the skips, which bring three points in the paper and two in the release. A
+# replication has to fix both before it can speak of skips.
+#
+# The catalogue holds a run for each of these switches, one thing changed at a time:
+
+# %%
+switches = [e for name, e in EXPERIMENTS.items() if name.startswith("voc-vgg16-32s-heavy-") or "2011-labels" in name]
+switched = tables.ours([e.name for e in switches], found)[["mean IU", "record"]]
+switched.insert(0, "changed", [e.departures[-1] for e in switches])
+Markdown(tables.markdown(switched, results="../results"))
+
+# %% [markdown]
+# Whoever has the authors' weights can score them with our nets: `python -m fcn evaluate voc-vgg16-8s-heavy --weights
+# fcn8s-heavy-pascal.caffemodel` prints the metrics, and beside them the number to expect.
+#
+# ## Table 3: the test server
+
+# %% tags=["full-width"]
+beside("Table 3")
+
+# %% [markdown]
+# *Mean IU. Only the server of PASCAL VOC can score its test photos: `python -m fcn predict PHOTO... --submission DIR`
+# writes what it takes.*
+#
+# ## Table 4: colour and depth
+
+# %% tags=["full-width"]
+beside("Table 4")
+
+# %% [markdown]
+# *NYUDv2: 795 images to train on, 654 to score.*
+#
+# ## Table 5: two tasks at once
+
+# %% tags=["full-width"]
+beside("Table 5")
+
+# %% [markdown]
+# *SIFT Flow: means over the 30 classes that its 200 test photos hold. Chapter [6](06_sift_flow.ipynb) is about these
+# runs.*
+
+# %%
+paper = next(row for row in TABLES if (row.table, row.label) == ("Table 5", "FCN-16s"))
+ours = {
+    name.removeprefix("sift-flow-"): [tables.scores(run) for run in runs]
+    for name, e in EXPERIMENTS.items()
+    if e.paper == ("Table 5", "FCN-16s") and (runs := tables.final(found, name))
+}
+if ours:
+    figures.apart(paper, ours)
+    plt.show()
+
+# %% [markdown]
+# *Figure: every run of ours less the paper's FCN-16s on VGG16, in points; a dot a seed. The line is the paper's row.*
+#
+# Trunk, recipe and stride differ from the paper's at once, so no dot says which of them did it.
+
+# %%
+reached = {m: [values[m] for seeds in ours.values() for values in seeds] for m in ("pixel_accuracy", "mean_accuracy")}
+apart = {metric: max(values) - min(values) for metric, values in reached.items() if values}
+Markdown(
+    f"Between our own runs, pixel accuracy differs by {apart['pixel_accuracy']:.1f} points at the most and mean accuracy "
+    f"by {apart['mean_accuracy']:.1f}: how a net is trained shows above all in the rare classes."
+    if apart
+    else "Not run."
+)
+
+# %% [markdown]
+#
+# ## Table 6: whole scenes
+
+# %% tags=["full-width"]
+beside("Table 6")
+
+# %% [markdown]
+# *PASCAL-Context: VOC 2010's photos, labelled to the last pixel.*
+#
+# ## Appendix A: upper bounds
+#
+# How well can a net do that predicts on a grid of a cell in 8, 16, ... pixels? The paper takes ground truth down and up
+# again, and scores it. It does not say how. Of the ways that we tried, the nearest to its row, the farthest, and
+# the differences of the nearest:
+
+# %%
+arrays, _ = recorded("appendix-a", lambda: {}, False, results_dir)
+lines = bounds.beside_paper(arrays)
+nearest, farthest = lines[1], lines[-1]
+frame = pd.DataFrame({line.label: line.mean_iu for line in (lines[0], nearest, farthest)}).T
+frame.loc["nearest less paper"] = frame.iloc[1].round(1) - frame.iloc[0]
+frame.map("{:.1f}".format).rename_axis("factor", axis="columns")
+
+# %%
+Markdown(
+    f"*Mean IU on the label maps of seg11valid, by factor. Of {len(lines) - 1} protocols, the nearest lies "
+    f"{nearest.distance:.1f} points from the paper's row on average, the farthest {farthest.distance:.1f}. The "
+    "[record](../results/recorded/appendix-a.json) says what was computed, with which code.*"
+)
+
+# %% [markdown]
+# These are ours on the paper's own images, with nothing trained. What remains is a protocol that we did not
+# think of, or label maps that differ: 2011's in the paper, 2012's of the same photos here.
+#
+# ## Figure 5: sampling the loss
+#
+# Does it help to learn from a random part of the output cells, with more images a batch in exchange? The paper shows
+# curves and no numbers. Section 4.3 concludes that sampling has no significant effect on convergence, and costs time.
+
+# %% tags=["full-width"]
+sampled = sampling.find(found)
+if missing := sampling.not_run(sampled):
+    print(missing)
+sampling.compared(sampled) if len(sampled) > 1 else None
+
+# %%
+Markdown(sampling.conclusions(sampled))
+
+# %%
+linked = [f"[{100 * keep:g} % of the cells](../results/{run.file_name})" for keep, run in sampled.items()]
+Markdown("Records: " + (", ".join(linked) or "none") + ".")
+
+# %% [markdown]
+# *Training loss of FCN-32s on SIFT Flow, with GoogLeNet's trunk, mean ± standard error over the last fifth.*
+#
+# ## What the text says
+#
+# Beside its tables the paper makes remarks: what was tried and did not help. They are worth testing, since they are what
+# a reader takes home, and since nobody prints the runs behind them. We test them in pairs of runs that differ in one
+# thing, on SIFT Flow with GoogLeNet's trunk, most of them one epoch long. **None of these numbers stands beside a
+# table of the paper's**: they are for comparing with each other.
+#
+# One epoch is little. A change that slows learning down looks bad here even where it would catch up; one that
+# prevents overfitting cannot help yet. And two runs that differ in nothing but their seed differ, too. So:
+
+# %%
+deviation, free = claims.spread(found)
+if free:
+    whose = f"pooled over the experiments below that have several seeds: {free} degrees of freedom"
+else:
+    whose = "pytorch-fcn's, since no experiment of ours has two seeds"
+Markdown(
+    f"- The spread between seeds of one experiment is **{deviation:.2f}** points of mean IU (standard deviation, "
+    f"{whose}).\n"
+    f"- A difference is given ± the half width of its {100 * claims.SURE:.0f} % interval"
+    f"{', by Student’s t' if free else ', twice its standard error'}.\n"
+    "- A difference smaller than that, or below one point between single runs, is **no difference seen**, and nothing "
+    "is claimed."
+)
+
+# %% tags=["full-width"]
+Markdown(tables.markdown(claims.table(found, results="../results")))
+
+# %% [markdown]
+# *Mean IU on the test photos, or geometric accuracy where it says so. The number before a colon is the section of the
+# paper. "A lower rate" and "the scores of the skip alone" go on from the short runs of chapter
+# [6](06_sift_flow.ipynb), all others are one epoch from ImageNet's weights.*
+
+# %%
+compared = [one for claim in claims.CLAIMS if (one := claims.compare(claim, found))]
+if compared:
+    figures.one_change(compared)
+    plt.show()
+
+# %% [markdown]
+# *Figure: the same. A grey bar crosses zero, or belongs to two single runs less than a point apart.*
+
+# %%
+said = {v: [f"*{c.claim.change}*" for c in compared if c.verdict == v] for v in sorted({c.verdict for c in compared})}
+Markdown(
+    "\n".join([f"- **{verdict}**: {', '.join(changes)}" for verdict, changes in said.items()])
+    or "Not run: no pair is complete."
+)
+
+# %%
+fixed = next((one for one in compared if one.claim.change == "only the score layers learn"), None)
+Markdown(
+    f"On the 70 %: with the trunk left as ImageNet made it, our net reaches "
+    f"**{100 * sum(fixed.changed) / len(fixed.changed) / (sum(fixed.base) / len(fixed.base)):.0f} %** of the mean IU of "
+    f"the one that learns whole, after one epoch each. In the paper's Table 2 it is "
+    f"{100 * 45.4 / 59.4:.0f} %, 45.4 of 59.4."
+    if fixed
+    else "On the 70 %: not run."
+)
+
+# %% [markdown]
+# One metric is not all. Weights for rare classes, for one, are made to raise mean accuracy, and what they cost shows in
+# pixel accuracy. Differences in points, with no interval, and so only for what stands out:
+
+# %% tags=["full-width"]
+if missing := claims.missing(found):
+    print("not run:", *missing, sep="\n  ")
+claims.metric_by_metric(found) if compared else None
+
+# %% [markdown]
+# ### At full length
+#
+# The same, and what the authors' release says of its own nets, by the paper's recipe over its 175 epochs or the
+# release's 100 000 iterations. These runs ask for a GPU.
+
+# %% tags=["full-width"]
+Markdown(tables.markdown(claims.table(found, claims.LONG_CLAIMS, results="../results")))
+
+# %%
+long = [one for claim in claims.LONG_CLAIMS if (one := claims.compare(claim, found))]
+if long:
+    figures.one_change(long)
+    plt.show()
+
+# %%
+if missing := claims.missing(found, claims.LONG_CLAIMS):
+    print("not run:", *missing, sep="\n  ")
+
+# %% [markdown]
+# ## A part of PASCAL VOC
+#
+# Of VOC's photos 882 are at hand, chosen for six classes: 437 of *train*, to learn from, and 445 of *val*. The
+# runs below are on this subset. They compare our nets with each other. The paper's numbers are on other photos with
+# all classes, so **none of them may be put beside these**.
+
+# %% tags=["full-width"]
+subset = [name for name, e in EXPERIMENTS.items() if e.dataset == "voc-subset"]
+Markdown(tables.markdown(tables.ours(subset, found), results="../results"))
+
+# %% [markdown]
+# ## What departs from the paper
+#
+# Every record lists its departures from the paper, and every one is here. First their kinds, why they were made and
+# what they may change; then every line of every final run.
+
+# %% tags=["full-width"]
+grouped = departures.by_kind(finals)
+why = {
+    kind.name: {"why": kind.why, "what it may change": kind.effect, "lines": len(lines)}
+    for kind, lines in grouped.items()
+}
+Markdown(tables.markdown(pd.DataFrame.from_dict(why, orient="index")))
+
+
+# %% tags=["full-width"]
+def named(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) if len(names) < 3 else f"{len(names)} experiments"
+
+
+rows = [(kind.name, line, named(names)) for kind, lines in grouped.items() for line, names in lines.items()]
+every = pd.DataFrame([row[1:] for row in rows], [row[0] for row in rows], ["departure", "in"])
+Markdown(tables.markdown(every))
+
+# %% [markdown]
+# A line of prose can be forgotten. Settings cannot: these are all settings of the recipes on record that differ from
+# the paper's, with the number of experiments that use each value, validation runs included.
+
+# %% tags=["full-width"]
+Markdown(tables.markdown(departures.settings(found)))
+
+# %% [markdown]
+# *The paper's rates are for FCN-32s; it divides them by 100 for each finer net, ours do not.*
+#
+# Some departures are none of a run's but the package's own. They hold for every net of ours, unless a switch turns
+# them off:
+
+# %% tags=["full-width"]
+Markdown(tables.markdown(departures.standing()))
+
+# %% [markdown]
+# With `alignment="reference"` our nets compute what the released ones do: a test gives both the same weights and compares
+# their scores, through a reader of Caffe's nets that is not ours.
+#
+# ## What it would take
+#
+# The number of images that a run sees, over all its epochs, is a measure of its cost that needs no machine. For those
+# by the paper's own recipe, beside the largest run on record:
+
+# %%
+TRAINING_IMAGES = {"voc": 8498, "voc2011": 1112, "nyud": 795, "sift-flow": 2486, "pascal-context": 4998}
+cost = {
+    name: round(EXPERIMENTS[name].solver.epochs * TRAINING_IMAGES[data])
+    for name, data in (
+        ("voc2011-vgg16-32s", "voc2011"),
+        ("voc-vgg16-32s", "voc"),
+        ("nyud-vgg16-32s-rgb", "nyud"),
+        ("sift-flow-vgg16-16s", "sift-flow"),
+        ("pascal-context-59-vgg16-32s", "pascal-context"),
+    )
+}
+largest = max(finals, key=lambda run: run.images_seen, default=None)
+if largest:
+    cost[f"{largest.experiment} (recorded)"] = largest.images_seen
+pd.Series({name: f"{images:,}" for name, images in cost.items()}, name="images").to_frame()
+
+# %%
+Markdown(
+    f"The largest run took {largest.seconds / 3600:.1f} hours on {largest.hardware}. Even at its pace, with a smaller "
+    f"trunk on smaller photos, Table 2's FCN-32s would take "
+    f"{cost['voc-vgg16-32s'] / largest.images_seen * largest.seconds / 3600:.0f} hours on the same machine."
+    if largest
+    else "Not run."
+)
+
+# %% [markdown]
+# ## Summary
+#
+# - The ledger is complete in its rows and not in its numbers: every row of the paper is an experiment that one command
+#   runs, and most are "not run", for want of data, weights and GPU days.
+# - What can be computed without training agrees with the paper: the sizes of the nets, but for GoogLeNet's field, where
+#   the printed number counts a layer that the text says was removed; the bounds of Appendix A to a point or so, but for
+#   the coarsest.
+# - On SIFT Flow a small trunk comes near the paper's row, below or above it by recipe. This says nothing against VGG16.
+# - In other people's numbers, ImageNet weights and recipe move a result further than skips do. Compare nets only where
+#   these are the same.
+# - The paper's remarks on training can be tested cheaply, and a cheap test is a weak one: it claims nothing where seeds
+#   differ as much as the runs do.
+#
+# ## Exercises
+#
+# 1. *Your own interval.* Take the runs of `sift-flow-googlenet-8s-brief` with all their seeds from `results/` and compute
+#    the interval of one difference of the table by hand. What does it become if you use the two runs of that
+#    experiment alone, without pooling, and why?
+# 2. *How many seeds?* A remark says "no noticeable gain". Suppose that the gain is half a point. How many seeds of each of
+#    the two runs does it take before the interval is narrow enough to see it? Use the spread above.
+# 3. *A missing row.* Choose one command above that your machine can run, run it, and execute this chapter again. Which
+#    departures does your record list? Is there one that it should list and does not?
+# 4. *Other metrics.* The verdicts above are on mean IU. Compute them for mean accuracy, with `fcn.claims.compare` and
+#    `dataclasses.replace(claim, metric="mean_accuracy")`. Does any verdict turn round? Which of the two would you have
+#    chosen before you saw the numbers?
