@@ -4,7 +4,6 @@ A record is written whole at the end of its run, and a run that is stopped leave
 goes on. So an interrupt, at any moment, costs at most what was computed since the last checkpoint.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +51,7 @@ class _Worker:
     def __init__(self, place: Place, workers: int) -> None:
         context = processes()
         self.connection, theirs = context.Pipe()
-        threads = max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+        threads = max(1, torch.get_num_threads() // workers)
         self.process = context.Process(target=work, args=(theirs, place, threads))  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
