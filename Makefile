@@ -12,10 +12,17 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_HTTP_TIMEOUT        := 300
 unexport VIRTUAL_ENV
 
-.PHONY: help setup book notebooks site serve test clean
+# Records on a GPU: from a plain checkout, by the python3 that has torch where there is no .venv. WHEELS is a folder of
+# wheels that it lacks, ARGS what else fcn.gpu takes.
+DATA    ?= $(FCN_DATA)
+WEIGHTS ?= $(FCN_WEIGHTS)
+MINUTES ?= 25
+GPU_PYTHON ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON3))
+
+.PHONY: help setup book notebooks site serve test records-gpu clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 setup: $(READY) ## make the environment .venv from uv.lock
 
@@ -44,6 +51,11 @@ test: $(READY) ## lint, types, tests, and every chapter run again and compared
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python book/run.py compare
+
+records-gpu: export PYTHONPATH := $(subst $(eval ) ,:,$(strip $(wildcard $(WHEELS)/*.whl) $(PYTHONPATH)))
+records-gpu: ## record the paper's schedules on a GPU: DATA=, WEIGHTS=, MINUTES=25
+	@test -n "$(DATA)" || { echo "Name the data: make records-gpu DATA=folder WEIGHTS=folder MINUTES=25" >&2; exit 2; }
+	$(GPU_PYTHON) -m fcn.gpu records --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") --minutes $(MINUTES) $(ARGS)
 
 clean: ## remove what builds and tests left behind; the environment stays
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis

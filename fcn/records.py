@@ -245,7 +245,8 @@ def environment(device: torch.device | str = "auto") -> Environment:
 def commit(root: Path | None = None) -> str | None:
     """The commit of the checkout at ``root`` (the one this package lies in), or None where that is no checkout.
 
-    "+changes" follows it where the package ``fcn`` differs from the commit, files that are not in it included.
+    "+changes" follows it where the package ``fcn`` differs from the commit, files that are not in it included. A copy
+    of a checkout's files, without its history, is what FCN_COMMIT says it is; raises ValueError if that is no commit.
     """
     root = (root or Path(__file__).parents[1]).resolve()
 
@@ -257,7 +258,10 @@ def commit(root: Path | None = None) -> str | None:
         top, head = git("rev-parse", "--show-toplevel", "HEAD")
         changes = git("status", "--porcelain", "--", "fcn")
     except (OSError, subprocess.CalledProcessError):
-        return None
+        said = os.environ.get("FCN_COMMIT") or None
+        if said and not re.fullmatch(r"[0-9a-f]{40}(\+changes)?", said):
+            raise ValueError(f"FCN_COMMIT is {said!r}: give the 40 letters and digits of a commit") from None
+        return said
     if Path(top).resolve() != root:  # installed somewhere inside a checkout of something else
         return None
     return head + ("+changes" if changes else "")

@@ -239,7 +239,7 @@ def test_one_command_from_parts_to_records(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(speed, "SECONDS", 0.0)
     packed.pack(data, tmp_path / "parts")
     given = ("records", "--data", tmp_path / "parts", "--minutes", 3, "--device", "cpu", "--out", tmp_path / "out",
-             "--rehearse", IMAGES)  # fmt: skip
+             "--rehearse", IMAGES, "--departure", "sift-flow: photos of noise")  # fmt: skip
     code, out, err = call(monkeypatch, capsys, *given)
     assert (code, err) == (0, ""), out
     results = tmp_path / "out" / "rehearsal" / "results"
@@ -247,6 +247,8 @@ def test_one_command_from_parts_to_records(data, tmp_path, monkeypatch, capsys):
         "gpu-speed.json", "rehearsal-sift-flow-googlenet-32s.seed0.json", "rehearsal-sift-flow-googlenet-32s.seed1.json"
     ]  # fmt: skip
     assert "images/s of nets at once" in out
+    record = records.read(results / "rehearsal-sift-flow-googlenet-32s.seed1.json")
+    assert "photos of noise" in record.departures
     found = json.loads((results / "gpu-speed.json").read_text())
     assert found["rows"][0]["batch"] == 1
     for row in found["rows"]:
@@ -263,6 +265,7 @@ def test_one_command_from_parts_to_records(data, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(("arguments", "says"), [
     (("--data", "nowhere", "--device", "abacus"), "--device abacus"),
     (("--data", "nowhere", "--device", "cpu"), "--weights"),
+    (("--data", "nowhere", "--device", "cpu", "--rehearse", 2, "--out", "o", "--departure", "photos"), '"photos"'),
 ])  # fmt: skip
 def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, arguments, says):
     monkeypatch.chdir(tmp_path)

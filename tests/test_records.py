@@ -251,7 +251,7 @@ def test_processes_of_a_run_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert records.hardware("cpu") == f"2 x {alone}"
 
 
-def test_commit_tells_a_changed_package_from_a_clean_one(tmp_path: Path) -> None:
+def test_commit_tells_a_changed_package_from_a_clean_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         command = ["git", "-C", str(tmp_path), *identity, *arguments]
@@ -261,6 +261,12 @@ def test_commit_tells_a_changed_package_from_a_clean_one(tmp_path: Path) -> None
     code = tmp_path / "fcn" / "code.py"
     code.write_text("x = 1\n")
     assert records.commit(tmp_path) is None, "no checkout"
+    monkeypatch.setenv("FCN_COMMIT", "0123456789" * 4 + "+changes")
+    assert records.commit(tmp_path) == "0123456789" * 4 + "+changes", "a copy of a checkout's files"
+    monkeypatch.setenv("FCN_COMMIT", "main")
+    with pytest.raises(ValueError, match="FCN_COMMIT is 'main'"):
+        records.commit(tmp_path)
+    monkeypatch.delenv("FCN_COMMIT")
     git("init", "-q")
     assert records.commit(tmp_path) is None, "no commit yet"
     git("add", "fcn")

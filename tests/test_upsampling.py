@@ -109,6 +109,19 @@ def test_only_learned_filters_are_parameters_and_are_saved():
     assert [p.requires_grad for p in learned.parameters()] == [True]
 
 
+@pytest.mark.parametrize("factor", [2, 8, 32])
+@pytest.mark.parametrize("taps", [-1, 0])
+def test_a_fixed_deconvolution_can_be_carried_out_as_interpolation(factor, taps):
+    """As CUDA has it: the same values at the same places, to the border and a single row of cells."""
+    layer = Deconvolution(3, factor, 2 * factor + taps)
+    assert layer.fixed
+    for height, width in ((5, 4), (1, 6)):
+        x = torch.randn(2, 3, height, width)
+        torch.testing.assert_close(layer.interpolated(x), layer(x), atol=1e-5, rtol=1e-5)
+    assert not Deconvolution(3, factor, 2 * factor, learned=True).fixed
+    assert not Deconvolution(3, factor, 2 * factor, grouped=False).fixed
+
+
 def test_one_filter_a_class_or_a_full_bank():
     """A grouped filter leaves the other classes alone; in a full bank every class may reach every class."""
     x = torch.zeros(1, 3, 2, 2)

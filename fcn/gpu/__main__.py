@@ -34,6 +34,7 @@ def records(
     out: Annotated[Path, typer.Option(help="Where checkpoints, nets and logs go.")] = PROJECT / "runs" / "gpu",
     results: ResultsOption = PROJECT / "results",
     rehearse: Annotated[int, typer.Option(min=0, help="Photos of each split: everything at the smallest size.")] = 0,
+    departure: Annotated[list[str] | None, typer.Option(help='"DATA SET: what sets these data apart"')] = None,
 ) -> None:
     """Make the records of the plan, in order of worth, within the minutes; run it again to go on."""
     from fcn.gpu import plan, schedule, speed
@@ -54,6 +55,7 @@ def records(
 
     wanted = plan.jobs(device=device)
     sizes = {"size": (64, 64), "width": 0.05, "side": 64} if rehearse else {}
+    wanted = [plan.departing(job, departure or ()) for job in wanted]
     if rehearse:
         wanted = plan.rehearsal(wanted, rehearse, weights is not None)
     if speed_minutes:

@@ -109,6 +109,21 @@ def _rehearsed(experiment: Experiment, images: int, pretrained: bool) -> Experim
     )  # fmt: skip
 
 
+def departing(job: Job, lines: Sequence[str]) -> Job:
+    """The job with those of ``lines``, "DATA SET: DEPARTURE", that speak of its data set, as departures of its run.
+
+    Raises ValueError for a line without the name of a data set of the plan before its colon.
+    """
+    ours = []
+    for line in lines:
+        name, _, text = line.partition(":")
+        if name not in IMAGES or not text.strip():
+            raise ValueError(f'--departure "{line}": give "DATA SET: what", with one of {", ".join(IMAGES)}')
+        if name == job.experiment.dataset:
+            ours.append(text.strip())
+    return replace(job, experiment=replace(job.experiment, departures=(*job.experiment.departures, *ours)))
+
+
 def _on(device: str, experiment: Experiment) -> Experiment:
     if device != "cuda" or experiment.solver.precision != "32-true":
         return experiment
