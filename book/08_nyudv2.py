@@ -88,7 +88,7 @@ Markdown(
 # Every row is a run of the catalogue. The data were not at hand for this project, so ours read:
 
 # %% tags=["full-width"]
-tables.beside("Table 4", records.load(results_dir)).drop(columns="what sets it apart")
+tables.table("Table 4", records.load(results_dir))
 
 # %% [markdown]
 # The data set comes in the layout of the authors' release (see `data_scripts/README.md`):
@@ -339,7 +339,8 @@ SIZES = {
     "small": {"rooms": (600, 100), "side": (96, 128), "steps": 600, "together": 300},
 }
 size = (SIZES | {"paper": SIZES["small"]})[preset]
-root = Path(tempfile.mkdtemp()) / "nyud"
+workspace = tempfile.TemporaryDirectory()  # gone when the chapter ends
+root = Path(workspace.name) / "nyud"
 names = write_nyud(root, [room(i, size["side"]) for i in range(size["rooms"][0])])
 held_out = write_nyud(root, [room(10_000 + i, size["side"]) for i in range(size["rooms"][1])], first=5001)
 for path in sorted(root.glob("*/*/img_1.*")) + sorted(root.glob("segmentation/img_1.*")):

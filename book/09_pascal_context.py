@@ -94,14 +94,23 @@ Markdown(
 )
 
 # %% [markdown]
-# Beside these stand other people's numbers and ours. The data were not at hand for this project; each of our rows is a
-# command away:
+# The data were not at hand for this project, so that our rows are commands:
 
-# %% tags=["full-width", "wrap-last-column"]
-tables.beside("Table 6", records.load(results_dir))
+# %% tags=["full-width"]
+tables.table("Table 6", records.load(results_dir))
+
+# %% [markdown]
+# Others have gone on with the 59 classes:
 
 # %%
-theirs = [row.metrics["mean_iu"] - mean_iu["59 classes", "FCN-8s"] for row in OTHERS if row.table == "Table 6"]
+others_of_59 = [row for row in OTHERS if row.table == "Table 6"]
+pd.DataFrame(
+    {"mean IU": [f"{row.metrics['mean_iu']:.1f}" for row in others_of_59], "net": [row.note for row in others_of_59]},
+    [row.label for row in others_of_59],
+)
+
+# %%
+theirs = [row.metrics["mean_iu"] - mean_iu["59 classes", "FCN-8s"] for row in others_of_59]
 Markdown(
     "The two rows of mmsegmentation are fully convolutional nets of another generation: a dilated ResNet of 101 layers "
     f"and no skips. They stand {min(theirs):.1f} and {max(theirs):.1f} points above FCN-8s, which is a measure of what a "
@@ -241,7 +250,8 @@ def named(scene) -> np.ndarray:
     return labels
 
 
-root = Path(tempfile.mkdtemp())
+workspace = tempfile.TemporaryDirectory()  # gone when the chapter ends
+root = Path(workspace.name)
 context, voc2010 = root / "pascal-context", root / "pascal" / "VOCdevkit" / "VOC2010"
 for folder in (
     context / "trainval",
