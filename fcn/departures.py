@@ -14,6 +14,7 @@ import pandas as pd
 from fcn.experiments import EXPERIMENTS, PRETRAINED, RATES
 from fcn.inputs import MEAN_BGR
 from fcn.models import FCN
+from fcn.recipes import paper_solver
 from fcn.records import Record
 from fcn.solver import Solver
 
@@ -144,16 +145,17 @@ def settings(records: Sequence[Record]) -> pd.DataFrame:
     """Settings in which the recipes of the records differ from the paper's: setting by setting, its value in the
     paper and every other that was used, with the number of experiments that used it.
 
-    The paper's are the defaults of ``fcn.solver.Solver``, with the rate of section 4.3 for the net at stride 32, and
-    intermediate upsampling that is learned.
+    The paper's are the defaults of ``fcn.solver.Solver``, with the rate of section 4.3 for the net, divided by 100
+    for each finer stride, and intermediate upsampling that is learned.
     """
     used: dict[str, dict[str, set[str]]] = {}
     for record in records:
         experiment = EXPERIMENTS.get(record.experiment)
-        paper = {**_PAPER, "learning_rate": RATES[experiment.net if experiment else "vgg16"]}
+        net, stride = (experiment.net, experiment.stride) if experiment else ("vgg16", 32)
+        paper = {**_PAPER, "learning_rate": paper_solver(net, stride).learning_rate}
         here = record.solver | ({"upsampling": experiment.upsampling} if experiment else {})
         for key, value in here.items():
-            if value != paper.get(key):
+            if _shown(value) != _shown(paper.get(key)):
                 used.setdefault(key, {}).setdefault(_shown(value), set()).add(record.experiment)
     rates = ", ".join(f"{rate:g} ({net})" for net, rate in RATES.items() if not net.startswith("bvlc"))
     rows = {

@@ -77,8 +77,9 @@ def beside(name: str, records: Sequence[Record]) -> pd.DataFrame:
     other replications, and ours, each that is recorded followed by its difference from the row that it replicates.
 
     As ``table``, with ``source`` also "release", "others" or "difference" (in points), and with a last column that says
-    in words what sets a row apart from the paper's, for ours the kinds of their departures. Raises ValueError for an
-    unknown table.
+    in words what sets a row apart from the paper's, for ours the kinds of their departures. What has no record says
+    "not run" once, under mean IU: ``python -m fcn train`` and its name record it. Raises ValueError for an unknown
+    table.
     """
     frame = table(name, records)
     apart = {
@@ -90,8 +91,10 @@ def beside(name: str, records: Sequence[Record]) -> pd.DataFrame:
         if chosen := [row for row in rows if row.table == name]:
             frames.append(_frame(chosen, [], records).assign(source=source))
     for label, row in frame[frame["source"] == "ours"].iterrows():
-        frames.append(row.to_frame().T)
         experiment, runs = EXPERIMENTS[str(label)], final(records, str(label))
+        if not runs:
+            row = pd.Series({**row.replace(NOT_RUN, ABSENT), "mean IU": NOT_RUN, "record": ABSENT}, name=label)
+        frames.append(row.to_frame().T)
         lines = {line: None for run in runs for line in run.departures} if runs else experiment.departures
         apart.setdefault("ours", {})[str(label)] = ", ".join(departures.kinds(lines)) or ABSENT
         target = replicated(experiment)

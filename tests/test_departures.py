@@ -51,8 +51,8 @@ def test_records_are_grouped_by_kind_and_each_line_names_its_experiments_once():
 
 def test_settings_other_than_the_papers_are_found_even_where_no_line_says_so():
     solver = asdict(Solver(5e-5, batch_size=8, augment="mirror"))
-    run = replace(record("sift-flow-googlenet-8s-tuned"), solver=solver)
-    frame = departures.settings([run, replace(run, seed=1), replace(run, experiment="sift-flow-googlenet-8s-short")])
+    run = replace(record("sift-flow-googlenet-32s-brief"), solver=solver)
+    frame = departures.settings([run, replace(run, seed=1), replace(run, experiment="sift-flow-googlenet-32s-short")])
     assert frame.to_dict("index") == {
         "batch_size": {"the paper": "20", "here": "8 (2)"},
         "augment": {"the paper": "none", "here": "mirror (2)"},
@@ -64,3 +64,5 @@ def test_the_papers_rate_is_that_of_the_net():
     run = replace(record("voc-vgg16-32s"), solver=asdict(Solver(5e-5)))
     assert departures.settings([run]).loc["learning_rate", "here"] == "5e-05 (1)"
     assert departures.settings([replace(run, solver=asdict(Solver(1e-4)))]).empty
+    finer = replace(run, experiment="voc-vgg16-16s")  # a hundredth of the rate, within rounding
+    assert departures.settings([replace(finer, solver=asdict(Solver(1e-6)))]).empty
