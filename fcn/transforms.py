@@ -69,7 +69,10 @@ class RandomScale(v2.Transform):
         new_height, new_width = (max(1, round(side * params["factor"])) for side in (height, width))
         nearest = isinstance(inpt, tv_tensors.Mask)
         mode = InterpolationMode.NEAREST_EXACT if nearest else InterpolationMode.BILINEAR
-        scaled = F.resize(inpt, [new_height, new_width], interpolation=mode, antialias=not nearest)
+        # As a plain tensor: torchvision 0.26 takes other pixel centres for what it knows to be labels.
+        plain = inpt.as_subclass(Tensor).reshape(-1, height, width)
+        resized = F.resize(plain, [new_height, new_width], interpolation=mode, antialias=not nearest)
+        scaled = tv_tensors.wrap(resized.reshape(*inpt.shape[:-2], new_height, new_width), like=inpt)
         spare_height, spare_width = height - new_height, width - new_width
         left, top = round(params["across"] * abs(spare_width)), round(params["down"] * abs(spare_height))
         if spare_width > 0 or spare_height > 0:
