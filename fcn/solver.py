@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fcn.losses import Reduction
 
@@ -122,17 +122,31 @@ def optimizer_for(net: nn.Module, solver: Solver, fused: bool = False) -> torch.
     return torch.optim.SGD(parameters, lr=solver.learning_rate, momentum=solver.momentum, fused=fused or None)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float, tensor: bool = False) -> None:
-    """Give each group of parameters its multiple of ``rate``; as a number on the device from now on where ``tensor``,
-    so that a CUDA graph reads it anew at each replay."""
-    for group in optimizer.param_groups:
-        value = rate * group["multiplier"]
-        if tensor:
-            group["lr"] = torch.tensor(value, device=group["params"][0].device)
-        elif isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(value)
-        else:
-            group["lr"] = value
+class RunningMean:
+    """A mean of the weights of ``net`` over the last steps, the older the less: mean = decay * mean + (1 - decay) * w.
+
+    A decay of 0 keeps none.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = [parameter.detach() for parameter in net.parameters()]
+        self.held = [weight.clone() for weight in self.weights] if decay else []
+
+    def update(self) -> None:
+        """Take in the weights as they are after a step."""
+        if self.held:
+            torch._foreach_lerp_(self.held, self.weights, 1 - self.decay)
+
+    def load(self, held: list[Tensor]) -> None:
+        """Go on from the mean of an earlier run."""
+        for ours, theirs in zip(self.held, held, strict=True):
+            ours.copy_(theirs)
+
+    def keep(self) -> None:
+        """Make the mean the net's weights."""
+        for weight, mean in zip(self.weights, self.held, strict=False):
+            weight.copy_(mean)
 
 
 def prepare(net: nn.Module, solver: Solver) -> None:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from fcn.batches import Positions, batches, collate, mix
-from fcn.capture import Captured
 from fcn.datasets import VOID, SegmentationDataset
 from fcn.files import whole
-from fcn.losses import balanced_weights, multi_head_loss
+from fcn.losses import balanced_weights
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
-from fcn.solver import Solver, optimizer_for, prepare, set_rate
+from fcn.solver import RunningMean, Solver, optimizer_for, prepare
+from fcn.step import Step
 
 __all__ = ["Diverged", "Run", "Solver", "Stopped", "collate", "evaluate", "train"]
 
@@ -78,7 +78,7 @@ def train(
     from it, to the same weights, bit for bit on a CPU, as a run without the stop. ``stop_after`` ends the run after so
     many steps of its schedule. Under ``torchrun`` each process takes its share of every batch. ``capture`` launches
     each step as one CUDA graph, where the data set lies on the device (``fcn.datasets.resident``) and its images are of
-    one size. A GPU is asked for its losses once a point of the curve, and so never waits for them to be read.
+    one size. Losses are read once a point of the curve, so that a GPU need not wait for them at every step.
 
     Raises Stopped, after writing the checkpoint, when ``stop`` says so between two steps; Diverged, naming the step and
     the rate, when the loss is not finite; FileNotFoundError where there is no checkpoint to resume from, and ValueError
@@ -89,112 +89,52 @@ def train(
     fabric = _fabric(device, solver.precision)
     if solver.batch_size % fabric.world_size:
         raise ValueError(f"batch_size {solver.batch_size} does not divide among {fabric.world_size} processes")
-    steps = max(1, round(solver.epochs * len(dataset) / solver.batch_size))
-    run = Run(0, steps, 0, 0.0, [])
-    losses: list[float | Tensor] = []  # since the last point of the curve
     prepare(net, solver)
     net.to(fabric.device).to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(net, optimizer_for(net, solver, fused=fabric.device.type == "cuda"))
-    weights = {head: fabric.to_device(w) for head, w in _balanced(dataset, heads).items()} if solver.balance else None
+    average = RunningMean(net, solver.average)
+
+    steps = max(1, round(solver.epochs * len(dataset) / solver.batch_size))
+    last = steps if stop_after is None else min(steps, stop_after)
+    every = max(1, steps // CURVE_POINTS)
+    run = Run(0, steps, 0, 0.0, [])
+    losses: list[Tensor] = []  # since the last point of the curve
     identity = {"solver": asdict(solver), "seed": seed, "dataset": dataset.checksum, "net": net.settings}
     if resume:
-        if checkpoint is None or not checkpoint.is_file():
-            raise FileNotFoundError(f"{checkpoint}: no checkpoint to resume from; start the run without --resume")
-        state = _read_checkpoint(checkpoint)
-        if state["identity"] != identity:
-            raise ValueError(f"{checkpoint}: the checkpoint of another run (solver, seed, data or net differ)")
+        state = _read_checkpoint(checkpoint, identity)
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
+        average.load(state["average"])
         run = Run(**state["run"])
-        losses = state["losses"]
-    learned = [parameter.detach() for parameter in net.parameters()]
-    average = [parameter.clone() for parameter in learned] if solver.average else []
-    if resume:
-        for held, kept in zip(average, state["average"] if average else (), strict=True):
-            held.copy_(kept)
+        losses = [torch.tensor(loss, device=fabric.device) for loss in state["losses"]]
 
     def save() -> None:
         if checkpoint is not None and fabric.is_global_zero:
             state = {"identity": identity, "net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                     "average": average, "run": asdict(run), "losses": [float(loss) for loss in losses]}  # fmt: skip
+                     "average": average.held, "run": asdict(run), "losses": _numbers(losses)}  # fmt: skip
             with whole(checkpoint) as partial:
                 torch.save(state, partial)
 
-    last = steps if stop_after is None else min(steps, stop_after)
-    positions = Positions(run.step, last, solver, fabric)
-    parts = positions.parts
     model.train()
-    # A batch is scored in parts, one after the other or in as many processes, whose gradients are averaged between
-    # processes and added up in one. A mean of pixels is that of the parts' means, as in Caffe; a sum has to stay one.
-    share = fabric.world_size if solver.reduction == "sum" else 1 / parts
-
-    def gradient(images: Tensor, *labels: Tensor) -> Tensor:
-        """The loss of one part of a batch, in nats; its gradient is added to what there is."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        scores = _by_head(model(images.float() / 255), heads)
-        named = dict(zip(heads, labels, strict=True))
-        loss = multi_head_loss(scores, named, solver.reduction, solver.keep, weights=weights)
-        fabric.backward(loss * share)
-        return loss.detach()
-
-    def update() -> None:
-        if solver.clip:
-            fabric.clip_gradients(model, optimizer, max_norm=solver.clip, error_if_nonfinite=False)
-        optimizer.step()
-
-    def whole_step(images: Tensor, *labels: Tensor) -> Tensor:
-        optimizer.zero_grad()
-        loss = gradient(images, *labels)
-        update()
-        return loss
-
-    def check(value: float, step: int) -> None:
-        if not math.isfinite(value):
-            raise Diverged(
-                f"the loss is {value} at step {step} of {steps}, at a learning rate of {rate:g}: "
-                "lower the rate, warm it up or clip the gradient"
-            )
-
-    capture = capture and parts == 1 and fabric.world_size == 1 and getattr(dataset, "one_size", False)
-    captured = Captured(whole_step, log) if capture else None
-    at_once = fabric.device.type == "cpu" and not capture  # elsewhere, asking for each loss would hold up the queue
-    set_rate(optimizer, 0.0, tensor=capture and fabric.device.type == "cuda" and not solver.steady)
-    every = max(1, steps // CURVE_POINTS)
+    weights = {head: fabric.to_device(w) for head, w in _balanced(dataset, heads).items()} if solver.balance else None
+    positions = Positions(run.step, last, solver, fabric)
+    supply = batches(dataset, solver, seed, positions, pin_memory=device == "cuda")
+    capture = capture and getattr(dataset, "one_size", False)
+    step = Step(fabric, model, optimizer, solver, heads, weights, positions.parts, log if capture else None)
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
-    supply = batches(dataset, solver, seed, positions, pin_memory=device == "cuda")
     while run.step < last:
         rate = solver.rate_at((run.step + 1) * solver.batch_size / len(dataset))
-        set_rate(optimizer, rate)
         torch.manual_seed(mix(seed, run.step, fabric.global_rank + 1))  # dropout and loss sampling
-        value: float | Tensor = 0.0
-        if captured is not None:
-            images, labels = next(supply)
-            value = captured(images, *(labels[head] for head in heads)).clone()
-        else:
-            optimizer.zero_grad()
-            for part in range(parts):
-                images, labels = next(supply)
-                with fabric.no_backward_sync(model, enabled=part < parts - 1):
-                    loss = gradient(fabric.to_device(images), *(fabric.to_device(labels[head]) for head in heads))
-                value += (loss.item() if at_once else loss) / (1 if solver.reduction == "sum" else parts)
-            if at_once:
-                check(float(value), run.step)
-            update()
-        if average:
-            torch._foreach_lerp_(average, learned, 1 - solver.average)
-
+        losses.append(step(supply, rate))
+        average.update()
         run.step += 1
         run.images_seen += solver.batch_size
         run.seconds = earlier + time.perf_counter() - started
-        losses.append(value)
         if run.step % every == 0 or run.step == steps:
-            values = _numbers(losses, fabric.device)
-            for ago, number in enumerate(reversed(values), start=1):
-                check(number, run.step - ago)
-            mean = sum(values) / len(values)
-            run.curve.append({"step": run.step, "images": run.images_seen, "loss": mean, "learning_rate": rate})
+            mean = _checked_mean(_numbers(losses), run, rate)
             losses.clear()
+            run.curve.append({"step": run.step, "images": run.images_seen, "loss": mean, "learning_rate": rate})
             if fabric.is_global_zero:
                 speed = (run.step - first) / (run.seconds - earlier)
                 log(
@@ -209,8 +149,7 @@ def train(
             raise Stopped(f"at step {run.step} of {steps}")
     save()
     if run.step == steps:
-        for parameter, mean_value in zip(learned, average, strict=False):
-            parameter.copy_(mean_value)
+        average.keep()
     net.eval()
     return run
 
@@ -304,21 +243,37 @@ def _by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, 
     return scores if isinstance(scores, dict) else {heads[0]: scores}
 
 
-def _numbers(losses: list[float | Tensor], device: torch.device) -> list[float]:
-    """The losses as numbers: those that still lie on the device come over together."""
-    if all(isinstance(loss, float) for loss in losses):
-        return [float(loss) for loss in losses]
-    return torch.stack([torch.as_tensor(loss, device=device) for loss in losses]).tolist()
+def _numbers(losses: list[Tensor]) -> list[float]:
+    """The losses as numbers: all come over from the device together, which has to wait for it."""
+    return torch.stack(losses).tolist() if losses else []
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """What ``train`` saved at ``path``. Raises ValueError where the file is no whole checkpoint."""
+def _checked_mean(losses: list[float], run: Run, rate: float) -> float:
+    """The mean of the last steps' losses. Raises Diverged, naming the first step whose loss is not finite."""
+    for ago, loss in zip(range(len(losses), 0, -1), losses, strict=True):
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss is {loss} at step {run.step - ago} of {run.steps}, at a learning rate of {rate:g}: "
+                "lower the rate, warm it up or clip the gradient"
+            )
+    return sum(losses) / len(losses)
+
+
+def _read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
+    """What ``train`` saved at ``path`` of the run with this ``identity``.
+
+    Raises FileNotFoundError where there is none, and ValueError where it is no whole checkpoint or that of another run.
+    """
+    if path is None or not path.is_file():
+        raise FileNotFoundError(f"{path}: no checkpoint to resume from; start the run without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
     except Exception:  # torch raises a dozen kinds for a file that is cut short or foreign
         state = None
-    if not isinstance(state, dict) or not {"identity", "net", "optimizer", "run", "losses"} <= state.keys():
+    if not isinstance(state, dict) or not {"identity", "net", "optimizer", "average", "run", "losses"} <= state.keys():
         raise ValueError(f"{path}: no whole checkpoint of a run; remove it and start the run without --resume")
+    if state["identity"] != identity:
+        raise ValueError(f"{path}: the checkpoint of another run (solver, seed, data or net differ)")
     return state

@@ -545,4 +545,4 @@ def test_a_solver_of_nonsense_names_the_setting(setting: str, value: object) -> 
 def test_a_checkpoint_that_lacks_its_net_is_refused(tmp_path: Path) -> None:
     torch.save({"identity": {}}, tmp_path / "it.checkpoint")
     with pytest.raises(ValueError, match="no whole checkpoint"):
-        _read_checkpoint(tmp_path / "it.checkpoint")
+        _read_checkpoint(tmp_path / "it.checkpoint", {})
