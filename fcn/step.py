@@ -27,8 +27,8 @@ class Step:
     """
 
     def __init__(
-        self, fabric: "Fabric", model: "_FabricModule", optimizer: torch.optim.Optimizer, solver: Solver, heads: list[str],
-        weights: dict[str, Tensor] | None, parts: int, log: Callable[[str], None] | None = None,
+        self, fabric: "Fabric", model: "_FabricModule", optimizer: torch.optim.Optimizer, solver: Solver,
+        heads: list[str], weights: dict[str, Tensor] | None, parts: int, log: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self.fabric, self.model, self.optimizer, self.solver = fabric, model, optimizer, solver
         self.heads, self.weights, self.parts = heads, weights, parts
