@@ -35,8 +35,9 @@ from IPython.display import Markdown
 
 import fcn
 from fcn import bounds, claims, departures, records, tables
-from fcn.experiments import EXPERIMENTS, TABLES
+from fcn.experiments import EXPERIMENTS
 from fcn.figures import results as figures
+from fcn.figures import results_text as text
 from fcn.figures import sampling, style
 from fcn.recorded import recorded
 
@@ -70,9 +71,9 @@ def beside(name: str) -> Markdown:
 # - *difference*: ours less the row that we replicate, in points of the printed figures. The last column of our row says
 #   in a word what differs; the [deviations](#what-departs-from-the-paper) below say it in full.
 #
-# Where nothing is on record, a row says "not run" and gives the command. All numbers are percent. Only *final* runs
-# stand in these tables: trained on all the training images, and scored once, with their last weights, on images that
-# nothing was chosen by.
+# Where nothing is on record, a row says "not run", and **`python -m fcn train NAME`**, with the name of the row, records
+# it. All numbers are percent. Only *final* runs stand in these tables: trained on all the training images, and scored
+# once, with their last weights, on images that nothing was chosen by.
 
 # %%
 tables.coverage(found).rename_axis("beside")
@@ -88,7 +89,7 @@ tables.coverage(found).rename_axis("beside")
 #
 # ## Table 1: three trunks
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 beside("Table 1")
 
 # %% [markdown]
@@ -122,7 +123,7 @@ pd.DataFrame({name: computed(name) for name in ("alexnet", "vgg16", "googlenet")
 #
 # ## Table 2: skips
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 beside("Table 2")
 
 # %% [markdown]
@@ -136,7 +137,7 @@ beside("Table 2")
 #
 # The catalogue holds a run for each of these switches, one thing changed at a time:
 
-# %%
+# %% tags=["full-width"]
 switches = [e for name, e in EXPERIMENTS.items() if name.startswith("voc-vgg16-32s-heavy-") or "2011-labels" in name]
 switched = tables.ours([e.name for e in switches], found)[["mean IU", "record"]]
 switched.insert(0, "changed", [e.departures[-1] for e in switches])
@@ -148,7 +149,7 @@ Markdown(tables.markdown(switched, results="../results"))
 #
 # ## Table 3: the test server
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 beside("Table 3")
 
 # %% [markdown]
@@ -157,15 +158,15 @@ beside("Table 3")
 #
 # ## Table 4: colour and depth
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 beside("Table 4")
 
 # %% [markdown]
-# *NYUDv2: 795 images to train on, 654 to score.*
+# *NYUDv2: 795 images to train on, 654 to score. Chapter [8](08_nyudv2.ipynb) is about colour and depth.*
 #
 # ## Table 5: two tasks at once
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 beside("Table 5")
 
 # %% [markdown]
@@ -173,14 +174,9 @@ beside("Table 5")
 # runs.*
 
 # %%
-paper = next(row for row in TABLES if (row.table, row.label) == ("Table 5", "FCN-16s"))
-ours = {
-    name.removeprefix("sift-flow-"): [tables.scores(run) for run in runs]
-    for name, e in EXPERIMENTS.items()
-    if e.paper == ("Table 5", "FCN-16s") and (runs := tables.final(found, name))
-}
+ours = text.beside_paper(found)
 if ours:
-    figures.apart(paper, ours)
+    figures.apart(text.PAPER, ours)
     plt.show()
 
 # %% [markdown]
@@ -189,45 +185,31 @@ if ours:
 # Trunk, recipe and stride differ from the paper's at once, so no dot says which of them did it.
 
 # %%
-reached = {m: [values[m] for seeds in ours.values() for values in seeds] for m in ("pixel_accuracy", "mean_accuracy")}
-apart = {metric: max(values) - min(values) for metric, values in reached.items() if values}
-Markdown(
-    f"Between our own runs, pixel accuracy differs by {apart['pixel_accuracy']:.1f} points at the most and mean accuracy "
-    f"by {apart['mean_accuracy']:.1f}: how a net is trained shows above all in the rare classes."
-    if apart
-    else "Not run."
-)
+Markdown(text.ranges(ours))
 
 # %% [markdown]
 #
 # ## Table 6: whole scenes
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 beside("Table 6")
 
 # %% [markdown]
-# *PASCAL-Context: VOC 2010's photos, labelled to the last pixel.*
+# *PASCAL-Context: VOC 2010's photos, labelled to the last pixel. More in chapter [9](09_pascal_context.ipynb).*
 #
 # ## Appendix A: upper bounds
 #
 # How well can a net do that predicts on a grid of a cell in 8, 16, ... pixels? The paper takes ground truth down and up
-# again, and scores it. It does not say how. Of the ways that we tried, the nearest to its row, the farthest, and
-# the differences of the nearest:
+# again, and scores it. It does not say how (chapter [10](10_how_good_can_it_get.ipynb)). Of the ways that we tried, the
+# nearest to its row, the farthest, and the differences of the nearest:
 
 # %%
 arrays, _ = recorded("appendix-a", lambda: {}, False, results_dir)
 lines = bounds.beside_paper(arrays)
-nearest, farthest = lines[1], lines[-1]
-frame = pd.DataFrame({line.label: line.mean_iu for line in (lines[0], nearest, farthest)}).T
-frame.loc["nearest less paper"] = frame.iloc[1].round(1) - frame.iloc[0]
-frame.map("{:.1f}".format).rename_axis("factor", axis="columns")
+text.bounds_table(lines)
 
 # %%
-Markdown(
-    f"*Mean IU on the label maps of seg11valid, by factor. Of {len(lines) - 1} protocols, the nearest lies "
-    f"{nearest.distance:.1f} points from the paper's row on average, the farthest {farthest.distance:.1f}. The "
-    "[record](../results/recorded/appendix-a.json) says what was computed, with which code.*"
-)
+Markdown(text.bounds_caption(lines))
 
 # %% [markdown]
 # These are ours on the paper's own images, with nothing trained. What remains is a protocol that we did not
@@ -254,6 +236,11 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # %% [markdown]
 # *Training loss of FCN-32s on SIFT Flow, with GoogLeNet's trunk, mean ± standard error over the last fifth.*
 #
+# Read this with care. The cells that are kept or dropped here are those of the upsampled scores, the pixels. A pixel
+# says nearly what its neighbours say, so a quarter of the pixels of four times as many images is in effect a larger
+# batch, and a few steps at a large rate reward a larger batch. Where a sampled run has the lower loss, that speaks of
+# the batch before it speaks of the sampling; what it costs is the images.
+#
 # ## What the text says
 #
 # Beside its tables the paper makes remarks: what was tried and did not help. They are worth testing, since they are what
@@ -265,19 +252,7 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # prevents overfitting cannot help yet. And two runs that differ in nothing but their seed differ, too. So:
 
 # %%
-deviation, free = claims.spread(found)
-if free:
-    whose = f"pooled over the experiments below that have several seeds: {free} degrees of freedom"
-else:
-    whose = "pytorch-fcn's, since no experiment of ours has two seeds"
-Markdown(
-    f"- The spread between seeds of one experiment is **{deviation:.2f}** points of mean IU (standard deviation, "
-    f"{whose}).\n"
-    f"- A difference is given ± the half width of its {100 * claims.SURE:.0f} % interval"
-    f"{', by Student’s t' if free else ', twice its standard error'}.\n"
-    "- A difference smaller than that, or below one point between single runs, is **no difference seen**, and nothing "
-    "is claimed."
-)
+Markdown(text.seeds(found))
 
 # %% tags=["full-width"]
 Markdown(tables.markdown(claims.table(found, results="../results")))
@@ -297,22 +272,10 @@ if compared:
 # *Figure: the same. A grey bar crosses zero, or belongs to two single runs less than a point apart.*
 
 # %%
-said = {v: [f"*{c.claim.change}*" for c in compared if c.verdict == v] for v in sorted({c.verdict for c in compared})}
-Markdown(
-    "\n".join([f"- **{verdict}**: {', '.join(changes)}" for verdict, changes in said.items()])
-    or "Not run: no pair is complete."
-)
+Markdown(text.verdicts(compared))
 
 # %%
-fixed = next((one for one in compared if one.claim.change == "only the score layers learn"), None)
-Markdown(
-    f"On the 70 %: with the trunk left as ImageNet made it, our net reaches "
-    f"**{100 * sum(fixed.changed) / len(fixed.changed) / (sum(fixed.base) / len(fixed.base)):.0f} %** of the mean IU of "
-    f"the one that learns whole, after one epoch each. In the paper's Table 2 it is "
-    f"{100 * 45.4 / 59.4:.0f} %, 45.4 of 59.4."
-    if fixed
-    else "On the 70 %: not run."
-)
+Markdown(text.share_without_the_trunk(compared))
 
 # %% [markdown]
 # One metric is not all. Weights for rare classes, for one, are made to raise mean accuracy, and what they cost shows in
@@ -327,7 +290,8 @@ claims.metric_by_metric(found) if compared else None
 # ### At full length
 #
 # The same, and what the authors' release says of its own nets, by the paper's recipe over its 175 epochs or the
-# release's 100 000 iterations. These runs ask for a GPU.
+# release's 100 000 iterations. These runs are made for a GPU. A finer net goes on from the coarser one, here as in the
+# paper, and has then been trained for twice as long.
 
 # %% tags=["full-width"]
 Markdown(tables.markdown(claims.table(found, claims.LONG_CLAIMS, results="../results")))
@@ -347,7 +311,7 @@ if missing := claims.missing(found, claims.LONG_CLAIMS):
 #
 # Of VOC's photos 882 are at hand, chosen for six classes: 437 of *train*, to learn from, and 445 of *val*. The
 # runs below are on this subset. They compare our nets with each other. The paper's numbers are on other photos with
-# all classes, so **none of them may be put beside these**.
+# all classes, so **none of them may be put beside these**. Means run over the classes that the scored photos hold.
 
 # %% tags=["full-width"]
 subset = [name for name, e in EXPERIMENTS.items() if e.dataset == "voc-subset"]
@@ -360,22 +324,10 @@ Markdown(tables.markdown(tables.ours(subset, found), results="../results"))
 # what they may change; then every line of every final run.
 
 # %% tags=["full-width"]
-grouped = departures.by_kind(finals)
-why = {
-    kind.name: {"why": kind.why, "what it may change": kind.effect, "lines": len(lines)}
-    for kind, lines in grouped.items()
-}
-Markdown(tables.markdown(pd.DataFrame.from_dict(why, orient="index")))
-
+Markdown(tables.markdown(text.kinds(finals)))
 
 # %% tags=["full-width"]
-def named(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) if len(names) < 3 else f"{len(names)} experiments"
-
-
-rows = [(kind.name, line, named(names)) for kind, lines in grouped.items() for line, names in lines.items()]
-every = pd.DataFrame([row[1:] for row in rows], [row[0] for row in rows], ["departure", "in"])
-Markdown(tables.markdown(every))
+Markdown(tables.markdown(text.every_departure(finals)))
 
 # %% [markdown]
 # A line of prose can be forgotten. Settings cannot: these are all settings of the recipes on record that differ from
@@ -385,7 +337,7 @@ Markdown(tables.markdown(every))
 Markdown(tables.markdown(departures.settings(found)))
 
 # %% [markdown]
-# *The paper's rates are for FCN-32s; it divides them by 100 for each finer net, ours do not.*
+# *The paper's rates are for FCN-32s; it divides them by 100 for each finer net.*
 #
 # Some departures are none of a run's but the package's own. They hold for every net of ours, unless a switch turns
 # them off:
@@ -403,30 +355,10 @@ Markdown(tables.markdown(departures.standing()))
 # by the paper's own recipe, beside the largest run on record:
 
 # %%
-TRAINING_IMAGES = {"voc": 8498, "voc2011": 1112, "nyud": 795, "sift-flow": 2486, "pascal-context": 4998}
-cost = {
-    name: round(EXPERIMENTS[name].solver.epochs * TRAINING_IMAGES[data])
-    for name, data in (
-        ("voc2011-vgg16-32s", "voc2011"),
-        ("voc-vgg16-32s", "voc"),
-        ("nyud-vgg16-32s-rgb", "nyud"),
-        ("sift-flow-vgg16-16s", "sift-flow"),
-        ("pascal-context-59-vgg16-32s", "pascal-context"),
-    )
-}
-largest = max(finals, key=lambda run: run.images_seen, default=None)
-if largest:
-    cost[f"{largest.experiment} (recorded)"] = largest.images_seen
-pd.Series({name: f"{images:,}" for name, images in cost.items()}, name="images").to_frame()
+text.cost(finals)
 
 # %%
-Markdown(
-    f"The largest run took {largest.seconds / 3600:.1f} hours on {largest.hardware}. Even at its pace, with a smaller "
-    f"trunk on smaller photos, Table 2's FCN-32s would take "
-    f"{cost['voc-vgg16-32s'] / largest.images_seen * largest.seconds / 3600:.0f} hours on the same machine."
-    if largest
-    else "Not run."
-)
+Markdown(text.pace(finals))
 
 # %% [markdown]
 # ## Summary
