@@ -192,6 +192,7 @@ def test_the_subset_stands_by_itself():
     table = voc_text.subset_table(found)
     assert table.loc["FCN-AlexNet, 32s", "record"] == f"python -m fcn train {names['FCN-AlexNet, 32s']}"
     assert table.loc["FCN-AlexNet, 32s", "mean IU"] == "not run"
+    assert table.columns[-1] == "record"
     iu = 100 * 30 / 36
     assert table.loc["FCN-GoogLeNet, 32s", "mean IU"] == f"{(iu + 100) / 4:.1f}"
     of_seven = (iu + 200 / 3) / 7  # the sofa is not among them, and four of the six are nowhere

@@ -153,7 +153,8 @@ def subset_table(records: Sequence[Record]) -> pd.DataFrame:
             "classes": f"{metrics.classes_counted}",
             "record": f"seed {run.seed}",
         }
-    return pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_RUN)
+    table = pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_RUN)
+    return table[[*table.columns.drop("record"), "record"]]
 
 
 def subset_classes(records: Sequence[Record], photos: Mapping[str, Sequence[int]]) -> pd.DataFrame:
