@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -103,11 +104,15 @@ def work(connection: Connection, place: Place, threads: int) -> None:
         place.out.mkdir(parents=True, exist_ok=True)
         with (place.out / f"{job.stem}.log").open("a", encoding="utf-8", buffering=1) as lines:
 
+            def say(kind: str, text: str) -> None:
+                with suppress(OSError):  # a parent that is gone hears nothing: the run saves itself all the same
+                    connection.send((kind, text))
+
             def log(line: str) -> None:
                 lines.write(line + "\n")
-                connection.send(("log", line))
+                say("log", line)
 
-            connection.send(_outcome(job, place, load, stop, log, lines))
+            say(*_outcome(job, place, load, stop, log, lines))
 
 
 def _outcome(job: Job, place: Place, load: Any, stop: _Stop, log: Any, lines: Any) -> tuple[str, str]:
