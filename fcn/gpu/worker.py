@@ -93,8 +93,6 @@ def work(connection: Connection, place: Place, threads: int) -> None:
     torch.set_num_threads(threads)
     if place.weights is not None:
         os.environ["FCN_WEIGHTS"] = str(place.weights)
-    if place.device == "cuda":
-        torch.backends.cudnn.benchmark = True  # images of one size: worth the search for the fastest algorithm
     load = lru_cache(maxsize=4)(lambda name, split: held(name, split, place))
     while not stop():
         try:
@@ -116,6 +114,8 @@ def work(connection: Connection, place: Place, threads: int) -> None:
 
 
 def _outcome(job: Job, place: Place, load: Any, stop: _Stop, log: Any, lines: Any) -> tuple[str, str]:
+    # Where images are of one size, the search for the fastest algorithm pays; for each new size it would be made anew.
+    torch.backends.cudnn.benchmark = job.experiment.dataset == "sift-flow"
     try:
         path = runs.run(
             job.experiment, data=place.data, device=place.device, seed=job.seed, out=place.out, results=place.results,
