@@ -93,8 +93,8 @@ tables.coverage(found).rename_axis("beside")
 beside("Table 1")
 
 # %% [markdown]
-# *Mean IU on the validation images of PASCAL VOC 2011. The times are the paper's, on a K40c; its nets on other machines
-# are timed by `python -m fcn.speed`.*
+# *Mean IU on the validation images of PASCAL VOC 2011. The times are the paper's, on a K40c; `python -m fcn.speed`
+# times its nets on yours. Chapter [7](07_pascal_voc.ipynb) is about Tables 1 to 3.*
 #
 # The AlexNet that the authors released later scores eight points more, on a part of the same photos: another recipe,
 # another training. Keep that size in mind whenever two trunks are compared by one recipe.
@@ -311,7 +311,8 @@ if missing := claims.missing(found, claims.LONG_CLAIMS):
 #
 # Of VOC's photos 882 are at hand, chosen for six classes: 437 of *train*, to learn from, and 445 of *val*. The
 # runs below are on this subset. They compare our nets with each other. The paper's numbers are on other photos with
-# all classes, so **none of them may be put beside these**. Means run over the classes that the scored photos hold.
+# all classes, so **none of them may be put beside these**. Means run over the classes that the scored photos hold;
+# chapter [7](07_pascal_voc.ipynb) goes through them class by class.
 
 # %% tags=["full-width"]
 subset = [name for name, e in EXPERIMENTS.items() if e.dataset == "voc-subset"]
