@@ -237,7 +237,7 @@ pd.DataFrame(rows, ["pixel acc.", "mean acc.", "mean IU", "f.w. IU"]).T.rename_a
 # person is easy on a coarse grid. Two consequences. Numbers that were scored under different rules must not stand
 # beside each other. And VOC's mean IU says little about outlines: what FCN-8s gains over FCN-32s in Table 2 is what is
 # left of the gain after the border was taken away. How well *any* net can do that predicts on a coarse grid is the
-# question of the paper's Appendix A.
+# question of the paper's Appendix A, and of chapter [10](10_how_good_can_it_get.ipynb).
 #
 # One asymmetry is easy to miss. SBD {cite}`hariharan2011`, from whose 8498 photos the nets of Table 2 learn, marks *no*
 # void: its outlines belong to the objects. So a net is told at the border what it is not asked there later.
@@ -416,8 +416,8 @@ for experiment in tabled:
 #
 # Sections 4.2 and 4.3 report more trials in words. Each is an experiment of the catalogue. On VOC none could be run
 # here. Each has a counterpart on SIFT Flow with the small trunk, a pair of short runs with one thing changed, which can
-# show the sign of a large effect and not the size of a small one (`fcn.claims` says which runs, and when a difference
-# counts):
+# show the sign of a large effect and not the size of a small one. Chapter [12](12_results.ipynb) has them with their
+# records, and says when a difference counts.
 
 # %% tags=["full-width", "nbval-ignore-output"]
 text.claims(found)
