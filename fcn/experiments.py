@@ -108,6 +108,7 @@ _SMALL_TRUNK = "GoogLeNet's trunk (6 million parameters) in place of VGG16's (13
 _GEOMETRY = "geometric labels derived from the semantic ones, where the official ones are not at hand"
 _TWO_VOID = "2486 of the 2488 training images, as in the authors' release: the other two carry no labels"
 _SIFT_FLOW = (_SMALL_TRUNK, _GEOMETRY, _TWO_VOID)
+_FIXED = "upsampling fixed to bilinear, not learned"
 
 
 def _other_stride(stride: int) -> tuple[str, ...]:
@@ -191,7 +192,8 @@ def _sift_flow() -> list[Experiment]:
                 Solver(learning_rate=1e-2, epochs=0.5 / keep, batch_size=round(8 / keep), keep=keep,
                        precision="bf16-mixed"),
                 None, upsampling="interpolate",
-                departures=(*_SIFT_FLOW, "155 steps, to compare losses by", "convolutions in bfloat16"),
+                departures=(*_SIFT_FLOW, "155 steps at a rate of 0.01, to compare losses by",
+                            f"batches of {round(8 / keep)} in place of 20", _FIXED, "convolutions in bfloat16"),
             )
             for keep in (1.0, 0.5, 0.25)
         ),
@@ -262,7 +264,7 @@ def _one_change() -> list[Experiment]:
         "sift-flow-googlenet-8s-brief", "sift-flow", "googlenet", 8, replace(TUNED, epochs=1, augment="none"), None,
         upsampling="interpolate",
         departures=(*_SIFT_FLOW, "one epoch of AdamW, all strides at once, to compare runs by",
-                    "convolutions in bfloat16"),
+                    "batches of 8 in place of 20", _FIXED, "convolutions in bfloat16"),
     )  # fmt: skip
     return [
         brief,
@@ -272,7 +274,10 @@ def _one_change() -> list[Experiment]:
         brief.but("balanced", "rare classes weighted up", solver={"balance": True}),
         brief.but("mirror", "mirrored photos", solver={"augment": "mirror"}),
         brief.but("jitter", "photos mirrored and shifted by up to 32 pixels", solver={"augment": "mirror+jitter"}),
-        brief.but("learned", "intermediate upsampling learned", upsampling="learned"),
+        replace(
+            brief.but("learned", upsampling="learned"),
+            departures=tuple(line for line in brief.departures if line != _FIXED),
+        ),
         brief.but("random", "score layers start at random", random_scores=True),
         brief.but("max", "the maximum of the skips in place of their sum", fusion="max"),
     ]
@@ -285,13 +290,14 @@ _SUBSET = "437 photos of VOC 2012 train to learn from and 445 of val to score, o
 
 def _voc_subset() -> list[Experiment]:
     recipe = replace(TUNED, epochs=5, micro_batch=1)
-    departures = (_SUBSET, "AdamW, 5 epochs, mirrored photos", "convolutions in bfloat16")
+    recipe_lines = ("batches of 8 in place of 20", _FIXED, "convolutions in bfloat16")
+    departures = (_SUBSET, "AdamW, 5 epochs, mirrored photos", *recipe_lines)
     coarse = Experiment("voc-subset-googlenet-32s", "voc-subset", "googlenet", 32, recipe, None,
                         upsampling="interpolate", departures=(_SMALL_TRUNK, *departures))  # fmt: skip
     middle = replace(
         coarse, name="voc-subset-googlenet-16s", stride=16, start=(coarse.name,),
         solver=replace(recipe, epochs=2, learning_rate=1e-4),
-        departures=(_SMALL_TRUNK, _SUBSET, "AdamW, 2 more epochs at half the rate", "convolutions in bfloat16"),
+        departures=(_SMALL_TRUNK, _SUBSET, "AdamW, 2 more epochs at half the rate, mirrored photos", *recipe_lines),
     )  # fmt: skip
     return [
         coarse,
