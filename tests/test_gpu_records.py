@@ -252,13 +252,13 @@ def test_one_command_from_parts_to_records(data, tmp_path, monkeypatch, capsys):
     found = json.loads((results / "gpu-speed.json").read_text())
     assert found["rows"][0]["batch"] == 1
     for row in found["rows"]:
-        assert row["images_per_second"] == pytest.approx(1000 * row["batch"] / row["ms"], rel=0.05)
+        assert row["images_per_second"] == pytest.approx(1000 * row["batch"] / row["ms"], rel=0.01, abs=0.06)
         percent = row["images_per_second"] * row["gflop_per_image"] / found["matrix_tflops"]["bf16"] / 10
         assert row["percent_of_matrix_rate"] == pytest.approx(percent, abs=0.02)
-    code, again, _ = call(monkeypatch, capsys, *given, "--workers", 1)
+    code, again, _ = call(monkeypatch, capsys, *given, "--workers", 1, "--no-capture")
     assert code == 0
     assert again.count("recorded already") == 2
-    assert "ms" not in again.replace("seed", "")
+    assert "FCN-GoogLeNet" not in again  # the speed is known
     assert json.loads((results / "gpu-speed.json").read_text()) == found
 
 

@@ -18,6 +18,9 @@ DeviceOption = Annotated[str, typer.Option(help='"cuda", "cpu" or "auto".')]
 ResultsOption = Annotated[Path, typer.Option(help="Where records go.")]
 
 
+WORKERS = 3  # where it cannot be measured how many gain
+
+
 def say(line: str) -> None:
     """One line on standard output, with the time of day."""
     print(time.strftime("%H:%M:%S"), line, flush=True)
@@ -33,6 +36,7 @@ def records(
     device: DeviceOption = "auto",
     out: Annotated[Path, typer.Option(help="Where checkpoints, nets and logs go.")] = PROJECT / "runs" / "gpu",
     results: ResultsOption = PROJECT / "results",
+    capture: Annotated[bool, typer.Option(help="Launch each training step as one CUDA graph.")] = True,
     rehearse: Annotated[int, typer.Option(min=0, help="Photos of each split: everything at the smallest size.")] = 0,
     departure: Annotated[list[str] | None, typer.Option(help='"DATA SET: what sets these data apart"')] = None,
 ) -> None:
@@ -59,13 +63,20 @@ def records(
     if rehearse:
         wanted = plan.rehearsal(wanted, rehearse, weights is not None)
     if speed_minutes:
-        speed.record(results, device, minutes=speed_minutes, log=say, **sizes)  # type: ignore[arg-type]
+        try:
+            speed.record(results, device, minutes=speed_minutes, log=say, **sizes)  # type: ignore[arg-type]
+        except (ValueError, RuntimeError) as error:  # no reason to go without the records
+            say(f"speed: {error}")
     if not workers:
-        found = at_once(device, (1, 2), 0.5, 2, 64, 0.1) if rehearse else at_once(device)
-        workers = best_count(found)
-        say(f"images/s of nets at once: {json.dumps(found)}; so {workers} at a time")
+        workers = WORKERS
+        try:
+            found = at_once(device, (1, 2), 0.5, 2, 64, 0.1) if rehearse else at_once(device)
+            workers = best_count(found)
+            say(f"images/s of nets at once: {json.dumps(found)}; so {workers} at a time")
+        except RuntimeError as error:
+            say(f"{error}; so {workers} at a time")
     left = minutes - (time.time() - began) / 60
-    place = Place(data, weights, out, results, device, rehearse)
+    place = Place(data, weights, out, results, device, rehearse, capture)
     outcome = schedule.record(wanted, place, minutes=left, workers=workers, log=say)
     say(f"recorded {len(outcome.recorded)}, at a checkpoint {len(outcome.stopped)}, failed {len(outcome.failed)}, "
         f"waiting {len(outcome.waiting)}, in {(time.time() - began) / 60:.1f} min")  # fmt: skip

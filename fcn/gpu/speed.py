@@ -265,7 +265,7 @@ def record(
     precisions: tuple[Precision, ...] = ("bf16", "tf32", "fp32")
     for precision in precisions:
         if precision not in found["matrix_tflops"]:
-            found["matrix_tflops"][precision] = round(matrix_rate(precision, torch_device, side), 3)
+            found["matrix_tflops"][precision] = round(matrix_rate(precision, torch_device, side), 6)
             keep()
     measured = {Case(**{key: row[key] for key in Case.__dataclass_fields__}) for row in found["rows"]}
     for case in (case for case in cases(torch_device.type == "cuda") if case not in measured):
@@ -274,10 +274,10 @@ def record(
             break
         try:
             row = measure(case, torch_device, size, width)
-            work = gigaflops(case.net, case.task, size, width)
+            work = round(gigaflops(case.net, case.task, size, width), 6)
             rate = row["images_per_second"] * work / 1000
             share = 100 * rate / found["matrix_tflops"][case.precision]
-            row |= {"gflop_per_image": round(work, 3), "percent_of_matrix_rate": round(share, 2)}
+            row |= {"gflop_per_image": work, "percent_of_matrix_rate": round(share, 2)}
         except Exception as error:  # out of memory, or what a backend cannot do: the other rows go on
             row = asdict(case) | {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
         found["rows"].append(row)

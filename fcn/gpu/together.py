@@ -101,7 +101,7 @@ def _train(connection: Connection, device: str, batch: int, side: int, width: fl
         optimizer.step()
         return loss.detach()
 
-    call = Captured(step)
+    call = Captured(step, log=lambda line: None)
     try:
         for _ in range(5 if device == "cuda" else 1):
             call(images).item()

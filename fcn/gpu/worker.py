@@ -43,7 +43,7 @@ class Job:
 class Place:
     """Where jobs run: folders of data, weights, checkpoints and records, the device, and the size of a rehearsal.
 
-    ``images`` above 0 takes that many images of each split and no more.
+    ``images`` above 0 takes that many images of each split and no more; ``capture`` launches steps as CUDA graphs.
     """
 
     data: Path
@@ -52,6 +52,7 @@ class Place:
     results: Path
     device: str
     images: int = 0
+    capture: bool = True
 
     def checkpoint(self, job: Job) -> Path:
         """Where a job's checkpoint lies while it runs."""
@@ -120,7 +121,7 @@ def _outcome(job: Job, place: Place, load: Any, stop: _Stop, log: Any, lines: An
         path = runs.run(
             job.experiment, data=place.data, device=place.device, seed=job.seed, out=place.out, results=place.results,
             resume=place.checkpoint(job).is_file(), log=log, load=load, stop=stop,
-            checkpoint_every=CHECKPOINT_EVERY, capture=True,
+            checkpoint_every=CHECKPOINT_EVERY, capture=place.capture,
         )  # fmt: skip
         return "recorded", str(path)
     except training.Stopped as stopped:
