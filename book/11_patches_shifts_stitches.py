@@ -569,7 +569,7 @@ small.eval()
 with torch.no_grad():
     print("loss below that of guessing, ln 10:", bool(pixel_softmax_loss(small(images), labels) < np.log(len(CLASSES))))
 
-# %%
+# %% tags=["nbval-ignore-output"]
 KEEP = (0.5, 0.25, 0.1, 0.01)
 batch = slice(0, 8)
 generator = torch.Generator().manual_seed(seed)
