@@ -185,17 +185,17 @@ def _sift_flow() -> list[Experiment]:
             for name, solver in _TRIALS.items()
         ),
         *_one_change(),
-        # Figure 5: the same number of steps with all cells in the loss, half of them, and a quarter.
+        # Figure 5: the same number of steps with all cells in the loss, half of them, and a quarter; and, as a control,
+        # all cells in batches as large as the quarter's.
         *(
             Experiment(
-                f"sift-flow-googlenet-32s-keep{round(100 * keep)}", "sift-flow", "googlenet", 32,
-                Solver(learning_rate=1e-2, epochs=0.5 / keep, batch_size=round(8 / keep), keep=keep,
-                       precision="bf16-mixed"),
+                f"sift-flow-googlenet-32s-keep{round(100 * keep)}{control}", "sift-flow", "googlenet", 32,
+                Solver(learning_rate=1e-2, epochs=batch / 16, batch_size=batch, keep=keep, precision="bf16-mixed"),
                 None, upsampling="interpolate",
                 departures=(*_SIFT_FLOW, "155 steps at a rate of 0.01, to compare losses by",
-                            f"batches of {round(8 / keep)} in place of 20", _FIXED, "convolutions in bfloat16"),
+                            f"batches of {batch} in place of 20", _FIXED, "convolutions in bfloat16"),
             )
-            for keep in (1.0, 0.5, 0.25)
+            for keep, batch, control in ((1.0, 8, ""), (0.5, 16, ""), (0.25, 32, ""), (1.0, 32, "-batch32"))
         ),
     ]  # fmt: skip
 
