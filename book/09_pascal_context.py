@@ -113,8 +113,8 @@ pd.DataFrame(
 theirs = [row.metrics["mean_iu"] - mean_iu["59 classes", "FCN-8s"] for row in others_of_59]
 Markdown(
     "The two rows of mmsegmentation are fully convolutional nets of another generation: a dilated ResNet of 101 layers "
-    f"and no skips. They stand {min(theirs):.1f} and {max(theirs):.1f} points above FCN-8s, which is a measure of what a "
-    "trunk and a recipe are worth."
+    f"and no skips. They stand {min(theirs):.1f} and {max(theirs):.1f} points above FCN-8s. Trunk, dilation and recipe "
+    "differ at once, and perhaps what counts as background (below), so the gap belongs to no one of them."
 )
 
 # %% [markdown]
@@ -220,9 +220,9 @@ Markdown(
 )
 
 # %% [markdown]
-# It drops nearly everything that is small or seldom seen. In Table 6, FCN-8s scores 35.1 on 59 classes and 53.5 on 33.
-# That is not a better net, and not even an easier photo; it is a mean over fewer and commoner classes. Pixel accuracy,
-# which the rare classes hardly touch, moves from 65.9 to 71.8 only.
+# By their names, these are mostly things that are small or seldom seen. In Table 6, FCN-8s scores 35.1 on 59 classes and
+# 53.5 on 33. That is not a better kind of net, and the photos are the same; it is first of all a mean over fewer and
+# commoner classes. Pixel accuracy, which the rare classes hardly touch, moves from 65.9 to 71.8 only.
 #
 # The labels of the 33 are also published on their own, and are read from there where they exist. Picking them from
 # the 459 by name, as the loader does where they are absent, has not been compared with those files here; the data set
@@ -322,7 +322,8 @@ figures.frequencies(shares, shades, kind_of)
 plt.show()
 
 # %% [markdown]
-# *Figure: the share of each class in the painted training photos. Stuff fills the photo; things are rare, as in photographs.*
+# *Figure: the share of each class in the painted training photos. Stuff, all but the sidewalk, fills the photo; things
+# are rare.*
 #
 # A small net now goes through training and scoring, on 59 classes and background. It learns from random weights for a few
 # seconds, so the scores are low; what matters is that every step is the one that the real experiments take.
@@ -395,15 +396,16 @@ pd.DataFrame(
 # - PASCAL-Context names every pixel of VOC 2010's photos. Its task of 59 classes is picked from 459 names, three of which
 #   differ between the lists; similar names mislead.
 # - Stuff fills photos and things are counted; background is neither, and whether it is scored must be said.
-# - 33 classes score 18 points higher than 59 with the same net on the same photos: means over different classes are different
-#   metrics.
+# - 33 classes score 18 points higher than 59, with the same kind of net on the same photos: means over different classes
+#   are different metrics.
 # - The official layout can be written by hand, so the loader, training and scoring are exercised without the data. Scores
 #   of painted scenes are no result; Table 6 has not been run by this project.
 #
 # ## Exercises
 #
 # 1. *Lost names.* Take the three pairs out of `SAME` and let the mapping skip what it does not find. By how much can mean
-#    IU over 59 classes fall at most, if the three classes had been average ones? Look up which of them are frequent.
+#    IU over 59 classes fall at most, if the three classes had been average ones? Which of them would you expect to be
+#    frequent? (With the data, `data_scripts/pascal_context.py` counts them.)
 # 2. *From 59 to 33.* A net for 59 classes can answer the task of 33: which of its outputs would you drop, and which
 #    would you merge? Score the net above that way against `PascalContext(context, "val", 33)`.
 # 3. *Stuff without things.* With the scenes above, make every thing void and train again. Does the IU of stuff change?
