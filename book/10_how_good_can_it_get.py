@@ -193,16 +193,17 @@ Markdown(
 # - *Void decides the fine scales.* Where void abstains, or is left out where predicted, hardly anything is lost at 1/8:
 #   cells at a border are then shared by the two classes that meet there, and the outline, which is not scored, hides the
 #   rest. (One row is an exception: by `sample, repeat, void abstains` a cell whose middle pixel is void has no vote at
-#   all and becomes background, which is an error nearly as often as void itself.) The paper's 96.4 and 98.5 lie clearly below, where void counted as an error is. This is a guess from
-#   numbers, but a firm one: in the authors' computation void was most likely treated as one label among the others.
+#   all and becomes background, which is an error nearly as often as void itself.) The paper's 96.4 and 98.5 lie clearly
+#   below, among the rows in which a predicted void is an error. That is inferred from numbers and not known: in the
+#   authors' computation void was most likely treated as one label among the others.
 # - *Nothing here reaches down to the paper's 50.9 at 1/128.* A VOC image then has four cells by three, and how the grid
 #   meets the image's edge matters: ours starts in the upper left corner and cuts the last cells. Software that
 #   resizes an image to a rounded number of cells, or pads it as the authors' net does, would differ most exactly here.
 # - *The argument does not depend on it.* At 1/32 the fifteen answers are all far above what any net of the paper
 #   reaches.
 #
-# A replication can stop here: the six numbers are confirmed to within a point or so at the scales that matter, the
-# protocol is inferred and not known, and the coarsest number is not reproduced.
+# A replication can stop here: five of the six numbers are confirmed to within a point or so, the coarsest is not
+# reproduced, and the protocol is inferred and not known.
 #
 # ## The same on painted scenes
 #
@@ -312,7 +313,7 @@ Markdown(
 # *Figure: for each class of VOC, the share of its pixels near a border against what 1/32 leaves of it.*
 #
 # Thin and small things, spokes, wings, legs, leaves and masts, bear most of the cost. Their weight in the mean is one class
-# each, whatever their area. That is why mean IU falls by several points where pixel accuracy hardly moves.
+# each, whatever their area. Pixel accuracy weighs them by their area, which is small (exercise 2).
 #
 # ## Bounds that can be passed
 #
@@ -402,10 +403,10 @@ Markdown(
 )
 
 # %% [markdown]
-# So coarse output is not what limits these nets. Even FCN-8s at 62.7 is far below the 86.1 of a grid four times
-# coarser than its own. What is missing is mostly *what* and not *where*: a sheep taken for a cow costs whole regions, and no finer
-# stride will mend it. That fits the paper's diminishing returns: once borders are a few pixels wrong, the next skip has
-# little left to win in this metric, and the authors stop at 8.
+# So the coarse grid is not what limits these nets. Even FCN-8s at 62.7 is far below the 86.1 of a grid four times
+# coarser than its own. What is missing must for the most part be *what* and not *where*: a sheep taken for a cow costs
+# whole regions, and no finer stride will mend it. That fits the paper's diminishing returns: once borders are a few
+# pixels wrong, the next skip has little left to win in this metric, and the authors stop at 8.
 #
 # It does not follow that skips could not have gained more than they did. The bound says what a stride allows, not what
 # a net does with it: FCN-32s's borders may be worse than its grid forces on it, because its deepest cells see 404 pixels
@@ -433,15 +434,16 @@ Markdown(
 #   interpolated bilinearly, a predicted void counting as an error; at 1/128 none of fifteen protocols comes as low.
 # - What a grid costs a class follows from how much of the class lies near a border. Thin things pay most.
 # - Scores can place a border more exactly than the grid, so a bound from hard labels can be passed.
-# - 62.7 is far below 86.1: FCN-8s is limited by telling classes apart, not by its stride.
+# - 62.7 is far below 86.1: it is not the stride that limits FCN-8s. Mostly, it seems, it is telling classes apart.
 #
 # ## Exercises
 #
-# 1. *Another grid.* Resize the label maps to a rounded number of cells instead of cutting the last ones:
-#    `F.interpolate` from the pixels to `(round(H / 128), round(W / 128))` and back. Do the scenes' bounds at 1/64 rise or
-#    fall? What happens if the number of cells is rounded down?
-# 2. *Frequency against classes.* `Bounds.metrics` gives all four metrics. Which of them suffers least at 1/32, and
-#    why does the paper report the one that suffers most?
+# 1. *Another grid.* Paint the scenes at 180×250 pixels, which cells of 64 do not divide, and resize their label maps to
+#    a rounded number of cells instead of cutting the last ones: `F.interpolate` from the pixels to
+#    `(round(H / 64), round(W / 64))` and back. Do the bounds at 1/64 rise or fall? What happens if the number of cells is
+#    rounded down?
+# 2. *Frequency against classes.* `Bounds.metrics` gives all four metrics. Which of them suffers least at 1/32, which
+#    most, and why? What would the paper's argument look like in the other one?
 # 3. *A metric for borders.* Score the round trips only on pixels within 4 pixels of void, and again only on those
 #    farther away. How do the bounds for 1/32, 1/16 and 1/8 spread now? Would FCN-8s's gain over FCN-32s look larger?
 # 4. *Learned borders.* `best_scores` uses the ground truth. Give the cells only what a net could see: predict each
