@@ -96,8 +96,8 @@ beside("Table 1")
 # *Mean IU on the validation images of PASCAL VOC 2011. The times are the paper's, on a K40c; `python -m fcn.speed`
 # times its nets on yours. Chapter [7](07_pascal_voc.ipynb) is about Tables 1 to 3.*
 #
-# The AlexNet that the authors released later scores eight points more, on a part of the same photos: another recipe,
-# another training. Keep that size in mind whenever two trunks are compared by one recipe.
+# The AlexNet that the authors released later scores eight points more, on a part of the same photos: another recipe, and
+# SBD's labels to learn from. Keep that size in mind whenever two trunks are compared by one recipe.
 #
 # Three columns of Table 1 need no training. We compute them from our nets:
 
@@ -132,8 +132,8 @@ beside("Table 2")
 # Read the rows of others downwards. The release is four points above the paper at stride 32, with the same trunk and
 # another recipe. pytorch-fcn follows the release, and comes within a point of it everywhere, where repeats of one of its
 # recipes spread by about 0.6. Its users, with other ImageNet weights for the same layers, lose five points and more. So
-# weights and recipe are each worth more than the skips, which bring three points in the paper and two in the release. A
-# replication has to fix both before it can speak of skips.
+# weights and recipe each move the result about as far as the skips or farther, which bring three points in the paper
+# and two in the release. A replication has to fix both before it can speak of skips.
 #
 # The catalogue holds a run for each of these switches, one thing changed at a time:
 
@@ -219,6 +219,7 @@ Markdown(text.bounds_caption(lines))
 #
 # Does it help to learn from a random part of the output cells, with more images a batch in exchange? The paper shows
 # curves and no numbers. Section 4.3 concludes that sampling has no significant effect on convergence, and costs time.
+# Chapter [11](11_patches_shifts_stitches.ipynb) draws our curves and asks why they differ.
 
 # %% tags=["full-width"]
 sampled = sampling.find(found)
@@ -239,7 +240,7 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # Read this with care. The cells that are kept or dropped here are those of the upsampled scores, the pixels. A pixel
 # says nearly what its neighbours say, so a quarter of the pixels of four times as many images is in effect a larger
 # batch, and a few steps at a large rate reward a larger batch. Where a sampled run has the lower loss, that speaks of
-# the batch before it speaks of the sampling; what it costs is the images.
+# the batch before it speaks of the sampling: even after as many images, where batches of 8 are too noisy for the rate.
 #
 # ## What the text says
 #
@@ -249,7 +250,9 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # table of the paper's**: they are for comparing with each other.
 #
 # One epoch is little. A change that slows learning down looks bad here even where it would catch up; one that
-# prevents overfitting cannot help yet. And two runs that differ in nothing but their seed differ, too. So:
+# prevents overfitting cannot help yet. And two runs that differ in nothing but their seed differ, too. How much, a few
+# seeds tell badly, and the intervals are as wide as that makes them. "No difference seen" beside a wide interval is
+# silence: it does not speak against the paper, and hardly for it. So:
 
 # %%
 Markdown(text.seeds(found))
@@ -259,8 +262,9 @@ Markdown(tables.markdown(claims.table(found, results="../results")))
 
 # %% [markdown]
 # *Mean IU on the test photos, or geometric accuracy where it says so. The number before a colon is the section of the
-# paper. "A lower rate" and "the scores of the skip alone" go on from the short runs of chapter
-# [6](06_sift_flow.ipynb), all others are one epoch from ImageNet's weights.*
+# paper. "A lower rate", "a skip, beside a lower rate alone", "the scores of the skip alone" and "the maximum, in stages"
+# are about the short runs of chapter [6](06_sift_flow.ipynb), in the paper's stages. In all others both runs are one
+# epoch from ImageNet's weights: there a 16s does not go on from a 32s, as the paper's does.*
 
 # %%
 compared = [one for claim in claims.CLAIMS if (one := claims.compare(claim, found))]
@@ -291,7 +295,7 @@ claims.metric_by_metric(found) if compared else None
 #
 # The same, and what the authors' release says of its own nets, by the paper's recipe over its 175 epochs or the
 # release's 100 000 iterations. These runs are made for a GPU. A finer net goes on from the coarser one, here as in the
-# paper, and has then been trained for twice as long.
+# paper, and has then been trained for longer.
 
 # %% tags=["full-width"]
 Markdown(tables.markdown(claims.table(found, claims.LONG_CLAIMS, results="../results")))
@@ -364,14 +368,15 @@ Markdown(text.pace(finals))
 # %% [markdown]
 # ## Summary
 #
-# - The ledger is complete in its rows and not in its numbers: every row of the paper is an experiment that one command
-#   runs, and most are "not run", for want of data, weights and GPU days.
+# - The ledger is complete in its rows and not in its numbers: every row of the paper's own nets, Table 3's apart, is an
+#   experiment that one command runs, and most are "not run", for want of data, weights and GPU days.
 # - What can be computed without training agrees with the paper: the sizes of the nets, but for GoogLeNet's field, where
 #   the printed number counts a layer that the text says was removed; the bounds of Appendix A to a point or so, but for
 #   the coarsest.
-# - On SIFT Flow a small trunk comes near the paper's row, below or above it by recipe. This says nothing against VGG16.
-# - In other people's numbers, ImageNet weights and recipe move a result further than skips do. Compare nets only where
-#   these are the same.
+# - On SIFT Flow a small trunk comes near the paper's row by a recipe of our own, and stays well below it in mean IU by
+#   short runs of the paper's solver. This says nothing against VGG16.
+# - In other people's numbers, ImageNet weights and recipe move a result about as far as skips do, or farther. Compare
+#   nets only where these are the same.
 # - The paper's remarks on training can be tested cheaply, and a cheap test is a weak one: it claims nothing where seeds
 #   differ as much as the runs do.
 #
