@@ -240,8 +240,8 @@ print("the net's is at least 30 points above:", metrics.pixel_accuracy > most + 
 fitted.per_class()
 
 # %% [markdown]
-# The classes at the bottom of the figure of shares, the thin and the rare, are the ones not found yet. In pixel
-# accuracy they do not count; in mean IU each counts as much as the sky. Which of the two matters to you is a
+# The classes at the bottom of the figure of shares, the thin and the rare, are the ones found worst, if at all. In pixel
+# accuracy they hardly count; in mean IU each counts as much as the sky. Which of the two matters to you is a
 # question about your task, and worth an answer before the first run.
 #
 # A file of weights saved this way is used as any other: `python -m fcn predict PHOTO --weights FILE` writes a label map
