@@ -1,5 +1,7 @@
 """Figure 5 and what is said of it follow from the records, however the runs came out."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -109,6 +111,16 @@ def test_what_is_said_follows_from_the_numbers(factor, says):
 @pytest.mark.parametrize("found", [{}, {0.5: 1}, {1.0: 1}])
 def test_nothing_is_said_of_what_was_not_run(found):
     assert "**not run**" in sampling.conclusions({keep: run(keep) for keep in found})
+
+
+def test_the_control_has_the_quarters_batches_and_all_cells():
+    found = runs(keep25=0.9)
+    whole = replace(found[1.0], experiment=sampling.CONTROL, solver=found[1.0].solver | {"batch_size": 32})
+    said = sampling.control([*found.values(), whole], found)
+    assert "with batches of 32" in said
+    assert "The quarter has a loss **10.0 % lower**" in said
+    assert "**not run**" in sampling.control(list(found.values()), found)
+    assert "**not run**" in sampling.control([whole], {})
 
 
 def test_windows_counts_in_how_many_a_pixel_lies():

@@ -14,6 +14,7 @@ from fcn.figures import style
 from fcn.records import Record
 
 EXPERIMENTS = {keep: f"sift-flow-googlenet-32s-keep{round(100 * keep)}" for keep in (1.0, 0.5, 0.25)}
+CONTROL = "sift-flow-googlenet-32s-keep100-batch32"  # all cells, in batches as large as the quarter's
 TINTS = {1.0: "#444b54", 0.5: "#b0722b", 0.25: "#1b7f79"}
 LAST = 0.2  # the part of a run over which a loss is read off: one point of a curve says little
 NOTABLE = 2.0  # standard errors
@@ -91,6 +92,20 @@ def conclusions(runs: Runs) -> str:
         said = [f"{100 * keep:g} % {_against(level(run, key, end), whole)}" for keep, run in runs.items() if keep < 1]
         lines.append(f"- **After {end:.0f} {what}**, compared with whole images: " + "; ".join(said) + ".")
     return "\n".join(lines)
+
+
+def control(records: Sequence[Record], runs: Runs, seed: int = 0) -> str:
+    """The run with a quarter of the cells against that with all of them in batches as large, as Markdown."""
+    whole = next((r for r in records if (r.experiment, r.seed) == (CONTROL, seed)), None)
+    if whole is None or 0.25 not in runs:
+        return f"The control is **not run**: `python -m fcn train {CONTROL}`."
+    steps, _ = _common({1.0: whole, 0.25: runs[0.25]})
+    found = level(whole, "step", steps), level(runs[0.25], "step", steps)
+    return (
+        f"After {steps:.0f} iterations with batches of {whole.solver['batch_size']}: all cells "
+        f"{_plus_minus(found[0])}, a quarter of them {_plus_minus(found[1])}. "
+        f"The quarter {_against(found[1], found[0])}."
+    )
 
 
 def _against(one: tuple[float, float], other: tuple[float, float]) -> str:
