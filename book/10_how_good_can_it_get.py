@@ -414,7 +414,7 @@ Markdown(
 #
 # And it does not follow that borders do not matter. They matter little *to mean IU*. A metric that looks only at
 # pixels near a border would tell another story about the same predictions; [chapter 5](05_skips.ipynb) draws errors
-# against the distance from a border, and nearly all that the skips gain there lies close to one.
+# against the distance from a border, and there the skips gain more near one than far from one.
 #
 # ## Limits of this reading
 #

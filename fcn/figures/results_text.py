@@ -97,8 +97,8 @@ def share_without_the_trunk(compared: Sequence[Comparison]) -> str:
         if one.claim.change == "only the score layers learn":
             mine = 100 * statistics.fmean(one.changed) / statistics.fmean(one.base)
             early = (
-                " An epoch is nearly all that score layers need, and little for a trunk: the whole net's gain from its "
-                "trunk has hardly begun, at least in this metric."
+                " Whole nets need longer than an epoch for what the paper saw, it may be; and the other metrics, below, "
+                "need not say the same."
                 if mine > 100 * fixed / whole
                 else ""
             )
