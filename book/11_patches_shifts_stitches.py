@@ -690,12 +690,12 @@ if len(runs) == 3:
     print(f"our learning rate over the paper's for this trunk: {our_rate / paper_rate:.0f}")
 
 # %% [markdown]
-# Does it follow that leaving out cells helps? No. Two things differ between the runs, the share of the cells and the
-# number of images in a batch, and the measurement above says which of them a gradient feels: the images. Noise does
-# hold these runs back: their rate is far above the paper's, for want of time, and with batches of eight the loss climbs
-# again on the way where with batches of 32 it falls. With a small rate a training run averages over many batches by
-# itself, a steadier gradient is worth less, and the curves against iterations should come closer to one another, as
-# they do in the paper.
+# Does it follow that leaving out cells helps? It does not. Two things differ between the runs, the share of the cells
+# and the number of images in a batch, and the measurement above, on a smaller net and painted scenes, says which of them
+# a gradient feels: the images. Noise seems to hold these runs back: their rate is far above the paper's, for want of
+# time, and with batches of eight the loss climbs again on the way where with batches of 32 it falls. With a small rate a
+# training run averages over many batches by itself, a steadier gradient is worth less, and the curves against iterations
+# should come closer to one another, as they do in the paper.
 #
 # Half of that explanation can be tested by one more run: batches of 32 photos, as for the quarter, and *all* their cells.
 
@@ -703,10 +703,10 @@ if len(runs) == 3:
 Markdown(sampling.control(records.load(results_dir), runs, seed))
 
 # %% [markdown]
-# If leaving out cells were what helped, the run with all of them would have the higher loss. The other half, that a small
-# rate brings the curves together, is not tested here (exercise 5). Mind the other limits too. Each run is one seed and two epochs at the most, the ± is
-# the scatter of one curve, whose points hang together, and a training loss does not tell how a net would do on other
-# images.
+# If leaving out cells were what helped, the run with all of them would have the higher loss. The other half, that a
+# small rate brings the curves together, is not tested here (exercise 5). Mind the other limits too. Each run is one seed
+# and two epochs at the most, the ± is the scatter of one curve, whose points hang together, and a training loss does not
+# tell how a net would do on other images.
 #
 # ## Summary
 #
@@ -717,8 +717,8 @@ Markdown(sampling.control(records.load(results_dir), runs, seed))
 # - Taking away the last strides alone is affordable, and is where later nets went.
 # - Patches are cells of a loss. Sampling them adds little noise to the gradient, since an image's cells are alike, and
 #   saves nothing, since they are computed anyway.
-# - What goes with sampling, more images in a batch, makes the gradient steadier. In our short runs at a high rate that
-#   shows; in the paper's Figure 5 it does not.
+# - What goes with sampling, more images in a batch, makes the gradient steadier. In our short runs at a high rate the
+#   sampled ones reach a lower loss, in the paper's Figure 5 they do not.
 #
 # ## Exercises
 #

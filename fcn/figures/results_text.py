@@ -97,8 +97,8 @@ def share_without_the_trunk(compared: Sequence[Comparison]) -> str:
         if one.claim.change == "only the score layers learn":
             mine = 100 * statistics.fmean(one.changed) / statistics.fmean(one.base)
             early = (
-                " Whole nets need longer than an epoch for what the paper saw, it may be; and the other metrics, below, "
-                "need not say the same."
+                " It may be that a whole net needs more than an epoch for what the paper saw; and the other metrics, "
+                "below, need not say the same."
                 if mine > 100 * fixed / whole
                 else ""
             )
