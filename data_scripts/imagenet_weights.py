@@ -2,7 +2,8 @@
 
     python data_scripts/imagenet_weights.py [NAME ...] [--weights DIR]
 
-NAME: caffenet, vgg16, googlenet or bvlc_alexnet; by default all. DIR is by default what FCN_WEIGHTS names, or ./data/weights.
+NAME: caffenet, vgg16, googlenet or bvlc_alexnet; by default all. DIR is by default what FCN_WEIGHTS names, or
+./data/weights.
 """
 
 import checks
