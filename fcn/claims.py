@@ -20,6 +20,7 @@ from fcn.tables import ABSENT, COLUMNS, MEASURED, NOT_RUN, final, scores
 Expected = Literal["higher", "lower", "same", "not higher"]
 
 SPREAD_ELSEWHERE = 0.6
+WIDE = 2.0  # points: so wide an interval cannot show that a change does nothing
 """Points of mean IU by which repeats of one recipe spread in another replication (``fcn.published.OTHERS``), taken
 where none of our experiments has two seeds."""
 SURE = 0.95  # the level of the intervals
@@ -44,9 +45,9 @@ _BRIEF, _SHORT = "sift-flow-googlenet-8s-brief", "sift-flow-googlenet-{}-short"
 _FINE, _COARSE = _SHORT.format("16s"), _SHORT.format("32s")
 
 CLAIMS = (
-    Claim("4.2", "one skip: 16s after 32s", "3.0 points better", "sift-flow-googlenet-16s-brief",
+    Claim("4.2", "one skip: 16s, not 32s", "3.0 points better", "sift-flow-googlenet-16s-brief",
           "sift-flow-googlenet-32s-brief", "higher", "voc-vgg16-16s"),
-    Claim("4.2", "a second skip: 8s after 16s", "a minor gain", _BRIEF, "sift-flow-googlenet-16s-brief", "higher",
+    Claim("4.2", "a second skip: 8s, not 16s", "a minor gain", _BRIEF, "sift-flow-googlenet-16s-brief", "higher",
           "voc-vgg16-8s"),
     Claim("4.2", "a lower rate, no skip", "an insignificant gain", f"{_COARSE}-lower-rate", _COARSE, "same",
           "voc-vgg16-32s-lower-rate"),
@@ -77,8 +78,8 @@ CLAIMS = (
 
 _LONG = "sift-flow-googlenet-{}".format
 LONG_CLAIMS = (
-    Claim("4.2", "one skip: 16s after 32s", "3.0 points better", _LONG("16s"), _LONG("32s"), "higher", "voc-vgg16-16s"),
-    Claim("4.2", "a second skip: 8s after 16s", "a minor gain", _LONG("8s"), _LONG("16s"), "higher", "voc-vgg16-8s"),
+    Claim("4.2", "one skip: 16s, not 32s", "3.0 points better", _LONG("16s"), _LONG("32s"), "higher", "voc-vgg16-16s"),
+    Claim("4.2", "a second skip: 8s, not 16s", "a minor gain", _LONG("8s"), _LONG("16s"), "higher", "voc-vgg16-8s"),
     Claim("release", "all strides at once", "as good as in stages", _LONG("8s-at-once"), _LONG("8s"), "same",
           "voc-vgg16-8s-heavy-at-once"),
     Claim("release", "intermediate upsampling fixed", "no difference", _LONG("8s-at-once-bilinear"),
@@ -124,6 +125,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """What the runs say of the claim."""
+        if self.outcome == "unclear" and self.uncertain > WIDE:
+            return "undecided: too uncertain to tell"
         if self.outcome == "unclear":
             nothing = self.claim.expected in ("same", "not higher")
             return "no difference seen, as the paper says" if nothing else "undecided: no difference seen"

@@ -40,6 +40,13 @@ def test_the_verdict_follows_from_what_was_expected_and_what_was_seen(expected, 
     assert (found.outcome, found.verdict) == (outcome, verdict)
 
 
+@pytest.mark.parametrize("expected", ["same", "higher"])
+def test_a_wide_interval_shows_nothing(expected):
+    claim = Claim("4", "", "", "a", "b", expected)
+    assert Comparison(claim, (30.5, 30.5), (30.0, 30.0), 2.5).verdict == "undecided: too uncertain to tell"
+    assert Comparison(claim, (35.0, 35.0), (30.0, 30.0), 2.5).outcome == "higher"
+
+
 def test_a_difference_below_one_point_between_single_runs_is_unclear_whatever_the_spread():
     claim = Claim("4", "", "", "a", "b", "higher")
     assert Comparison(claim, (30.9,), (30.0,), 0.1).outcome == "unclear"

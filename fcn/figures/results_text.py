@@ -10,7 +10,7 @@ import pandas as pd
 
 from fcn import departures
 from fcn.bounds import Line
-from fcn.claims import SURE, Comparison, spread
+from fcn.claims import SURE, WIDE, Comparison, spread
 from fcn.experiments import EXPERIMENTS, TABLES
 from fcn.records import Record
 from fcn.tables import final, scores
@@ -67,7 +67,7 @@ def seeds(records: Sequence[Record]) -> str:
     """When a difference counts."""
     deviation, free = spread(records)
     whose = (
-        f"pooled over the experiments below that have several seeds, with {free} degrees of freedom"
+        f"pooled over the experiments below that have several seeds, with {free} degree{'s' if free > 1 else ''} of freedom"
         if free
         else "that of pytorch-fcn, since no experiment of ours has two seeds"
     )
@@ -76,8 +76,8 @@ def seeds(records: Sequence[Record]) -> str:
         f"{whose}).\n"
         f"- A difference is given ± the half width of its {100 * SURE:.0f} % interval"
         f"{', by Student’s t' if free else ', twice its standard error'}. Geometric accuracy has a spread of its own.\n"
-        "- A difference smaller than that, or below one point between single runs, is **no difference seen**, and "
-        "nothing is claimed."
+        "- A difference smaller than that, or below one point between single runs, is **no difference seen**. Where the "
+        f"interval is wider than ± {WIDE:g} points, even that would say too much, and the claim is **undecided**."
     )
 
 
