@@ -67,7 +67,8 @@ def seeds(records: Sequence[Record]) -> str:
     """When a difference counts."""
     deviation, free = spread(records)
     whose = (
-        f"pooled over the experiments below that have several seeds, with {free} degree{'s' if free > 1 else ''} of freedom"
+        "pooled over the experiments below that have several seeds, "
+        f"with {free} degree{'s' if free > 1 else ''} of freedom"
         if free
         else "that of pytorch-fcn, since no experiment of ours has two seeds"
     )
@@ -76,8 +77,8 @@ def seeds(records: Sequence[Record]) -> str:
         f"{whose}).\n"
         f"- A difference is given ± the half width of its {100 * SURE:.0f} % interval"
         f"{', by Student’s t' if free else ', twice its standard error'}. Geometric accuracy has a spread of its own.\n"
-        "- A difference smaller than that, or below one point between single runs, is **no difference seen**. Where the "
-        f"interval is wider than ± {WIDE:g} points, even that would say too much, and the claim is **undecided**."
+        "- A difference smaller than that, or below one point between single runs, is **no difference seen**. Where "
+        f"the interval is wider than ± {WIDE:g} points, even that would say too much, and the claim is **undecided**."
     )
 
 
