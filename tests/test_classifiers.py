@@ -50,7 +50,7 @@ def test_normalisation_follows_pooling_in_caffenet_and_precedes_it_in_alexnet():
 @pytest.mark.parametrize("net", CLASSIFIERS)
 def test_pools_round_up_as_caffes_do(net):
     strided = [m for m in CLASSIFIERS[net](width=WIDTH).modules() if isinstance(m, nn.MaxPool2d) and m.stride == 2]
-    assert len(strided) == {"alexnet": 3, "vgg16": 5, "googlenet": 4}[net]
+    assert len(strided) == {"alexnet": 3, "bvlc_alexnet": 3, "vgg16": 5, "googlenet": 4}[net]
     assert all(pool.ceil_mode for pool in strided)
 
 

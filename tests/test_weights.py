@@ -367,7 +367,9 @@ def test_files_with_something_else_inside_are_named(tmp_path, content, message):
 def test_unknown_kinds_of_file_and_net_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"net\.h5: unknown kind of weight file"):
         read_weights(tmp_path / "net.h5", "vgg16")
-    with pytest.raises(ValueError, match="resnet: no such classifier; choose one of alexnet, vgg16, googlenet"):
+    with pytest.raises(
+        ValueError, match="resnet: no such classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet"
+    ):
         read_weights(tmp_path / "net.pth", "resnet")
 
 
