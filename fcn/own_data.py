@@ -95,6 +95,8 @@ def fit(
     net, initial = begin(start, stride, {head: len(names) for head, names in part["train"].heads.items()}, width)
     name = f"own-{net.settings['net']}-{stride}s"
     kept, checkpoint = (out / f"{name}.seed{seed}.{ending}" for ending in ("safetensors", "checkpoint"))
+    if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
+        raise ValueError(f"{out}: holds photos or label maps, and nothing else may; name another folder with --out")
     runs.writable(out, "--out")
     environment = records.environment(device)
 
@@ -104,9 +106,11 @@ def fit(
     if absent := [c for c, n in zip(part["train"].classes.names, learned_from, strict=True) if not n]:
         log(f"no pixel to learn from, so never to be found: {', '.join(absent)}")
 
-    done = training.train(
-        net, part["train"], recipe, seed=seed, device=device, checkpoint=checkpoint, resume=resume, log=log
-    )
+    with training.interruptible(log) as stop:
+        done = training.train(
+            net, part["train"], recipe, seed=seed, device=device, checkpoint=checkpoint, resume=resume, log=log,
+            stop=stop,
+        )  # fmt: skip
     if training.is_main_process():
         weights.save(net, kept, runs.describe(part["train"], name) | _palette(part["train"]))
     training.wait()

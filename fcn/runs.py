@@ -171,17 +171,18 @@ def run(
     writable(results, "--results")
     stem = f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
     checkpoint = out / f"{stem}.checkpoint"
-    done = training.train(
-        net,
-        trained_on,
-        experiment.solver,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        resume=resume,
-        log=log,
-        **how,
-    )
+    with training.interruptible(log) as stop:
+        done = training.train(
+            net,
+            trained_on,
+            experiment.solver,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            resume=resume,
+            log=log,
+            **{"stop": stop} | how,
+        )
     kept = out / f"{stem}.safetensors"
     if training.is_main_process():
         weights.save(net, kept, describe(trained_on, experiment.name, heads))

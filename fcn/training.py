@@ -7,8 +7,11 @@ to be kept.
 
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +28,7 @@ from fcn.models import FCN, LateFusion
 from fcn.solver import RunningMean, Solver, optimizer_for, prepare
 from fcn.step import Step
 
-__all__ = ["Diverged", "Run", "Solver", "Stopped", "collate", "evaluate", "train"]
+__all__ = ["Diverged", "Run", "Solver", "Stopped", "collate", "evaluate", "interruptible", "train"]
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -132,7 +135,9 @@ def train(
         run.images_seen += solver.batch_size
         run.seconds = earlier + time.perf_counter() - started
         if run.step % every == 0 or run.step == steps:
-            mean = _checked_mean(_numbers(losses), run, rate)
+            stretch = _numbers(losses)
+            _check_finite(stretch, run, rate)
+            mean = sum(stretch) / len(stretch)
             losses.clear()
             run.curve.append({"step": run.step, "images": run.images_seen, "loss": mean, "learning_rate": rate})
             if fabric.is_global_zero:
@@ -141,9 +146,10 @@ def train(
                     f"step {run.step}/{steps}  loss {mean:.4f}  rate {rate:.3g}  "
                     f"{speed * solver.batch_size:.1f} images/s  {(steps - run.step) / speed / 60:.0f} min left"
                 )
-            if time.perf_counter() - saved > checkpoint_every:  # where no loss waits to be averaged
-                save()
-                saved = time.perf_counter()
+        if time.perf_counter() - saved > checkpoint_every:
+            _check_finite(_numbers(losses), run, rate)  # what has diverged is worth no checkpoint
+            save()
+            saved = time.perf_counter()
         if stop is not None and run.step < last and stop():
             save()
             raise Stopped(f"at step {run.step} of {steps}")
@@ -152,6 +158,36 @@ def train(
         average.keep()
     net.eval()
     return run
+
+
+@contextmanager
+def interruptible(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """A ``stop`` for :func:`train`, under which Ctrl-C lets the step end and its checkpoint be written.
+
+    KeyboardInterrupt is raised then; at once at a second Ctrl-C. Left alone: an interrupt that something else handles
+    already, and runs of several processes, which would end at different steps.
+    """
+    told: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        told.append(number)
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler and "WORLD_SIZE" not in os.environ
+    ours = ours and threading.current_thread() is threading.main_thread()
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, note)
+        yield lambda: bool(told)
+    except Stopped:
+        if not told:
+            raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if told:
+        log("interrupted; the same command with --resume goes on from the checkpoint")
+        raise KeyboardInterrupt
 
 
 @torch.no_grad()
@@ -248,15 +284,14 @@ def _numbers(losses: list[Tensor]) -> list[float]:
     return torch.stack(losses).tolist() if losses else []
 
 
-def _checked_mean(losses: list[float], run: Run, rate: float) -> float:
-    """The mean of the last steps' losses. Raises Diverged, naming the first step whose loss is not finite."""
+def _check_finite(losses: list[float], run: Run, rate: float) -> None:
+    """Raises Diverged, naming the first of the last steps whose loss is not finite."""
     for ago, loss in zip(range(len(losses), 0, -1), losses, strict=True):
         if not math.isfinite(loss):
             raise Diverged(
                 f"the loss is {loss} at step {run.step - ago} of {run.steps}, at a learning rate of {rate:g}: "
                 "lower the rate, warm it up or clip the gradient"
             )
-    return sum(losses) / len(losses)
 
 
 def _read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, Any]:

@@ -243,6 +243,12 @@ def test_missing_folders_are_named(cli, root, start):
         refused(cli(*given), root / "nowhere", what)
 
 
+def test_the_net_does_not_go_among_the_photos(cli, root, start):
+    for among in ("photos", "labels"):
+        refused(cli(*arguments(root, start, "--out", root / among)), root / among, "--out")
+        assert not list((root / among).glob("own-*"))
+
+
 def test_a_palette_of_other_classes_is_left_alone_and_a_broken_one_named(tmp_path):
     path = tmp_path / "odd.safetensors"
     net = FCN("googlenet", 32, heads={"semantic": 3}, width=0.1)

@@ -1,7 +1,9 @@
 """Training and evaluation: recipes, resuming bit for bit, stops, and several processes."""
 
 import copy
+import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from fcn.datasets.scenes import Scenes
 from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
-from fcn.training import Diverged, Solver, _read_checkpoint, collate, evaluate, train
+from fcn.training import Diverged, Solver, Stopped, _read_checkpoint, collate, evaluate, interruptible, train
 
 WIDTH = 1 / 16
 HEADS = {head: len(names) for head, names in Scenes.heads.items()}
@@ -334,6 +336,66 @@ def test_stopped_anywhere_a_run_goes_on(stamps, tmp_path):
         assert done.step == (404 if stop is None else stop)
     assert same_run(done, expected)
     assert_same_weights(parts[-1], whole)
+
+
+def test_ctrl_c_ends_at_a_checkpoint_from_which_the_run_goes_on(stamps, tmp_path):
+    torch.manual_seed(0)
+    whole = Tiny()
+    nets = [copy.deepcopy(whole) for _ in range(2)]
+    solver = Solver(1e-2, epochs=3, batch_size=1, optimizer="adamw")
+    expected = run(whole, stamps, solver)
+    lines = []
+
+    def log(line):
+        lines.append(line)
+        if line.startswith("step 5/"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), interruptible(log) as stop:
+        train(nets[0], stamps, solver, device="cpu", checkpoint=tmp_path / "a.pt", log=log, stop=stop)
+    assert "step 6/" not in str(lines)
+    assert "--resume" in lines[-1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same_run(run(nets[1], stamps, solver, checkpoint=tmp_path / "a.pt", resume=True), expected)
+    assert_same_weights(nets[1], whole)
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    def pressed_twice():
+        with interruptible(print) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop()
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("still here")
+
+    with pytest.raises(KeyboardInterrupt):
+        pressed_twice()
+
+
+def test_an_interrupt_that_something_else_handles_is_left_to_it():
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible(print) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_a_checkpoint_is_written_between_two_points_of_the_curve_and_never_of_what_diverged(stamps, tmp_path):
+    solver = Solver(1e-2, epochs=1000, batch_size=1, optimizer="adamw")  # a point for every 20 steps
+    paths = [tmp_path / name for name in ("a.pt", "b.pt")]
+
+    def seen():
+        return paths[0].is_file()
+
+    with pytest.raises(Stopped, match="at step 1 of 4000"):
+        run(Tiny(), stamps, solver, checkpoint=paths[0], checkpoint_every=0, stop=seen)
+    with pytest.raises(Diverged, match=r"at step [1-9] of 4000"):
+        run(Tiny(), stamps, replace(solver, learning_rate=1e38, optimizer="sgd"), checkpoint=paths[1],
+            checkpoint_every=0)  # fmt: skip
+    assert all(map(math.isfinite, torch.load(paths[1], weights_only=True)["losses"]))
 
 
 def test_a_finished_run_resumed_stays_as_it_is(scenes, tmp_path):
