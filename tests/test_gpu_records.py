@@ -265,7 +265,9 @@ def test_one_command_from_parts_to_records(data, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(("arguments", "says"), [
     (("--data", "nowhere", "--device", "abacus"), "--device abacus"),
     (("--data", "nowhere", "--device", "cpu"), "--weights"),
-    (("--data", "nowhere", "--device", "cpu", "--rehearse", 2, "--out", "o", "--departure", "photos"), '"photos"'),
+    (("--data", ".", "--device", "cpu", "--weights", "."), "bvlc_googlenet.caffemodel"),
+    (("--data", "nowhere", "--device", "cpu", "--rehearse", 2, "--out", "o"), "nowhere: no such folder"),
+    (("--data", ".", "--device", "cpu", "--rehearse", 2, "--out", "o", "--departure", "photos"), '"photos"'),
 ])  # fmt: skip
 def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, arguments, says):
     monkeypatch.chdir(tmp_path)
@@ -273,6 +275,14 @@ def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, arguments, says):
     assert code == 2
     assert says in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("guess",), ("records",), ("records", "--data", ".", "--minutes", "few")])
+def test_arguments_that_make_no_sense_are_refused_without_a_trace(monkeypatch, capsys, arguments):
+    code, out, err = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "Usage: " in out + err
+    assert "Traceback" not in err
 
 
 def test_the_plan_is_printed_with_its_minutes(monkeypatch, capsys):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fcn.datasets import packed
+from fcn.experiments import PRETRAINED
 from fcn.runs import PROJECT, checked_device, writable
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -49,8 +50,10 @@ def records(
     device = checked_device(device)
     if rehearse:
         out, results = out / "rehearsal", out / "rehearsal" / "results"
-    elif weights is None:
-        raise ValueError("--weights: name the folder that holds bvlc_googlenet.caffemodel")
+    elif weights is None or not (weights / PRETRAINED["googlenet"]).is_file():
+        raise ValueError(f"--weights: name the folder that holds {PRETRAINED['googlenet']}")
+    if not data.is_dir():
+        raise FileNotFoundError(f"{data}: no such folder; name the folder of the data sets with --data")
     for folder, option in ((out, "--out"), (results, "--results")):
         writable(folder, option)
     if packed.is_packed(data):
@@ -118,7 +121,7 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     """Run the command line; bad input is one line on standard error and exit status 2."""
     try:
-        app(standalone_mode=False)
+        app(standalone_mode=True)
     except (OSError, ValueError) as error:
         print("fcn:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
