@@ -63,7 +63,7 @@ pd.set_option("display.max_colwidth", None)
 # {cite:p}`simonyan2015` stacks small 3×3 filters, GoogLeNet {cite:p}`szegedy2015` runs filters of several sizes side by
 # side and saves parameters with 1×1 convolutions {cite:p}`lin2014`. These three are the trunks of the FCN paper.
 # ResNet {cite:p}`he2016`, which adds each block's input to its output and so makes a hundred layers trainable, came a
-# year after it; most dense nets since then stand on a ResNet, and on the FCN's idea all the same.
+# year after it; many dense nets since then stand on a ResNet, and on the FCN's idea all the same.
 #
 # How large are they? We need not look it up: a net that is built on the *meta* device has shapes but no numbers.
 
@@ -253,11 +253,13 @@ columns = ["published rows", "experiments", "recorded", "on what"]
 pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
 # %% [markdown]
-# What has been run is the experiment on **SIFT Flow** {cite:p}`liu2011`: outdoor photos whose pixels carry one of 33
-# semantic classes and one of three geometric ones, predicted by one net with two heads
+# What has been run is above all the experiment on **SIFT Flow** {cite:p}`liu2011`: outdoor photos whose pixels carry one
+# of 33 semantic classes and one of three geometric ones, predicted by one net with two heads
 # ([chapter 6](06_sift_flow.ipynb)). The paper used VGG16 for it. Here GoogLeNet is the trunk, with its public ImageNet
 # weights and about a twentieth of VGG16's parameters: small enough to train without a large machine, and a net that the paper
-# tried on one data set only and whose FCN was never released.
+# tried on one data set only and whose FCN was never released. Beside it stand short runs that change one thing at a
+# time, and runs on a small part of PASCAL VOC's photos; [chapter 12](12_results.ipynb) has them all. Every other
+# experiment is run by the tests, on a tiny data set in the official layout, and waits for data, weights or time.
 #
 # Rules that hold on every page:
 #
@@ -266,7 +268,7 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 #   table says *not run* and gives the command.
 # - **Nothing is chosen on the images that are reported.** Recipes are chosen on a fixed tenth of the training images; the
 #   last weights of the final run are scored once on the test images.
-# - **Departures are named**, each in the record of its run and in chapter 6.
+# - **Departures are named**, each in the record of its run and in chapter 12.
 # - **Drawn scenes are for learning, not for results.** Many pages use scenes that this project paints, since they need no
 #   download and their labels are exact. Nothing measured on them stands beside a number of the paper.
 #
@@ -289,7 +291,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # %% [markdown]
 # ## How to read it
 #
-# The chapters build on each other; each takes half an hour, and has a summary and three exercises.
+# Each chapter takes half an hour, and has a summary and three exercises or more.
 #
 # | chapter | the question it answers |
 # | :-- | :-- |
@@ -298,6 +300,15 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # | [4. Upsampling](04_upsampling.ipynb) | How do coarse scores reach the pixels, in the right place? |
 # | [5. Skip connections](05_skips.ipynb) | What is lost at stride 32, and what brings it back? |
 # | [6. SIFT Flow](06_sift_flow.ipynb) | How near does it come on real photographs? |
+# | [7. PASCAL VOC](07_pascal_voc.ipynb) | What do three trunks, the skips and the speed amount to on the paper's main benchmark? |
+# | [8. NYUDv2](08_nyudv2.ipynb) | How does a net take depth beside colour? |
+# | [9. PASCAL-Context](09_pascal_context.ipynb) | What changes when every pixel has a class? |
+# | [10. How good can it get?](10_how_good_can_it_get.ipynb) | How much does the coarse grid cost at most? |
+# | [11. Patches, shifts and stitches](11_patches_shifts_stitches.ipynb) | Which two ideas did the paper weigh and leave? |
+# | [12. All results](12_results.ipynb) | What was published, what did we measure, and why do they differ? |
+# | [13. Train it on your own data](13_your_own_data.ipynb) | How do your photos and labels become a net? |
+#
+# Chapters 2 to 6 build on each other; the others can be read in any order after them.
 #
 # You should know what a convolution and a gradient are, and read Python; PyTorch {cite:p}`paszke2019` explains itself on
 # the way. Every page is a program: what you see printed or drawn was computed by the code above it.
@@ -327,6 +338,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # python -m fcn train sift-flow-googlenet-32s-short  # train one and record it
 # python -m fcn evaluate sift-flow-googlenet-32s-short --weights FILE
 # python -m fcn predict photo.jpg                    # label a photo of yours
+# python -m fcn fit photos labels classes.txt        # train on photos and labels of yours (chapter 13)
 # ```
 #
 # Photos, label maps and ImageNet weights belong to others and are not part of this project: put them in the folders that

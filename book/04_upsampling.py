@@ -39,7 +39,6 @@ import torch.nn.functional as F
 from torch import nn
 
 import fcn
-from fcn.classifiers import CLASSIFIERS
 from fcn.datasets.scenes import CLASSES, Scenes
 from fcn.figures import style
 from fcn.figures import upsampling as figures
@@ -203,7 +202,7 @@ for factor in (2, 4, 8, 32):
 
 # %%
 with torch.device("meta"):
-    fields = {name: fcn.FCN(name, stride=8, num_classes=2).trunk.fields for name in CLASSIFIERS}
+    fields = {name: fcn.FCN(name, stride=8, num_classes=2).trunk.fields for name in ("alexnet", "vgg16", "googlenet")}
 pd.DataFrame({name: {f"stride {s}": float(f.offset) for s, f in sorted(fields[name].items())} for name in fields})
 
 # %% [markdown]

@@ -241,7 +241,12 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # says nearly what its neighbours say, so a quarter of the pixels of four times as many images is in effect a larger
 # batch, and a few steps at a large rate reward a larger batch. Where a sampled run has the lower loss, that speaks of
 # the batch before it speaks of the sampling: even after as many images, where batches of 8 are too noisy for the rate.
-#
+# One more run is the control, with all cells in batches as large as the quarter's:
+
+# %%
+Markdown(sampling.control(found, sampled))
+
+# %% [markdown]
 # ## What the text says
 #
 # Beside its tables the paper makes remarks: what was tried and did not help. They are worth testing, since they are what
