@@ -369,10 +369,10 @@ print(f"middle half of the trials: at most {100 * (high / low - 1):.0f} % apart 
 # cover the image and no more. *reference* pads the first layer by 100 pixels, as the authors' release does, and so
 # computes $700^2 / 500^2 \approx 2$ times as much in the early layers. The paper does not say which it timed.
 #
-# The recorded times were taken on two cores of a virtual machine, in 32-bit floats, while other programs ran beside at
-# a lower priority: good for ratios, not for records. They tell the same story as the K40c's. VGG16 costs several times
+# The recorded times were taken on two cores of a virtual machine, in 32-bit floats, with nothing else running: good for
+# ratios, not for records. They tell the same story as the K40c's. VGG16 costs several times
 # as much as either of the small nets, and the depth of GoogLeNet, 22 convolutions one after the other, costs less than
-# the width of VGG16. FCN-8s takes as long as FCN-32s on the same trunk: two 1×1 convolutions and two upsamplings
+# the width of VGG16. FCN-8s takes about as long as FCN-32s on the same trunk: two 1×1 convolutions and two upsamplings
 # are nothing beside it. So the paper's 175 ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot be the
 # net's doing; what else differed, the size of the photos perhaps, it does not say.
 #
