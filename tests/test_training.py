@@ -338,6 +338,15 @@ def test_stopped_anywhere_a_run_goes_on(stamps, tmp_path):
     assert_same_weights(parts[-1], whole)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as Python handles it, which a process that was started in the background does without."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_at_a_checkpoint_from_which_the_run_goes_on(stamps, tmp_path):
     torch.manual_seed(0)
     whole = Tiny()
@@ -360,6 +369,7 @@ def test_ctrl_c_ends_at_a_checkpoint_from_which_the_run_goes_on(stamps, tmp_path
     assert_same_weights(nets[1], whole)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_does_not_wait():
     def pressed_twice():
         with interruptible(print) as stop:
