@@ -60,14 +60,16 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
     if isinstance(module, nn.Sequential):
         return compose(list(module))
     if isinstance(module, nn.ConvTranspose2d):
-        size = _one(module.dilation) * (_one(module.kernel_size) - 1) + 1
-        return transposed(size, _one(module.stride), _one(module.padding))
+        size = one_of_pair(module.dilation) * (one_of_pair(module.kernel_size) - 1) + 1
+        return transposed(size, one_of_pair(module.stride), one_of_pair(module.padding))
     if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        dilation = _one(getattr(module, "dilation", 1))
-        size = dilation * (_one(module.kernel_size) - 1) + 1
-        return ReceptiveField(size, Fraction(_one(module.stride)), Fraction(size - 1, 2) - _one(module.padding))
+        dilation = one_of_pair(getattr(module, "dilation", 1))
+        size = dilation * (one_of_pair(module.kernel_size) - 1) + 1
+        return ReceptiveField(
+            size, Fraction(one_of_pair(module.stride)), Fraction(size - 1, 2) - one_of_pair(module.padding)
+        )
     if isinstance(module, nn.ZeroPad2d):
-        return ReceptiveField(offset=Fraction(-_one(module.padding[::2])))
+        return ReceptiveField(offset=Fraction(-one_of_pair(module.padding[::2])))
     if isinstance(module, nn.ReLU | nn.Dropout | nn.Dropout2d | nn.Identity):
         return ReceptiveField()
     raise TypeError(f"{type(module).__name__} has no receptive field of its own: convolutionalize the net first")
@@ -94,8 +96,8 @@ def offset_between(source: ReceptiveField, target: ReceptiveField) -> int:
     return int(shift)
 
 
-def _one(value: int | tuple[int, ...] | str) -> int:
-    """The one number behind a layer's pair of equal numbers."""
+def one_of_pair(value: int | tuple[int, ...] | str) -> int:
+    """The one number behind a layer's pair of equal numbers. Raises TypeError where the layer is not square."""
     if isinstance(value, int):
         return value
     if isinstance(value, str) or len(set(value)) != 1:

@@ -74,7 +74,8 @@ class Head(nn.Module):
 
     def score(self, maps: dict[int, Tensor], stride: int) -> Tensor:
         """The scores of the map at ``stride`` alone, on its own grid."""
-        return getattr(self, f"score{stride}")(maps[stride] * self.scales.get(stride, 1))
+        features = maps[stride] * self.scales[stride] if stride in self.scales else maps[stride]
+        return getattr(self, f"score{stride}")(features)
 
 
 class FCN(nn.Module):

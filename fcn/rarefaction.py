@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcn.classifiers import Inception
-from fcn.geometry import IMAGE, ReceptiveField, compose, receptive_field
+from fcn.geometry import IMAGE, ReceptiveField, compose, one_of_pair, receptive_field
 
 
 def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
@@ -139,8 +139,8 @@ class _Rarefaction:
         return copy.deepcopy(layer)  # each cell for itself
 
     def strided(self, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> nn.Module:
-        kernel, stride, padding = _one(layer.kernel_size), _one(layer.stride), _one(layer.padding)
-        dilation = self.dilation * _one(getattr(layer, "dilation", 1))
+        kernel, stride, padding = one_of_pair(layer.kernel_size), one_of_pair(layer.stride), one_of_pair(layer.padding)
+        dilation = self.dilation * one_of_pair(getattr(layer, "dilation", 1))
         kept = min(stride, self.left)
         if stride % kept or self.left % kept:
             raise ValueError(f"a stride of {stride} cannot be divided into {kept} that is kept and a rest")
@@ -167,7 +167,7 @@ def _bare(layer: nn.Module) -> nn.Module:
             branch.insert(0, nn.ZeroPad2d(cells - max(reach)))  # below zero: cells are cut off
         return Parallel(branches)
     if isinstance(layer, nn.Conv2d):
-        return _like(layer, _one(layer.stride), 0, _one(layer.dilation))
+        return _like(layer, one_of_pair(layer.stride), 0, one_of_pair(layer.dilation))
     if isinstance(layer, nn.ZeroPad2d):
         return nn.Identity()
     layer = copy.deepcopy(layer)
@@ -196,16 +196,13 @@ def _like(layer: nn.Conv2d, stride: int, padding: int, dilation: int) -> nn.Conv
     """The convolution with the same weights, and with another stride, padding and dilation."""
     with torch.device("meta"):
         new = nn.Conv2d(
-            layer.in_channels, layer.out_channels, _one(layer.kernel_size), stride, padding, dilation, layer.groups
+            layer.in_channels,
+            layer.out_channels,
+            one_of_pair(layer.kernel_size),
+            stride,
+            padding,
+            dilation,
+            layer.groups,
         )
     new.weight, new.bias = layer.weight, layer.bias
     return new
-
-
-def _one(value: int | tuple[int, ...] | str) -> int:
-    """The one number behind a square layer's pair."""
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) or len(set(value)) != 1:
-        raise TypeError(f"only square layers can be rarefied, not {value!r}")
-    return value[0]

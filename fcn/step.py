@@ -67,9 +67,10 @@ class Step:
         """The loss of one part of a batch; its gradient is added to what there is."""
         to_device = self.fabric.to_device
         scores = self.model(to_device(images).contiguous(memory_format=torch.channels_last).float() / 255)
-        by_head = scores if isinstance(scores, dict) else {self.heads[0]: scores}
         truth = {head: to_device(label) for head, label in zip(self.heads, labels, strict=True)}
-        loss = multi_head_loss(by_head, truth, self.solver.reduction, self.solver.keep, weights=self.weights)
+        loss = multi_head_loss(
+            by_head(scores, self.heads), truth, self.solver.reduction, self.solver.keep, weights=self.weights
+        )
         self.fabric.backward(loss * self.share)
         return loss.detach()
 
@@ -77,3 +78,8 @@ class Step:
         if self.solver.clip:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.solver.clip, error_if_nonfinite=False)
         self.optimizer.step()
+
+
+def by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
+    """Scores by the name of their head; those of a net for one task have none."""
+    return scores if isinstance(scores, dict) else {heads[0]: scores}

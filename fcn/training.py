@@ -26,7 +26,7 @@ from fcn.losses import balanced_weights
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.solver import RunningMean, Solver, optimizer_for, prepare
-from fcn.step import Step
+from fcn.step import Step, by_head
 
 __all__ = ["Diverged", "Run", "Solver", "Stopped", "collate", "evaluate", "interruptible", "train"]
 
@@ -212,7 +212,7 @@ def evaluate(
         sample = dataset[i]
         with fabric.autocast():
             scores = net(fabric.to_device(sample.image[None]).float() / 255)
-        for head, score in _by_head(scores, heads).items():
+        for head, score in by_head(scores, heads).items():
             matrices[head].update(fabric.to_device(sample.labels[head][None]), score.argmax(dim=1))
         if log is not None and (i + 1) % 50 == 0:
             log(f"scored {i + 1} of {len(dataset)} images")
@@ -272,11 +272,6 @@ def _scored_heads(net: FCN | LateFusion, dataset: SegmentationDataset) -> list[s
         if number != known:
             raise ValueError(f'the net scores {number} classes for "{head}", of which {dataset.name} has {known}')
     return list(classes)
-
-
-def _by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
-    """Scores by the name of their head; those of a net for one task have none."""
-    return scores if isinstance(scores, dict) else {heads[0]: scores}
 
 
 def _numbers(losses: list[Tensor]) -> list[float]:

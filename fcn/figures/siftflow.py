@@ -213,13 +213,8 @@ def predictions(
         style.show(axes[0], image[0], name)
         style.show(axes[1], style.colour(semantic, palette), "semantic")
         style.show(axes[2], style.colour(found[name]["geometric"].argmax(0), GEOMETRIC_PALETTE), "geometric")
-        axes[3].imshow(certain.numpy(), cmap="mako", vmin=0, vmax=1)
-        axes[3].set_title(f"probability, mean {certain.mean():.2f}")
-        axes[3].set_axis_off()
-        share = 100 * torch.bincount(semantic.flatten(), minlength=len(SEMANTIC)) / semantic.numel()
-        largest = [c for c in share.argsort(descending=True).tolist() if share[c] >= 1][:6]
-        handles = [Patch(color=palette[c] / 255, label=f"{SEMANTIC[c]} {share[c]:.0f} %") for c in largest]
-        strip.legend(handles=handles, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
+        style.probability(axes[3], certain)
+        style.largest_classes(strip, semantic, SEMANTIC, palette)
     return figure
 
 

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from torch import Tensor
 
@@ -56,3 +56,18 @@ def legend(
     """A legend of the classes ``present`` (by default all), each with its colour, on axes or on a whole figure."""
     indices = range(len(names)) if present is None else present
     on.legend(handles=[Patch(color=tuple(np.asarray(palette[i]) / 255), label=names[i]) for i in indices], **more)
+
+
+def probability(axes: Axes, certain: Tensor) -> None:
+    """How probable a net holds the class that it chose, H x W in 0..1."""
+    axes.imshow(certain.numpy(), cmap="mako", vmin=0, vmax=1)
+    axes.set_title(f"probability, mean {certain.mean():.2f}")
+    axes.set_axis_off()
+
+
+def largest_classes(on: SubFigure, labels: Tensor, names: Sequence[str], palette: np.ndarray) -> None:
+    """A legend below ``on`` of the classes with at least 1 % of ``labels`` (H x W), the six largest at most."""
+    share = 100 * labels.flatten().bincount(minlength=len(names)) / labels.numel()
+    shown = [c for c in share.argsort(descending=True).tolist() if share[c] >= 1][:6]
+    keys = [Patch(color=palette[c] / 255, label=f"{names[c]} {share[c]:.0f} %") for c in shown]
+    on.legend(handles=keys, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)

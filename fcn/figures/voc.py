@@ -149,11 +149,6 @@ def predictions(photos: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Fi
         certain, labels = found[name].max(0)
         style.show(axes[0], image[0], name)
         style.show(axes[1], style.colour(labels, PALETTE), "class")
-        axes[2].imshow(certain.numpy(), cmap="mako", vmin=0, vmax=1)
-        axes[2].set_title(f"probability, mean {certain.mean():.2f}")
-        axes[2].set_axis_off()
-        share = 100 * torch.bincount(labels.flatten(), minlength=len(CLASSES)) / labels.numel()
-        shown = [c for c in share.argsort(descending=True).tolist() if share[c] >= 1][:6]
-        keys = [Patch(color=PALETTE[c] / 255, label=f"{CLASSES[c]} {share[c]:.0f} %") for c in shown]
-        strip.legend(handles=keys, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
+        style.probability(axes[2], certain)
+        style.largest_classes(strip, labels, CLASSES, PALETTE)
     return figure
