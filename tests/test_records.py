@@ -192,7 +192,7 @@ def with_value(value: object, *keys: str) -> Callable[[dict], None]:
         (with_value(["a"], "heads", "geometric", "classes"), "1 classes need a square confusion matrix"),
         (with_value([{"step": 1}], "curve"), r"curve\[0\] has the keys step in place of step, images, loss"),
         (with_value([1], "curve"), "not a whole record"),
-        (with_value("/root/net.safetensors", "weights", "path"), "is a path of one machine"),
+        (with_value("/elsewhere/net.safetensors", "weights", "path"), "is a path of one machine"),
         (with_value("../x", "experiment"), "small letters, digits"),
         (with_value("test", "dataset", "trained_on", "split"), "not scored on the images it was trained on"),
         (with_value(7, "seed"), r"holds the record sift-flow-googlenet-8s\.seed7\.json; rename"),

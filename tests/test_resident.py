@@ -10,7 +10,7 @@ from torch import nn
 from fcn import training
 from fcn.batches import collate
 from fcn.capture import Captured
-from fcn.datasets import VOID, Sample, list_checksum, packed
+from fcn.datasets import VOID, Listed, Sample, list_checksum, packed
 from fcn.datasets.resident import Resident
 from fcn.datasets.scenes import Scenes
 from fcn.models import FCN
@@ -21,7 +21,7 @@ HEADS = {head: len(names) for head, names in Scenes.heads.items()}
 SOLVER = Solver(learning_rate=1e-3, epochs=3, batch_size=2, augment="mirror")
 
 
-class Noise:
+class Noise(Listed):
     """Samples of the given sizes, every pixel drawn at random, so that none can be taken for its neighbour."""
 
     name, split = "noise", "train"
@@ -36,13 +36,6 @@ class Noise:
             labels["semantic"][torch.rand(height, width, generator=generator) < 0.1] = VOID
             self.samples.append(Sample(image, labels, str(i)))
         self.names = [sample.name for sample in self.samples]
-
-    @property
-    def checksum(self):
-        return list_checksum(self.names)
-
-    def __len__(self):
-        return len(self.samples)
 
     def __getitem__(self, index):
         return self.samples[index]

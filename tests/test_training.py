@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.datasets import VOID, Sample, list_checksum
+from fcn.datasets import VOID, Listed, Sample
 from fcn.datasets.scenes import Scenes
 from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
@@ -26,7 +26,7 @@ HEADS = {head: len(names) for head, names in Scenes.heads.items()}
 SOLVER = Solver(learning_rate=1e-3, epochs=2, batch_size=2, augment="mirror")
 
 
-class Kept:
+class Kept(Listed):
     """Samples of a data set, kept in memory."""
 
     name, split = "kept", "train"
@@ -34,13 +34,6 @@ class Kept:
     def __init__(self, samples, heads=Scenes.heads):
         self.samples, self.heads = list(samples), heads
         self.names = [sample.name for sample in self.samples]
-
-    @property
-    def checksum(self):
-        return list_checksum(self.names)
-
-    def __len__(self):
-        return len(self.samples)
 
     def __getitem__(self, index):
         return self.samples[index]
