@@ -27,12 +27,12 @@ help: ## list the targets
 setup: $(READY) ## make the environment .venv from uv.lock
 
 book: $(READY) ## run every chapter, check the committed notebooks, build the site
-	$(BIN)/python book/run.py check
-	$(BIN)/python book/run.py execute
+	$(BIN)/python book/build.py check
+	$(BIN)/python book/build.py execute
 	@$(MAKE) --no-print-directory site
 
 notebooks: $(READY) ## run every chapter and replace the committed notebooks
-	$(BIN)/python book/run.py notebooks
+	$(BIN)/python book/build.py notebooks
 
 site: $(READY) ## build the site from the committed notebooks
 	$(BIN)/jupyter-book build book --config _config.yml --path-output . --all -W --keep-going -q
@@ -50,7 +50,7 @@ test: $(READY) ## lint, types, tests, and every chapter run again and compared
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
-	$(BIN)/python book/run.py compare
+	$(BIN)/python book/build.py compare
 
 records-gpu: export PYTHONPATH := $(subst $(eval ) ,:,$(strip $(wildcard $(WHEELS)/*.whl) $(PYTHONPATH)))
 records-gpu: ## record the paper's schedules on a GPU: DATA=, WEIGHTS=, MINUTES=25

@@ -39,15 +39,16 @@ import re
 import pandas as pd
 import torch
 import torchvision
+from figures import architecture, style, timeline
 from torch import nn
 
 import fcn
-from fcn import tables
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import convolutionalize
-from fcn.datasets.scenes import PALETTE, Scenes
-from fcn.experiments import EXPERIMENTS, TABLES, TITLES
-from fcn.figures import architecture, style, timeline
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
+from fcn.replication import tables
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.paper import TABLES, TITLES
 
 style.use()
 torch.manual_seed(seed)
@@ -237,7 +238,7 @@ print(f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {
 # ## What this book replicates
 #
 # The package `fcn` beside this book holds the three classifiers, their conversion, the nets at strides 32, 16 and 8, the
-# paper's losses, metrics and solver. Its catalogue lists every row of the paper's tables of results with the published
+# paper's losses, metrics and recipe. Its catalogue lists every row of the paper's tables of results with the published
 # numbers and, for the paper's own nets, the experiments that would replicate them (Table 3 has none: only the server of
 # PASCAL VOC can score its test images):
 
@@ -268,13 +269,13 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 #   table says *not run* and gives the command.
 # - **Nothing is chosen on the images that are reported.** Recipes are chosen on a fixed tenth of the training images; the
 #   last weights of the final run are scored once on the test images.
-# - **Departures are named**, each in the record of its run and in chapter 12.
+# - **Deviations are named**, each in the record of its run and in chapter 12.
 # - **Drawn scenes are for learning, not for results.** Many pages use scenes that this project paints, since they need no
 #   download and their labels are exact. Nothing measured on them stands beside a number of the paper.
 #
 # ## The results at a glance
 #
-# Percent on the 200 test images of SIFT Flow, the paper's row first. `short` marks runs by the paper's solver at a higher
+# Percent on the 200 test images of SIFT Flow, the paper's row first. `short` marks runs by the paper's recipe at a higher
 # rate for a fraction of its epochs, in the paper's stages from 32s to 8s; `tuned` marks one by a recipe of our own, chosen
 # on the validation part of the training images. Names stand here without their beginning `sift-flow-googlenet-`.
 
@@ -286,7 +287,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # Read our rows beside the paper's, not against it. They differ from it in more than one thing at once: the trunk, the
 # recipe, in most rows the stride (the paper's is FCN-16s), training photos that had been saved again as JPEG, and
 # geometric labels derived from the semantic ones, which makes the last column a score on nearly the same labels only.
-# And each is a single run with one seed. [Chapter 6](06_sift_flow.ipynb) tells what each departure may cost or bring.
+# And each is a single run with one seed. [Chapter 6](06_sift_flow.ipynb) tells what each deviation may cost or bring.
 
 # %% [markdown]
 # ## How to read it

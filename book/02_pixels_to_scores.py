@@ -40,11 +40,11 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from figures import labelling, style
 from scipy import ndimage
 
-from fcn.datasets import VOID
-from fcn.datasets.scenes import PALETTE, Scenes
-from fcn.figures import labelling, style
+from fcn.data.sample import VOID
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.losses import pixel_softmax_loss
 from fcn.metrics import ConfusionMatrix
 

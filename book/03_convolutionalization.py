@@ -41,17 +41,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from figures import convolutionalization as figures
+from figures import photos, style
 from torch import nn
 
 import fcn
 from fcn.classifiers import CLASSIFIERS, alexnet, googlenet
 from fcn.convolutionalize import as_convolution, convolutionalize
-from fcn.datasets.scenes import CLASSES, PALETTE, Scenes
-from fcn.figures import convolutionalization as figures
-from fcn.figures import photos, style
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
+from fcn.data.synthetic.palette import CLASSES
 from fcn.losses import pixel_softmax_loss
-from fcn.recorded import recorded, source
-from fcn.weights import load_into, read_weights
+from fcn.pretrained import load_into, read_weights
+from fcn.replication.snapshots import recorded, source
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)

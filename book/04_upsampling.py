@@ -36,12 +36,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from figures import style
+from figures import upsampling as figures
 from torch import nn
 
 import fcn
-from fcn.datasets.scenes import CLASSES, Scenes
-from fcn.figures import style
-from fcn.figures import upsampling as figures
+from fcn.data.synthetic.outdoor import Scenes
+from fcn.data.synthetic.palette import CLASSES
 from fcn.geometry import IMAGE, ReceptiveField, offset_between
 from fcn.metrics import ConfusionMatrix
 from fcn.upsampling import Deconvolution, bilinear_filter, crop, upsample_onto, upsampler

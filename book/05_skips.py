@@ -39,18 +39,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from figures import photos, style
+from figures import skips as figures
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
-from fcn import FCN, bounds
-from fcn.datasets import VOID
-from fcn.datasets.scenes import CLASSES, PALETTE, Scenes
-from fcn.experiments import EXPERIMENTS, TABLES
-from fcn.figures import photos, style
-from fcn.figures import skips as figures
+from fcn import FCN
+from fcn.data.sample import VOID
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
+from fcn.data.synthetic.palette import CLASSES
 from fcn.losses import pixel_softmax_loss
 from fcn.metrics import ConfusionMatrix, Metrics
-from fcn.training import Run, Solver, train
+from fcn.replication import upper_bounds
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.paper import TABLES
+from fcn.training.loop import Run, train
+from fcn.training.recipe import Recipe
 
 torch.set_num_threads(1)
 style.use()
@@ -74,8 +78,8 @@ style.use()
 # %%
 def coarsened(labels: Tensor, factor: int, down: str = "vote") -> Tensor:
     """Label maps N x H x W, taken down to one cell for each block of ``factor`` x ``factor`` pixels, and up again."""
-    protocol = bounds.Protocol(down, "bilinear", void="abstains")
-    maps = [found for one in labels for _, _, found in bounds.predictions(one, [factor], [protocol])]
+    protocol = upper_bounds.Protocol(down, "bilinear", void="abstains")
+    maps = [found for one in labels for _, _, found in upper_bounds.predictions(one, [factor], [protocol])]
     return torch.from_numpy(np.stack(maps))
 
 
@@ -148,7 +152,7 @@ plt.show()
 # {cite:t}`long2015` make the same computation in their appendix A, on PASCAL VOC. Mean IU, as published:
 
 # %%
-pd.DataFrame({f"1/{factor}": [bounds.PAPER[factor]] for factor in (32, 16, 8, 4)}, index=["PASCAL VOC"])
+pd.DataFrame({f"1/{factor}": [upper_bounds.PAPER[factor]] for factor in (32, 16, 8, 4)}, index=["PASCAL VOC"])
 
 # %% [markdown]
 # Their images are about five times as wide as these scenes, and the objects in them larger: what counts is the size of
@@ -214,12 +218,12 @@ def scale_filters(net: FCN) -> None:
 def learn(net: FCN, stage: int) -> Run:
     """Train on the scenes for the steps of a stage. Equal stages see equal batches, whatever the net."""
     batch = 8
-    solver = Solver(
+    recipe = Recipe(
         learning_rate=3e-3 if stage == 0 else 1.5e-3, epochs=size["steps"][stage] * batch / len(training),
         batch_size=batch, optimizer="adamw", weight_decay=1e-4, bias_rate=1, schedule="poly", clip=1, augment="mirror",
         warmup=30 * batch / len(training) if stage == 0 else 0,
     )  # fmt: skip
-    return train(net, training, solver, seed=seed + stage, device=device, log=lambda line: None)
+    return train(net, training, recipe, seed=seed + stage, device=device, log=lambda line: None)
 
 
 @torch.no_grad()
@@ -461,7 +465,7 @@ published = [row for row in TABLES if row.table == "Table 2"]
 table = pd.DataFrame([row.metrics for row in published], index=[row.label for row in published])
 table.columns = ["pixel acc.", "mean acc.", "mean IU", "f.w. IU"]
 table["gain"] = table["mean IU"].diff().round(1).map(lambda gain: "" if np.isnan(gain) else f"+{gain}")
-table["rate"] = [f"{EXPERIMENTS[row.experiment].solver.learning_rate:g}" for row in published]
+table["rate"] = [f"{EXPERIMENTS[row.experiment].recipe.learning_rate:g}" for row in published]
 table
 
 # %% [markdown]

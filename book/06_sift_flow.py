@@ -17,7 +17,7 @@
 #
 # - what a segmentation data set is made of, how unevenly its classes are spread, and what that does to four metrics;
 # - how one net learns two tasks at once, and what the second task costs;
-# - how to read a results table: which numbers may stand beside each other, and what each departure may be worth;
+# - how to read a results table: which numbers may stand beside each other, and what each deviation may be worth;
 # - where a net that scores well goes wrong, and why it cannot say "I do not know".
 
 # %% tags=["parameters"]
@@ -37,18 +37,21 @@ import numpy as np
 import pandas as pd
 import scipy.io
 import torch
+from figures import siftflow as figures
+from figures import siftflow_text as text
+from figures import style
+from figures.photos import photo
 from IPython.display import Markdown
 
 import fcn
-from fcn import records, runs, tables
-from fcn.datasets import sift_flow
-from fcn.datasets.scenes import PALETTE, Scenes
-from fcn.experiments import EXPERIMENTS, TABLES
-from fcn.figures import siftflow as figures
-from fcn.figures import siftflow_text as text
-from fcn.figures import style
-from fcn.figures.photos import photo
-from fcn.recorded import recorded
+from fcn.data import sift_flow
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
+from fcn.replication import run as runs
+from fcn.replication import tables
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.paper import TABLES
+from fcn.replication.snapshots import recorded
+from fcn.training import record
 
 style.use()
 torch.set_num_threads(1)
@@ -70,7 +73,7 @@ pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 # Whether two nets, one for each task, would do as well was not run here.
 #
 # Everything below that is called ours is read from the records in `results/`, one file a run: the settings, the loss,
-# whole confusion matrices, and a line for every departure from the paper. Where a record is missing, you will see "not
+# whole confusion matrices, and a line for every deviation from the paper. Where a record is missing, you will see "not
 # run" and the command that makes it.
 
 # %% [markdown]
@@ -238,7 +241,7 @@ text.recipes(names)
 
 # %% [markdown]
 # Rates of different optimisers cannot be compared: AdamW divides each gradient by its own size. `epochs` of the
-# short recipe look few beside the paper's, and are; the section on departures comes back to what this costs.
+# short recipe look few beside the paper's, and are; the section on deviations comes back to what this costs.
 #
 # To make the runs yourself, set the parameter `preset` to `paper`, or use the commands below. With `small` a
 # net of a quarter of the width is trained on procedural scenes in minutes, through the very same code.
@@ -277,11 +280,11 @@ if preset == "read":
 # ones on record, and so bear a later commit than the run that they speak for.
 
 # %% tags=["full-width"]
-found = records.load(results_dir)
-short = {stride: of_one[0] for stride, name in text.SHORT.items() if (of_one := records.find(found, name))}
-tuned = next(iter(records.find(found, text.TUNED)), None)
+found = record.load(results_dir)
+short = {stride: of_one[0] for stride, name in text.SHORT.items() if (of_one := record.find(found, name))}
+tuned = next(iter(record.find(found, text.TUNED)), None)
 for name in (*text.SHORT.values(), text.TUNED):
-    if not records.find(found, name):
+    if not record.find(found, name):
         print("not run: python -m fcn train", name)
 text.overview([run for run in found if run.experiment in (*text.SHORT.values(), text.TUNED, *text.TRIALS.values())])
 
@@ -472,11 +475,11 @@ if weights_file.is_file():
 #
 # ## What departs from the paper, and what it costs
 #
-# Every record lists its departures. Those of the short runs at the three strides and of the tuned run follow; to them
+# Every record lists its deviations. Those of the short runs at the three strides and of the tuned run follow; to them
 # comes the stride itself, since the paper's row is FCN-16s:
 
 # %% tags=["wrap-last-column"]
-text.departures({**short, **({"tuned": tuned} if tuned else {})})
+text.deviations({**short, **({"tuned": tuned} if tuned else {})})
 
 # %%
 Markdown(text.costs(found))
@@ -490,7 +493,7 @@ Markdown(text.costs(found))
 # - SIFT Flow's classes are spread very unevenly; pixel metrics are decided by its frequent classes, class metrics by
 #   its rare ones.
 # - Two tasks on one trunk need two losses and one sum. The second head costs next to nothing.
-# - Records make a table that can be checked: every number leads to its settings, its confusion matrix and its departures,
+# - Records make a table that can be checked: every number leads to its settings, its confusion matrix and its deviations,
 #   recipes are chosen on validation images, and the test images are scored once.
 # - Three strides, trained one from the other, let us read the comparison of skips, with the same catch as in the
 #   paper: the finer net has also been trained longer.

@@ -40,22 +40,27 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from figures import style
+from figures import voc as figures
+from figures import voc_text as text
+from figures.photos import photo
 from IPython.display import Markdown
 from PIL import Image
 from torch import nn
 
 import fcn
-from fcn import recorded, records, runs, speed, training, weights
+from fcn import models
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import convolutionalize
-from fcn.datasets import VOID, Sample, read_list, voc
-from fcn.experiments import EXPERIMENTS
-from fcn.figures import style
-from fcn.figures import voc as figures
-from fcn.figures import voc_text as text
-from fcn.figures.photos import photo
+from fcn.data import voc
+from fcn.data.reading import read_list
+from fcn.data.sample import VOID, Sample
 from fcn.metrics import ConfusionMatrix
-from fcn.prediction import Segmenter, submit
+from fcn.predict import Segmenter, submit
+from fcn.replication import benchmark, snapshots
+from fcn.replication import run as runs
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training import loader, record
 
 style.use()
 torch.manual_seed(seed)
@@ -129,7 +134,7 @@ def label_counts() -> dict:
     }
 
 
-counts, is_live = recorded.recorded("voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists)
+counts, is_live = snapshots.recorded("voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists)
 pixels = pd.DataFrame(counts["pixels"], SPLITS, [*voc.CLASSES, "void"])
 images = pd.DataFrame(counts["photos"], SPLITS, [*voc.CLASSES, "void"])
 
@@ -186,7 +191,7 @@ with torch.no_grad():
 # %%
 two = [Sample((255 * photo(n)[0]).byte(), {"semantic": torch.zeros(photo(n).shape[2:]).long()}, n)
        for n in ("chelsea", "china")]  # fmt: skip
-batch, labels = training.collate(two)
+batch, labels = loader.collate(two)
 print(tuple(batch.shape), f"padding: {100 * (labels['semantic'][0] == VOID).float().mean():.0f} % of the first photo")
 
 # %% [markdown]
@@ -328,7 +333,7 @@ tabled = [e for e in EXPERIMENTS.values() if e.paper and e.paper[0] in ("Table 1
 for experiment in tabled if preset == "paper" else []:
     runs.run(experiment, data=data, device=device, seed=seed, out=Path("../runs"), results=Path(results_dir))
 
-found = records.load(results_dir)
+found = record.load(results_dir)
 text.table_1(found)
 
 # %% [markdown]
@@ -348,16 +353,16 @@ text.table_1(found)
 # %%
 def forward_times() -> dict:
     """Milliseconds of 20 forward passes of each of the paper's nets, one image of 500 x 500, on this machine."""
-    return speed.forward_times(device)
+    return benchmark.forward_times(device)
 
 
-times, _ = recorded.recorded("forward-times", forward_times, preset != "read", results_dir)
+times, _ = snapshots.recorded("forward-times", forward_times, preset != "read", results_dir)
 print(f"here: {times['hardware']}, {times['threads']} threads")
 text.forward_times({"here": times})  # milliseconds
 
 # %%
 spread = {
-    f"{net}, {alignment}": speed.Times(tuple(row)).quartiles
+    f"{net}, {alignment}": benchmark.Times(tuple(row)).quartiles
     for net, alignment, row in zip(times["nets"], times["alignments"], times["milliseconds"], strict=True)
 }
 widest = max(spread, key=lambda name: spread[name][1] / spread[name][0])
@@ -387,7 +392,7 @@ text.table_2(found)
 # %% [markdown]
 # *The first four columns are Table 2 of the paper. Then mean IU alone: what the README of the authors' release reports,
 # and the best-known replication, pytorch-fcn, by the same recipe; then our runs, by the paper's recipe and by the
-# release's ("heavy"). Paper and release are different runs with different solvers, which is why a column apart.*
+# release's ("heavy"). Paper and release are different runs with different recipes, which is why a column apart.*
 #
 # What to read from it:
 #
@@ -454,7 +459,7 @@ with tempfile.TemporaryDirectory() as scratch:
     hand_in = Path(scratch)
     untrained = fcn.FCN("googlenet", 32, heads={"semantic": 21}, width=1 / 16)
     about = {"classes": json.dumps({"semantic": voc.CLASSES}), "dataset": "voc"}
-    weights.save(untrained, hand_in / "net.safetensors", about)
+    models.save(untrained, hand_in / "net.safetensors", about)
     for name, file in (("chelsea", "2008_000006"), ("astronaut", "2008_000011")):
         pixels_of = (255 * photo(name)[0]).byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels_of).save(hand_in / f"{file}.jpg")

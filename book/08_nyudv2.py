@@ -39,22 +39,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from figures import nyud as figures
+from figures import skips, style
 from IPython.display import Markdown
 from safetensors.torch import save_file
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor, nn
 
-from fcn import FCN, records, tables
-from fcn.datasets import nyud
-from fcn.datasets.hha import estimate_gravity, hha, surface_normals
-from fcn.datasets.nyud import CLASSES, PALETTE, Nyud
-from fcn.datasets.rooms import room, write_nyud
-from fcn.experiments import TABLES
-from fcn.figures import nyud as figures
-from fcn.figures import skips, style
-from fcn.inputs import MEAN_HHA, MEAN_LOG_DEPTH
+from fcn import FCN
+from fcn.data import nyud
+from fcn.data.hha import estimate_gravity, hha, surface_normals
+from fcn.data.nyud import CLASSES, PALETTE, Nyud
+from fcn.data.synthetic.indoor import room, write_nyud
 from fcn.models import LateFusion
-from fcn.training import Solver, evaluate, train
+from fcn.preprocessing import MEAN_HHA, MEAN_LOG_DEPTH
+from fcn.replication import tables
+from fcn.replication.paper import TABLES
+from fcn.training import record
+from fcn.training.evaluate import evaluate
+from fcn.training.loop import train
+from fcn.training.recipe import Recipe
 
 style.use()
 torch.set_num_threads(1)
@@ -88,7 +92,7 @@ Markdown(
 # Every FCN's row is a run of the catalogue. The data were not at hand for this project, so ours read:
 
 # %% tags=["full-width"]
-tables.table("Table 4", records.load(results_dir))
+tables.table("Table 4", record.load(results_dir))
 
 # %% [markdown]
 # The data set comes in the layout of the authors' release (see `data_scripts/README.md`):
@@ -377,11 +381,11 @@ def new_net(inputs: str) -> FCN:
 
 
 def learn(net: FCN | LateFusion, inputs: str, steps: int, rate: float, order: int) -> None:
-    solver = Solver(
+    recipe = Recipe(
         learning_rate=rate, epochs=steps * 8 / len(names), batch_size=8, optimizer="adamw", weight_decay=1e-4,
         bias_rate=1, schedule="poly", clip=1, warmup=16 * 8 / len(names),
     )  # fmt: skip
-    train(net, data(inputs, names), solver, seed=seed + order, device=device, log=lambda line: None)
+    train(net, data(inputs, names), recipe, seed=seed + order, device=device, log=lambda line: None)
 
 
 def scores_of(net: FCN | LateFusion, inputs: str):
@@ -471,7 +475,7 @@ Markdown(
 #
 # ## What the catalogue runs, and what would differ
 #
-# - The five experiments follow the paper's recipe (its solver for VGG16, 175 epochs). The late fusion nets start from the
+# - The five experiments follow the paper's recipe (its recipe for VGG16, 175 epochs). The late fusion nets start from the
 #   two single nets, FCN-16s from FCN-32s.
 # - The nets here subtract ImageNet's mean colour from photos, since that is what the weights were trained with; the authors'
 #   release subtracts NYUDv2's. Each mean is a constant that the first layer's biases can learn to undo.

@@ -41,20 +41,24 @@ import numpy as np
 import pandas as pd
 import scipy.io
 import torch
+from figures import context as figures
+from figures import skips, style
 from IPython.display import Markdown
 from PIL import Image
 from torch import nn
 
-from fcn import FCN, records, tables
-from fcn.datasets import VOID, voc
-from fcn.datasets.pascal_context import ALL, CLASSES, PALETTE, SAME, PascalContext, task_of_all
-from fcn.datasets.scenes import CLASSES as PAINTED
-from fcn.datasets.scenes import Scenes
-from fcn.experiments import TABLES
-from fcn.figures import context as figures
-from fcn.figures import skips, style
-from fcn.published import OTHERS
-from fcn.training import Solver, evaluate, train
+from fcn import FCN
+from fcn.data import voc
+from fcn.data.pascal_context import ALL, CLASSES, PALETTE, SAME, PascalContext, task_of_all
+from fcn.data.sample import VOID
+from fcn.data.synthetic.outdoor import Scenes
+from fcn.data.synthetic.palette import CLASSES as PAINTED
+from fcn.replication import tables
+from fcn.replication.paper import OTHERS, TABLES
+from fcn.training import record
+from fcn.training.evaluate import evaluate
+from fcn.training.loop import train
+from fcn.training.recipe import Recipe
 
 style.use()
 torch.set_num_threads(1)
@@ -97,7 +101,7 @@ Markdown(
 # The data were not at hand for this project, so that our rows are commands:
 
 # %% tags=["full-width"]
-tables.table("Table 6", records.load(results_dir))
+tables.table("Table 6", record.load(results_dir))
 
 # %% [markdown]
 # Others have gone on with the 59 classes:
@@ -336,11 +340,11 @@ for layer in layers:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
 layers[0].weight.data /= 64
-solver = Solver(
+recipe = Recipe(
     learning_rate=3e-3, epochs=steps * 8 / number, batch_size=8, optimizer="adamw", weight_decay=1e-4, bias_rate=1,
     schedule="poly", clip=1, warmup=16 * 8 / number,
 )  # fmt: skip
-run = train(net, tasks[59], solver, seed=seed, device=device, log=lambda line: None)
+run = train(net, tasks[59], recipe, seed=seed, device=device, log=lambda line: None)
 print(f"loss at first: {run.curve[0]['loss']:.2f}, the logarithm of 60 is {np.log(60):.2f}")
 print("at last below a third of that:", run.curve[-1]["loss"] < np.log(60) / 3)
 

@@ -40,19 +40,20 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from figures import bounds as figures
+from figures import style
 from IPython.display import Markdown
 from torch import Tensor
 
-from fcn import bounds
-from fcn.bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol
-from fcn.datasets import voc
-from fcn.datasets.scenes import CLASSES, PALETTE, Scenes
-from fcn.experiments import TABLES
-from fcn.figures import bounds as figures
-from fcn.figures import style
+from fcn.data import voc
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
+from fcn.data.synthetic.palette import CLASSES
 from fcn.losses import pixel_softmax_loss
 from fcn.metrics import ConfusionMatrix
-from fcn.recorded import recorded, source
+from fcn.replication import upper_bounds
+from fcn.replication.paper import TABLES
+from fcn.replication.snapshots import recorded, source
+from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol
 
 style.use()
 torch.set_num_threads(1)
@@ -90,7 +91,7 @@ SHOWN, WHICH = (64, 32, 16, 8), 1
 
 def round_trip(truth: Tensor, protocol: Protocol, factor: int) -> np.ndarray:
     """A label map H x W taken down by ``factor`` and up again."""
-    ((_, _, back),) = bounds.predictions(truth, [factor], [protocol])
+    ((_, _, back),) = upper_bounds.predictions(truth, [factor], [protocol])
     return back
 
 
@@ -148,12 +149,12 @@ folder = data / "pascal" / "VOCdevkit" / "VOC2012"
 
 def compute() -> dict:
     """The bounds of Appendix A on the 736 label maps of seg11valid."""
-    return bounds.seg11valid(folder)
+    return upper_bounds.seg11valid(folder)
 
 
 at_hand = preset != "read" and folder.is_dir()
 found, is_live = recorded("appendix-a", compute, at_hand, results_dir, [voc.SEG11VALID])
-lines = bounds.beside_paper(found)
+lines = upper_bounds.beside_paper(found)
 table = pd.DataFrame([line.mean_iu for line in lines], [line.label for line in lines])
 table.columns = [f"1/{factor}" for factor in table]
 table["distance"] = [line.distance for line in lines]

@@ -45,22 +45,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from figures import photos, sampling, style
+from figures import rarefaction as figures
 from IPython.display import Markdown
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import fcn
-from fcn import records
 from fcn.classifiers import alexnet, googlenet, vgg16
 from fcn.convolutionalize import trunk
-from fcn.datasets.scenes import CLASSES, Scenes
-from fcn.experiments import EXPERIMENTS
-from fcn.figures import photos, sampling, style
-from fcn.figures import rarefaction as figures
+from fcn.data.synthetic.outdoor import Scenes
+from fcn.data.synthetic.palette import CLASSES
+from fcn.dilation import dilated, shift_and_stitch, unpadded
 from fcn.losses import pixel_softmax_loss
-from fcn.rarefaction import dilated, shift_and_stitch, unpadded
-from fcn.recorded import provenance, recorded
-from fcn.weights import load_into, read_weights
+from fcn.pretrained import load_into, read_weights
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.snapshots import provenance, recorded
+from fcn.training import record
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)
@@ -644,17 +645,17 @@ plt.show()
 # ## Figure 5
 #
 # The paper's Figure 5 makes the experiment: training loss with all cells, with 50 % and with 25 % of them, the batch
-# grown accordingly, against iterations and against images. Ours is FCN-32s on GoogLeNet and SIFT Flow, by the solver
+# grown accordingly, against iterations and against images. Ours is FCN-32s on GoogLeNet and SIFT Flow, by the recipe
 # settings below; each run takes the same number of iterations.
 
 # %%
-runs = sampling.find(records.load(results_dir), seed)
+runs = sampling.find(record.load(results_dir), seed)
 print(sampling.not_run(runs) or "all three runs are recorded")
 
 # %%
 if runs:
     settings = ("keep", "batch_size", "epochs", "learning_rate", "momentum", "weight_decay", "optimizer", "schedule")
-    table = pd.DataFrame({f"{100 * keep:g} %": run.solver for keep, run in runs.items()}).reindex(settings)
+    table = pd.DataFrame({f"{100 * keep:g} %": run.recipe for keep, run in runs.items()}).reindex(settings)
 table if runs else None
 
 # %%
@@ -682,8 +683,8 @@ if len(runs) == 3:
     at_end = [sampling.level(run, "step", run.curve[-1]["step"])[0] for run in runs.values()]
     scatter = [float(np.std([p["loss"] for p in run.curve[-31:]])) for run in runs.values()]
     paper_rate, our_rate = (
-        EXPERIMENTS["sift-flow-googlenet-32s"].solver.learning_rate,
-        runs[1.0].solver["learning_rate"],
+        EXPERIMENTS["sift-flow-googlenet-32s"].recipe.learning_rate,
+        runs[1.0].recipe["learning_rate"],
     )
     print("the more images in a batch, the lower the loss at equal iterations:", at_end == sorted(at_end, reverse=True))
     print("and the less it scatters from one iteration to the next:", scatter == sorted(scatter, reverse=True))
@@ -700,7 +701,7 @@ if len(runs) == 3:
 # Half of that explanation can be tested by one more run: batches of 32 photos, as for the quarter, and *all* their cells.
 
 # %%
-Markdown(sampling.control(records.load(results_dir), runs, seed))
+Markdown(sampling.control(record.load(results_dir), runs, seed))
 
 # %% [markdown]
 # If leaving out cells were what helped, the run with all of them would have the higher loss. Where the two agree, the

@@ -31,21 +31,22 @@ results_dir = "../results"
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from figures import results as figures
+from figures import results_text as text
+from figures import sampling, style
 from IPython.display import Markdown
 
 import fcn
-from fcn import bounds, claims, departures, records, tables
-from fcn.experiments import EXPERIMENTS
-from fcn.figures import results as figures
-from fcn.figures import results_text as text
-from fcn.figures import sampling, style
-from fcn.recorded import recorded
+from fcn.replication import claims, deviations, tables, upper_bounds
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.snapshots import recorded
+from fcn.training import record
 
 style.use()
 torch.set_num_threads(1)
 pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 
-found = records.load(results_dir)
+found = record.load(results_dir)
 finals = [run for run in found if run.purpose == "final"]
 
 
@@ -140,7 +141,7 @@ beside("Table 2")
 # %% tags=["full-width"]
 switches = [e for name, e in EXPERIMENTS.items() if name.startswith("voc-vgg16-32s-heavy-") or "2011-labels" in name]
 switched = tables.ours([e.name for e in switches], found)[["mean IU", "record"]]
-switched.insert(0, "changed", [e.departures[-1] for e in switches])
+switched.insert(0, "changed", [e.deviations[-1] for e in switches])
 Markdown(tables.markdown(switched, results="../results"))
 
 # %% [markdown]
@@ -205,7 +206,7 @@ beside("Table 6")
 
 # %%
 arrays, _ = recorded("appendix-a", lambda: {}, False, results_dir)
-lines = bounds.beside_paper(arrays)
+lines = upper_bounds.beside_paper(arrays)
 text.bounds_table(lines)
 
 # %%
@@ -330,7 +331,7 @@ Markdown(tables.markdown(tables.ours(subset, found), results="../results"))
 # %% [markdown]
 # ## What departs from the paper
 #
-# Every record lists its departures from the paper, and every one is here. First their kinds, why they were made and
+# Every record lists its deviations from the paper, and every one is here. First their kinds, why they were made and
 # what they may change; then every line of every final run.
 
 # %% tags=["full-width"]
@@ -344,16 +345,16 @@ Markdown(tables.markdown(text.every_departure(finals)))
 # the paper's, with the number of experiments that use each value, validation runs included.
 
 # %% tags=["full-width"]
-Markdown(tables.markdown(departures.settings(found)))
+Markdown(tables.markdown(deviations.settings(found)))
 
 # %% [markdown]
 # *The paper's rates are for FCN-32s; it divides them by 100 for each finer net.*
 #
-# Some departures are none of a run's but the package's own. They hold for every net of ours, unless a switch turns
+# Some deviations are none of a run's but the package's own. They hold for every net of ours, unless a switch turns
 # them off:
 
 # %% tags=["full-width"]
-Markdown(tables.markdown(departures.standing()))
+Markdown(tables.markdown(deviations.standing()))
 
 # %% [markdown]
 # With `alignment="reference"` our nets compute what the released ones do: a test gives both the same weights and compares
@@ -379,7 +380,7 @@ Markdown(text.pace(finals))
 #   the printed number counts a layer that the text says was removed; the bounds of Appendix A to a point or so, but for
 #   the coarsest.
 # - On SIFT Flow a small trunk comes near the paper's row by a recipe of our own, and stays well below it in mean IU by
-#   short runs of the paper's solver. This says nothing against VGG16.
+#   short runs of the paper's recipe. This says nothing against VGG16.
 # - In other people's numbers, ImageNet weights and recipe move a result about as far as skips do, or farther. Compare
 #   nets only where these are the same.
 # - The paper's remarks on training can be tested cheaply, and a cheap test is a weak one: it claims nothing where seeds
@@ -393,7 +394,7 @@ Markdown(text.pace(finals))
 # 2. *How many seeds?* A remark says "no noticeable gain". Suppose that the gain is half a point. How many seeds of each of
 #    the two runs does it take before the interval is narrow enough to see it? Use the spread above.
 # 3. *A missing row.* Choose one command above that your machine can run, run it, and execute this chapter again. Which
-#    departures does your record list? Is there one that it should list and does not?
+#    deviations does your record list? Is there one that it should list and does not?
 # 4. *Other metrics.* The verdicts above are on mean IU. Compute them for mean accuracy, with `fcn.claims.compare` and
 #    `dataclasses.replace(claim, metric="mean_accuracy")`. Does any verdict turn round? Which of the two would you have
 #    chosen before you saw the numbers?

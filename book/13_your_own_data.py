@@ -37,16 +37,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from figures import own_data as figures
+from figures import style
 from PIL import Image
 
-from fcn import own_data, records
 from fcn.__main__ import DEFAULT_NET
-from fcn.datasets import VOID
-from fcn.datasets.folder import Folder
-from fcn.datasets.scenes import PALETTE, Scenes
-from fcn.figures import own_data as figures
-from fcn.figures import style
-from fcn.prediction import Segmenter
+from fcn.data.folder import Folder
+from fcn.data.sample import VOID
+from fcn.data.synthetic.outdoor import PALETTE, Scenes
+from fcn.predict import Segmenter
+from fcn.training import finetune, record
 
 style.use()
 torch.set_num_threads(1)
@@ -169,7 +169,7 @@ print(len(train), "to learn from;", len(held_out), "held out:", ", ".join(held_o
 
 # %%
 epochs = {"read": 2, "small": 10, "paper": 20}[preset]
-fitted = own_data.fit(
+fitted = finetune.fit(
     photos,
     labels,
     classes,
@@ -196,7 +196,7 @@ print(*sorted(path.name for path in Path("out").iterdir()), sep="\n")
 # 5. It wrote a record beside it: every setting, the loss on the way, the whole confusion matrix, versions and hardware.
 
 # %%
-figures.loss(records.read(fitted.record).curve)
+figures.loss(record.read(fitted.record).curve)
 plt.show()
 
 # %% [markdown]
@@ -204,7 +204,7 @@ plt.show()
 # give each class the same probability.*
 
 # %%
-curve = records.read(fitted.record).curve
+curve = record.read(fitted.record).curve
 print(f"first loss {curve[0]['loss']:.3f}, ln({len(names)}) = {np.log(len(names)):.3f}")
 
 # %% [markdown]
@@ -279,7 +279,7 @@ def after(mistake) -> None:
     os.chdir("copy")
     mistake()
     try:
-        own_data.fit(photos, labels, classes, start=start, device=device, out=Path("out"), log=lambda line: None)
+        finetune.fit(photos, labels, classes, start=start, device=device, out=Path("out"), log=lambda line: None)
     except (OSError, ValueError) as error:
         print("fcn:", error)
     os.chdir("..")

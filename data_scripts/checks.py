@@ -14,7 +14,7 @@ import scipy.io
 CAFFEMODEL_STARTS = (b"\x0a", b"\x12", b"\xa2")
 """First bytes of a NetParameter: field 1 (name), 2 (layers, old) or 100 (layer)."""
 VOID = 255
-LISTS = Path(__file__).parents[1] / "fcn" / "datasets" / "lists"
+LISTS = Path(__file__).parents[1] / "fcn" / "data" / "lists"
 """The lists of the authors' release that the package ships."""
 
 

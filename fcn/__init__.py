@@ -1,7 +1,22 @@
 """Fully Convolutional Networks for Semantic Segmentation (Long, Shelhamer, Darrell 2015), replicated."""
 
-from fcn import metrics, records
-from fcn.geometry import receptive_field
-from fcn.models import FCN, load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["FCN", "load", "metrics", "receptive_field", "records"]
+if TYPE_CHECKING:
+    from fcn import metrics as metrics
+    from fcn.geometry import receptive_field
+    from fcn.models import FCN, load
+
+__all__ = ["FCN", "load", "metrics", "receptive_field"]
+
+_HOME = {"FCN": "fcn.models", "load": "fcn.models", "receptive_field": "fcn.geometry"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use, so that commands that need no torch start fast (PEP 562)."""
+    if name == "metrics":
+        return import_module("fcn.metrics")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

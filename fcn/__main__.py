@@ -12,7 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fcn import experiments, records, tables
+from fcn import metrics
+from fcn.replication import catalogue, paper, tables
+from fcn.replication import experiment as experiment_module
+from fcn.training import recipe, record
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "results"
@@ -33,8 +36,8 @@ def list_experiments(
     results: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS,
 ) -> None:
     """Every experiment: the published numbers, ours, or the command that would record them."""
-    recorded = records.load(results) if results.is_dir() or results != RESULTS else []
-    entries = [_entry(e, recorded) for e in experiments.EXPERIMENTS.values()]
+    recorded = record.load(results) if results.is_dir() or results != RESULTS else []
+    entries = [_entry(e, recorded) for e in catalogue.EXPERIMENTS.values()]
     if as_json:
         print(json.dumps(entries, indent=1))
         return
@@ -50,11 +53,11 @@ def list_experiments(
 
 def _grouped(entries: list[dict]) -> dict[str, list[dict]]:
     """The entries below the titles of the paper's tables, then those that stand in none, by their data."""
-    titles = {name: f"{name}: {title}" for name, title in experiments.TITLES.items()}
+    titles = {name: f"{name}: {title}" for name, title in paper.TITLES.items()}
     groups: dict[str, list[dict]] = {title: [] for title in titles.values()}
     for entry in entries:
         table = entry["paper"].partition(",")[0]
-        data = experiments.EXPERIMENTS[entry["experiment"]].dataset
+        data = catalogue.EXPERIMENTS[entry["experiment"]].dataset
         groups.setdefault(titles.get(table, f"Beside the tables: {data}"), []).append(entry)
     return {title: members for title, members in groups.items() if members}
 
@@ -67,8 +70,8 @@ def _parts(entry: dict) -> tuple[str, str, str]:
     return entry["experiment"], published, ours or f"not run: {entry['command']}"
 
 
-def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
-    rows = [r for r in experiments.TABLES if r.experiment == e.name or (r.table, r.label) == e.paper]
+def _entry(e: experiment_module.Experiment, recorded: list[record.Record]) -> dict:
+    rows = [r for r in paper.TABLES if r.experiment == e.name or (r.table, r.label) == e.paper]
     published = next((r.metrics for r in sorted(rows, key=lambda r: r.experiment != e.name)), {})
     ours = [r for r in recorded if r.experiment == e.name]
     return {
@@ -84,13 +87,13 @@ def _entry(e: experiments.Experiment, recorded: list[records.Record]) -> dict:
             }
             for r in ours
         ],
-        "departures": list(e.departures),
+        "deviations": list(e.deviations),
         "command": f"python -m fcn train {e.name}",
     }
 
 
 def _numbers(metrics: dict[str, float]) -> str:
-    return " / ".join(f"{metrics[m]:.1f}" if m in metrics else "-" for m in experiments.METRICS)
+    return " / ".join(f"{metrics[m]:.1f}" if m in metrics else "-" for m in paper.METRICS)
 
 
 @app.command()
@@ -105,20 +108,21 @@ def train(
     ] = False,
     out: Annotated[Path, typer.Option(help="Where checkpoints and the net go.")] = Path("runs"),
     results: Annotated[Path, typer.Option(help="Where the record goes.")] = RESULTS,
-    departure: Annotated[
-        list[str] | None, typer.Option(help="A departure from the paper that this run alone has; may be repeated.")
+    deviation: Annotated[
+        list[str] | None, typer.Option(help="A deviation from the paper that this run alone has; may be repeated.")
     ] = None,
 ) -> None:
     """Train, score and record an experiment. Under torchrun, several processes share each batch."""
-    from fcn import runs, training
+    from fcn.replication import run
+    from fcn.training.evaluate import is_main_process
 
-    path = runs.run(
-        experiments.find(experiment), purpose="validation" if validation else "final", data=data, device=device,
-        seed=seed, resume=resume, out=out, results=results, departures=tuple(departure or ()),
+    path = run.run(
+        catalogue.find(experiment), purpose="validation" if validation else "final", data=data, device=device,
+        seed=seed, resume=resume, out=out, results=results, deviations=tuple(deviation or ()),
         log=lambda line: print(line, flush=True),
     )  # fmt: skip
-    if training.is_main_process():
-        for name, head in records.read(path).heads.items():
+    if is_main_process():
+        for name, head in record.read(path).heads.items():
             _print_metrics(name, head.metrics, len(head.classes))
         print(f"recorded in {path}")
 
@@ -132,17 +136,17 @@ def evaluate(
     validation: Annotated[bool, typer.Option("--validation", help="Score on the validation part.")] = False,
 ) -> None:
     """Score a net on an experiment's test split."""
-    from fcn import reference, runs
+    from fcn.replication import released, run
 
-    found = experiments.find(experiment)
+    found = catalogue.find(experiment)
     purpose = "validation" if validation else "final"
-    for name, matrix in runs.score(found, weights, data=data, device=device, purpose=purpose).items():
+    for name, matrix in run.score(found, weights, data=data, device=device, purpose=purpose).items():
         _print_metrics(name, matrix.metrics(), matrix.num_classes)
     if weights.suffix == ".caffemodel" and not validation:
-        print(reference.find(weights).expectation())
+        print(released.find(weights).expectation())
 
 
-def _print_metrics(head: str, m: "records.Metrics", classes: int) -> None:
+def _print_metrics(head: str, m: "metrics.Metrics", classes: int) -> None:
     print(
         f"{head}: pixel acc. {m.pixel_accuracy:.2f}  mean acc. {m.mean_accuracy:.2f}  mean IU {m.mean_iu:.2f}  "
         f"f.w. IU {m.frequency_weighted_iu:.2f}  ({m.classes_counted} of {classes} classes present)"
@@ -161,15 +165,15 @@ def predict(
     ] = None,
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, and the share of each class."""
-    from fcn.prediction import Segmenter, submit, write
-    from fcn.runs import checked_device
+    from fcn.environment import resolve_device
+    from fcn.predict import Segmenter, submit, write
 
     named = {image.stem: image for image in images}
     if twins := [image for image in images if named[image.stem] is not image]:
         raise ValueError(
             f"{twins[0]} and {named[twins[0].stem]}: their results would have one name; predict one by one"
         )
-    segmenter = Segmenter(weights, checked_device(device))
+    segmenter = Segmenter(weights, resolve_device(device))
     for image in images:
         if submission is None:
             paths, found = write(image, segmenter, out, side)
@@ -199,7 +203,7 @@ def fit(
     batch: Annotated[int, typer.Option(help="Photos a step.")] = 8,
     rate: Annotated[
         float, typer.Option(help="The learning rate; lower it where the loss is not finite.")
-    ] = experiments.TUNED.learning_rate,
+    ] = recipe.TUNED.learning_rate,
     side: Annotated[int, typer.Option(help="Larger photos are learned at this size (longer side, px).")] = 512,
     device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
@@ -207,13 +211,14 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
 ) -> None:
     """Train on photos and labels of your own; a tenth is held out, and scored at the end."""
-    from fcn import own_data, training
+    from fcn.training import finetune
+    from fcn.training.evaluate import is_main_process
 
-    fitted = own_data.fit(
+    fitted = finetune.fit(
         photos, labels, classes, start=start, stride=stride, epochs=epochs, batch_size=batch, rate=rate,
         side=side, device=device, seed=seed, out=out, resume=resume, log=lambda line: print(line, flush=True),
     )  # fmt: skip
-    if training.is_main_process():
+    if is_main_process():
         _print_metrics("held-out photos", fitted.scores.metrics, len(fitted.scores.classes))
         print(fitted.per_class().to_string(na_rep="-"))
         print(f"saved {fitted.weights} and {fitted.record}")

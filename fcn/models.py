@@ -4,19 +4,31 @@ The net of the paper's figure 3 in one file: a 1x1 convolution scores the coarse
 so far are upsampled twice and the scores of a skip are added; the last upsampling reaches the pixels.
 """
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fcn import weights as weight_files
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Trunk, trunk
+from fcn.environment import atomic_write
 from fcn.geometry import IMAGE, offset_between
-from fcn.inputs import MEANS, Inputs, as_caffe
+from fcn.preprocessing import MEANS, Inputs, as_caffe
+from fcn.pretrained import (
+    _check_finite,
+    _read_file,
+    LoadReport,
+    _some,
+    load_into,
+    load_pretrained,
+)
 from fcn.upsampling import Upsampling, crop, size_of, upsample_onto, upsampler
 
 SMALLEST = 32  # pixels: one cell of the coarsest map; smaller images are padded up to it (tight alignment)
@@ -165,12 +177,12 @@ class FCN(nn.Module):
         scores = {name: head(maps, (height, width)) for name, head in self.heads.items()}
         return scores["scores"] if self.single else scores
 
-    def load_pretrained(self, source: Any) -> "weight_files.LoadReport":
+    def load_pretrained(self, source: Any) -> "LoadReport":
         """Copy ImageNet weights into the trunk: a .caffemodel, a .safetensors file or a torchvision weights enum.
 
         Returns what was loaded, missing, left over and of another shape, by name.
         """
-        return weight_files.load_pretrained(self, source)
+        return load_pretrained(self, source)
 
     @torch.no_grad()
     def upgrade_from(self, coarser: "FCN") -> None:
@@ -219,7 +231,7 @@ class LateFusion(nn.Module):
             return (colour + hha) / 2
         return {head: (colour[head] + hha[head]) / 2 for head in colour}
 
-    def load_pretrained(self, source: Any) -> "weight_files.LoadReport":
+    def load_pretrained(self, source: Any) -> "LoadReport":
         """Copy ImageNet weights into both trunks, as ``FCN.load_pretrained`` does; returns the report of the first."""
         report = self.colour.load_pretrained(source)
         self.hha.load_pretrained(source)
@@ -245,9 +257,43 @@ def build(settings: dict[str, Any]) -> FCN | LateFusion:
     return FCN(**settings)
 
 
-def load(path: str | Path) -> FCN | LateFusion:
-    """The net saved at ``path`` (safetensors, with its settings inside), ready for evaluation.
+def save(module: nn.Module, path: str | Path, metadata: Mapping[str, str], half: bool = True) -> None:
+    """Write a net's parameters and buffers as safetensors, with ``metadata`` and the net's own ``settings`` as JSON.
 
-    Raises FileNotFoundError, or ValueError naming the file, where it holds no net of this package.
+    ``half`` writes parameters in 16 bits (buffers keep theirs: the mean needs them). The file appears whole or not at
+    all. Raises ValueError where a number is not finite, or too large for 16 bits.
     """
-    return weight_files.load_model(path)
+    path = Path(path)
+    parameters = {name for name, _ in module.named_parameters()}
+    tensors = {
+        name: (tensor.half() if half and name in parameters else tensor).cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{path}: not written, numbers not finite or too large for 16 bits in {_some(bad)}")
+    metadata = dict(metadata)
+    if hasattr(module, "settings"):
+        metadata["settings"] = json.dumps(module.settings)
+    with atomic_write(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load(path: str | Path) -> "FCN | LateFusion":
+    """Rebuild the net that ``save`` wrote to ``path``, in evaluation mode.
+
+    Raises FileNotFoundError where there is no such file, ValueError where it is truncated, foreign or incomplete.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: not a net of this package; give the .safetensors file that it saved")
+    tensors = _read_file(path)
+    _check_finite(tensors, path)
+    try:
+        with safe_open(path, "pt") as file:
+            net = build(json.loads(file.metadata()["settings"]))
+    except (TypeError, KeyError, ValueError, RuntimeError, MemoryError):  # the last two for a net too large to be one
+        raise ValueError(f"{path}: does not say which net it is for; give a file that this package saved") from None
+    report = load_into(net, tensors, source=str(path))
+    if absent := net.state_dict().keys() - set(report.loaded):
+        raise ValueError(f"{path}: incomplete, without {_some(sorted(absent))}; fetch or train the weights again")
+    return net.eval()

@@ -1,0 +1,99 @@
+"""Chapter 8: rooms in colour and depth, the three channels of HHA, and two ways to fuse them."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from figures.style import COLOURS, colour, legend, show
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from numpy.typing import NDArray
+
+from fcn.data.sample import VOID
+from fcn.data.synthetic.indoor import Room
+
+_CHANNELS = (("horizontal disparity", "310 / z, z in m"), ("height above ground", "cm"), ("angle", "degrees + 38"))
+_INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
+
+
+def room(one: Room, names: Sequence[str], palette: NDArray[np.uint8]) -> Figure:
+    """A room's photo, its labels and its depth in metres."""
+    figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.6))
+    show(axes[0], one.image, "photo")
+    show(axes[1], colour(one.labels, palette), "labels")
+    drawn = axes[2].imshow(one.depth, cmap="mako_r")
+    axes[2].set_title("depth")
+    axes[2].set_axis_off()
+    figure.colorbar(drawn, ax=axes[2], label="m", shrink=0.75)
+    present = sorted({*np.unique(one.labels).tolist()} - {VOID})
+    legend(figure, names, palette, present, loc="outside lower center", ncols=min(7, len(present)), columnspacing=1)
+    return figure
+
+
+def channels(encoded: NDArray[np.uint8]) -> Figure:
+    """The three channels of an HHA image, H x W x 3, each with its scale."""
+    figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.2))
+    for axis, channel, (title, unit) in zip(axes, np.moveaxis(encoded, -1, 0), _CHANNELS, strict=True):
+        drawn = axis.imshow(channel, cmap="mako", vmin=0, vmax=255)
+        axis.set_title(title)
+        axis.set_axis_off()
+        bar = figure.colorbar(drawn, ax=axis, shrink=0.75, ticks=[0, 128, 255])
+        bar.set_label(unit, fontsize=9)
+    return figure
+
+
+def angles(encoded: Mapping[str, NDArray[np.uint8]]) -> Figure:
+    """The angle channel of HHA images, by what they were told of gravity, in degrees from gravity."""
+    figure, axes = plt.subplots(1, len(encoded), figsize=(7.8, 2.3))
+    for axis, (title, image) in zip(axes, encoded.items(), strict=True):
+        drawn = axis.imshow(image[..., 2].astype(float) - 38, cmap="mako", vmin=0, vmax=180)
+        axis.set_title(title)
+        axis.set_axis_off()
+    figure.colorbar(drawn, ax=axes, shrink=0.75, ticks=[0, 90, 180], label="angle (degrees)")
+    return figure
+
+
+def fusions() -> Figure:
+    """Early fusion, one net of four channels, above late fusion, two nets whose scores are averaged."""
+    figure, axes = plt.subplots(figsize=(7.6, 3.0))
+    axes.set(xlim=(0, 100), ylim=(0, 42))
+    axes.set_axis_off()
+    _box(axes, 2, 31, 22, 9, "colour + log depth\n4 channels", _INPUT)
+    _box(axes, 36, 31, 24, 9, "one trunk, one head", _NET)
+    _box(axes, 80, 31, 18, 9, "scores", _SCORES)
+    _arrow(axes, (24, 35.5), (36, 35.5))
+    _arrow(axes, (60, 35.5), (80, 35.5))
+    for y, name in ((13, "colour\n3 channels"), (1, "HHA\n3 channels")):
+        _box(axes, 2, y, 22, 9, name, _INPUT)
+        _box(axes, 36, y, 24, 9, "trunk and head", _NET)
+        _arrow(axes, (24, y + 4.5), (36, y + 4.5))
+        _arrow(axes, (60, y + 4.5), (80, 11.5))
+    _box(axes, 80, 7, 18, 9, "mean of\nthe scores", _SCORES)
+    axes.text(2, 41, "early fusion", fontsize=10, weight="bold", va="bottom")
+    axes.text(2, 23, "late fusion", fontsize=10, weight="bold", va="bottom")
+    return figure
+
+
+def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str, tint: str) -> None:
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.2", fc=tint, ec="0.5"))
+    axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9.5)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color="0.4", shrinkA=2, shrinkB=2))
+
+
+def table_4(rows: Sequence[tuple[str, Mapping[str, float]]]) -> Figure:
+    """Mean IU of the published rows, top to bottom as in the table, the first of them not an FCN."""
+    figure, axes = plt.subplots(figsize=(6.4, 0.42 * len(rows) + 0.9))
+    places = np.arange(len(rows))[::-1]
+    values = [scores["mean_iu"] for _, scores in rows]
+    tints = [COLOURS["others"], *[COLOURS["paper"]] * (len(rows) - 1)]
+    axes.barh(places, values, color=tints, height=0.62)
+    for place, value in zip(places, values, strict=True):
+        axes.text(value + 0.3, place, f"{value}", va="center", fontsize=9)
+    axes.set_yticks(places, [label for label, _ in rows])
+    axes.set(xlabel="mean IU (%), as published", xlim=(0, 1.1 * max(values)))
+    axes.tick_params(axis="y", length=0)
+    return figure

@@ -1,0 +1,94 @@
+"""Evaluation: one confusion matrix per head over a whole split."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fcn.data.sample import VOID, SegmentationDataset
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN, LateFusion
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+@torch.no_grad()
+def evaluate(
+    net: FCN | LateFusion,
+    dataset: SegmentationDataset,
+    *,
+    device: str = "auto",
+    precision: str = "32-true",
+    log: Callable[[str], None] | None = None,
+) -> dict[str, ConfusionMatrix]:
+    """One confusion matrix for each head of ``net`` over the whole of ``dataset``, image by image at its own size.
+
+    Under ``torchrun`` each process takes its share of the images, and all return the matrices of the whole. Raises
+    ValueError where the net's classes are not the data set's.
+    """
+    heads = scored_heads(net, dataset)
+    fabric = launch_fabric(device, precision)
+    net.to(fabric.device).to(memory_format=torch.channels_last).eval()
+    matrices = {head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads}
+    for i in range(fabric.global_rank, len(dataset), fabric.world_size):
+        sample = dataset[i]
+        with fabric.autocast():
+            scores = net(fabric.to_device(sample.image[None]).float() / 255)
+        for head, score in by_head(scores, heads).items():
+            matrices[head].update(fabric.to_device(sample.labels[head][None]), score.argmax(dim=1))
+        if log is not None and (i + 1) % 50 == 0:
+            log(f"scored {i + 1} of {len(dataset)} images")
+    for matrix in matrices.values():
+        matrix.matrix = fabric.all_reduce(matrix.matrix, reduce_op="sum")  # type: ignore[assignment]
+    return matrices
+
+
+def seed_everything(seed: int) -> None:
+    """Seed what is drawn outside the training loop: the weights of layers that start at random."""
+    torch.manual_seed(seed)
+
+
+def is_main_process() -> bool:
+    """Whether this process writes the files: the first of several under ``torchrun``, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait() -> None:
+    """Wait for the other processes, where there are any."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def launch_fabric(device: str, precision: str) -> "Fabric":
+    from lightning.fabric import Fabric  # takes longer to import than all the rest together
+
+    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    fabric = Fabric(
+        accelerator=device,
+        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1,
+        strategy="ddp" if many else "auto",
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def scored_heads(net: FCN | LateFusion, dataset: SegmentationDataset) -> list[str]:
+    """The heads of ``dataset`` that ``net`` scores: a net for one task scores the first.
+
+    Raises ValueError where their classes are not as many.
+    """
+    classes = {next(iter(dataset.heads)): net.classes["scores"]} if net.single else net.classes
+    for head, number in classes.items():
+        known = len(dataset.heads.get(head, ()))
+        if number != known:
+            raise ValueError(f'the net scores {number} classes for "{head}", of which {dataset.name} has {known}')
+    return list(classes)
+
+
+def by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
+    """Scores by the name of their head; those of a net for one task have none."""
+    return scores if isinstance(scores, dict) else {heads[0]: scores}

@@ -1,0 +1,242 @@
+"""The book: its chapters as they are committed, the engine that runs them, the check of the built site."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import links
+import nbformat
+import pytest
+import build
+import yaml
+
+BOOK = Path(build.BOOK)
+CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.py"))
+PARAMETERS = {"preset": "read", "data_root": "", "device": "cpu", "seed": 0, "results_dir": "../results"}
+
+
+# The chapters
+
+
+def committed(source: Path) -> nbformat.NotebookNode:
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+def printed(output: nbformat.NotebookNode) -> str:
+    """What an output says in words; pictures are left out."""
+    pieces = [output.get("text", ""), *output.get("traceback", [])]
+    pieces += [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/png")]
+    return "\n".join(map(str, pieces))
+
+
+def test_the_table_of_contents_lists_the_chapters_in_order():
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    listed = [toc["root"], *(entry["file"] for entry in toc["chapters"])]
+    assert listed == [source.stem for source in CHAPTERS] + ["references"]
+
+
+def test_no_notebook_is_without_a_source():
+    build.check()
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+class TestChapter:
+    def test_notebook_agrees_with_its_source(self, source):
+        assert build.differences(source) == []
+
+    def test_outputs_are_the_same_for_every_reader(self, source):
+        elsewhere = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|private|opt|usr|var|mnt)/|[A-Z]:\\Users")
+        for cell in committed(source).cells:
+            for output in cell.get("outputs", []):
+                assert output.output_type != "error", f"{cell.id} failed"
+                assert output.get("name") != "stderr", f"{cell.id} wrote to standard error: {printed(output)}"
+                assert not [kind for kind in output.get("data", {}) if "widget" in kind], f"{cell.id} holds a widget"
+                assert not elsewhere.search(printed(output)), f"{cell.id} names a path of one machine"
+                assert not re.search(r" at 0x[0-9a-f]+>", printed(output)), f"{cell.id} prints a memory address"
+
+    def test_notebook_is_stripped(self, source):
+        notebook = committed(source)
+        assert nbformat.writes(notebook) + "\n" == source.with_suffix(".ipynb").read_text(encoding="utf-8")
+        assert build.strip(committed(source)) == notebook
+        assert "version" not in notebook.metadata.get("language_info", {})
+
+    def test_takes_the_parameters_of_the_book(self, source):
+        (cell,) = [cell for cell in build.read_source(source).cells if "parameters" in cell.metadata.get("tags", [])]
+        values: dict[str, object] = {}
+        exec(cell.source, values)
+        assert {name: values.get(name, "missing") for name in PARAMETERS} == PARAMETERS
+
+    def test_ends_with_a_summary_and_three_exercises(self, source):
+        prose = "\n\n".join(cell.source for cell in build.read_source(source).cells if cell.cell_type == "markdown")
+        assert prose.lstrip().startswith("# "), "a chapter begins with its title"
+        headings = re.findall(r"^## (.+)$", prose, flags=re.MULTILINE)
+        assert headings[-2:] == ["Summary", "Exercises"]
+        exercises = prose.rpartition("## Exercises")[2]
+        assert len(re.findall(r"^(?:\d\.|###|:::+\{exercise\}) ?", exercises, flags=re.MULTILINE)) >= 3
+
+
+# The engine
+
+TOY = """\
+    # %% [markdown]
+    # # A toy chapter
+
+    # %% tags=["parameters"]
+    preset = "read"
+    seed = 0
+
+    # %%
+    import random
+
+    random.seed(seed)
+    preset, random.random()
+
+    # %%
+    print("the same cell")
+
+    # %%
+    print("the same cell")
+    """
+
+
+@pytest.fixture
+def toy(tmp_path):
+    source = tmp_path / "book" / "01_toy.py"
+    source.parent.mkdir()
+    source.write_text(textwrap.dedent(TOY))
+    return source
+
+
+@pytest.fixture
+def executed_toy(toy):
+    """A chapter with a committed notebook that agrees with it, without the seconds a real run takes."""
+    notebook = build.read_source(toy)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = 1
+    build.write(notebook, toy.with_suffix(".ipynb"))
+    return toy
+
+
+def test_two_runs_are_equal_byte_for_byte(toy, tmp_path):
+    first, _ = build.execute(toy, {}, tmp_path / "first")
+    second, _ = build.execute(toy, {}, tmp_path / "second")
+    assert first.read_bytes() == second.read_bytes()
+
+    notebook = nbformat.read(first, as_version=4)
+    nbformat.validate(notebook)
+    assert "0.8444218515250481" in notebook.cells[2].outputs[0].data["text/plain"]
+    assert "papermill" not in first.read_text()
+    toy.with_suffix(".ipynb").write_bytes(first.read_bytes())
+    assert build.differences(toy) == []
+
+
+def test_parameters_reach_the_chapter(toy, tmp_path):
+    target, _ = build.execute(toy, {"preset": "small", "seed": 1}, tmp_path / "run")
+    outputs = [cell.outputs for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs")]
+    assert outputs[0][0].data["text/plain"] == "('small', 0.13436424411240122)"
+
+
+def test_a_failing_chapter_names_the_line_and_leaves_the_committed_notebook(executed_toy, tmp_path):
+    before = executed_toy.with_suffix(".ipynb").read_bytes()
+    executed_toy.write_text(executed_toy.read_text() + "\n# %%\nfine = 1\nfine / 0\n")
+    line = executed_toy.read_text().splitlines().index("fine / 0") + 1
+    with pytest.raises(build.ChapterError, match=rf"01_toy\.py, line {line}: ZeroDivisionError: division by zero"):
+        build.execute(executed_toy, {}, tmp_path / "run")
+    assert executed_toy.with_suffix(".ipynb").read_bytes() == before
+
+
+def test_what_is_printed_in_a_row_becomes_one_output():
+    out, more, err = (nbformat.v4.new_output("stream", name=n, text=t) for n, t in
+                      (("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n")))  # fmt: skip
+    value = nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)
+    found = build.joined([out, more, err, value, nbformat.v4.new_output("stream", name="stdout", text="d\n")])
+    assert [(o.output_type, o.get("text")) for o in found] == [
+        ("stream", "a\nb\n"), ("stream", "c\n"), ("execute_result", None), ("stream", "d\n"),
+    ]  # fmt: skip
+
+
+def test_a_cell_keeps_its_name_when_another_changes(toy):
+    before = [cell.id for cell in build.read_source(toy).cells]
+    assert len(set(before)) == len(before)
+    toy.write_text(toy.read_text().replace("# # A toy chapter", "# # Another title"))
+    after = [cell.id for cell in build.read_source(toy).cells]
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
+
+
+def test_agreement_is_seen(executed_toy):
+    assert build.differences(executed_toy) == []
+    build.check(executed_toy.parent)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("seed = 0", "seed = 2", "cell 2 differs from"),
+        ('tags=["parameters"]', "", "cell 2 differs from"),
+        ("# # A toy chapter", "# # A play chapter", "cell 1 differs from"),
+        ("random.seed(seed)\n", "", "cell 3 differs from"),
+        ('\n# %%\nprint("the same cell")\n', "", "has 5 cells"),
+    ],
+)
+def test_a_changed_source_is_seen(executed_toy, old, new, complaint):
+    changed = executed_toy.read_text().replace(old, new, 1)
+    assert changed != executed_toy.read_text()
+    executed_toy.write_text(changed)
+    (line,) = build.differences(executed_toy)
+    assert complaint in line
+    assert "make notebooks" in line
+    with pytest.raises(build.ChapterError, match=complaint):
+        build.check(executed_toy.parent)
+
+
+def test_a_notebook_that_was_not_run_is_seen(toy):
+    build.write(build.read_source(toy), toy.with_suffix(".ipynb"))
+    assert "cell 2 was not run" in build.differences(toy)[0]
+
+
+def test_a_missing_notebook_and_a_missing_source_are_seen(executed_toy):
+    executed_toy.rename(executed_toy.with_name("02_moved.py"))
+    with pytest.raises(build.ChapterError, match=r"02_moved\.ipynb is missing[^\0]*01_toy\.ipynb has no source"):
+        build.check(executed_toy.parent)
+
+
+def test_chapters_are_chosen_by_the_beginning_of_their_names(toy):
+    assert build.sources(toy.parent, ["01"]) == [toy]
+    assert build.sources(toy.parent) == [toy]
+    with pytest.raises(build.ChapterError, match=r"begins with '07'; there are: 01_toy"):
+        build.sources(toy.parent, ["07"])
+
+
+def test_committed_notebooks_take_no_parameters(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build.main(["notebooks", "--preset", "small"])
+    assert "takes no parameters" in capsys.readouterr().err
+
+
+# The check of the built site
+
+
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "index.html").write_text(
+        '<a href="b.html#here">1</a> <a href="b.html#nowhere">2</a> <a href="c.html">3</a> <a href="#top">4</a>'
+        '<a id="top" href="https://example.org/">5</a> <script src="https://example.org/x.js"></script>'
+        '<img src="a%20b.png"> <img src="data:image/png;base64,AA==">'
+    )
+    (tmp_path / "b.html").write_text('<h2 id="here"></h2>')
+    (tmp_path / "a b.png").write_bytes(b"")
+    assert links.broken(tmp_path) == [
+        "index.html: no such place on its page: b.html#nowhere",
+        "index.html: no file for c.html",
+        "index.html: needs https://example.org/x.js from another host",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--only", "99"], ["--jobs", "0"], ["--data-root", "no/such"], ["--results-dir", "no/such"]]
+)
+def test_a_wrong_argument_is_named_before_anything_runs(wrong, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build.main(["execute", *wrong])
+    assert f"argument {wrong[0]}: " in capsys.readouterr().err

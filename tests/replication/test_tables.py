@@ -1,0 +1,191 @@
+"""Tables: published numbers as printed, ours only from records, and nothing synthetic beside them."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fcn.metrics import ConfusionMatrix
+from fcn.replication import tables
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.paper import OTHERS, RELEASE, TABLES, TITLES
+from fcn.training import record as records
+from fcn.training.record import Data, Head, Record, Split
+
+ROOT = Path(__file__).parents[2]
+SHORT = "sift-flow-googlenet-8s-short"
+
+
+def record(experiment=SHORT, seed=0, purpose="final", hits=((8, 2), (4, 6)), dataset="sift-flow"):
+    head = Head.scored(("sky", "tree"), ConfusionMatrix.from_matrix(torch.tensor(hits)))
+    geometric = Head.scored(("sky", "vertical"), ConfusionMatrix.from_matrix(torch.tensor([[9, 1], [0, 10]])))
+    return Record(
+        experiment=experiment, purpose=purpose, heads={"geometric": geometric, "semantic": head}, recipe={}, seed=seed,
+        images_seen=1, curve=[], dataset=Data(dataset, Split("trainval", 1, "a"), Split("test", 1, "b")), versions={},
+        commit=None, hardware="", seconds=1.0, deviations=(), initial_weights=None,
+    )  # fmt: skip
+
+
+def test_published_rows_stand_as_printed_and_in_order():
+    frame = tables.table("Table 5", [])
+    published = frame[frame["source"] == "Table 5"]
+    assert len(published) == sum(row.table == "Table 5" for row in TABLES)
+    assert list(published.iloc[-1])[1:6] == ["85.2", "51.7", "39.5", "76.1", "94.3"]
+    assert list(published.loc["Tighe et al. 2010"])[1:6] == ["-", "-", "-", "-", "90.8"]
+
+
+def test_without_records_every_run_gives_its_command():
+    for frame in [tables.at_a_glance([]), *(tables.table(name, []) for name in TITLES)]:
+        ours = frame[frame["source"] == "ours"]
+        for name, row in ours.iterrows():
+            assert row["record"] == f"python -m fcn train {name}"
+            assert row["mean IU"] == "not run"
+    assert list(tables.at_a_glance([]).index) == ["FCN-16s, VGG16", *tables.GLANCE]
+
+
+def test_every_experiment_of_a_table_has_its_row():
+    for name in TITLES:
+        wanted = [e.name for e in EXPERIMENTS.values() if e.paper and e.paper[0] == name]
+        assert [label for label in tables.table(name, []).index if label in EXPERIMENTS] == wanted
+
+
+def test_one_record_gives_its_metrics_from_the_right_heads():
+    row = tables.at_a_glance([record()]).loc[SHORT]
+    # 14 of 20 pixels; (8/10 + 6/10) / 2; (8/14 + 6/12) / 2; equal frequencies
+    assert list(row)[1:] == ["70.0", "70.0", "53.6", "53.6", "95.0", "seed 0"]
+
+
+def test_several_seeds_give_mean_and_sample_standard_deviation():
+    row = tables.table("Table 5", [record(seed=0), record(seed=3, hits=((9, 1), (4, 6)))]).loc[SHORT]
+    assert row["pixel acc."] == "72.5 ± 3.5"
+    assert row["geometric acc."] == "95.0 ± 0.0"
+    assert row["record"] == "seeds 0, 3"
+
+
+@pytest.mark.parametrize("other", [{"purpose": "validation"}, {"purpose": "demonstration"}, {"dataset": "scenes"}])
+def test_nothing_but_final_runs_on_real_images_enters(other):
+    assert tables.at_a_glance([record(**other)]).equals(tables.at_a_glance([]))
+    assert tables.table("Table 5", [record(**other)]).equals(tables.table("Table 5", []))
+
+
+def test_a_run_recorded_beyond_the_usual_ones_joins_the_glance_beside_its_own_paper_row():
+    frame = tables.at_a_glance([record("voc-vgg16-32s-fixed"), record("sift-flow-vgg16-32s")])
+    assert list(frame.index)[:2] == ["FCN-32s-fixed, VGG16", "voc-vgg16-32s-fixed"]
+    assert "sift-flow-vgg16-32s" in frame.index
+    assert not frame.isna().any().any()
+
+
+def test_a_column_that_only_our_records_have_is_shown():
+    assert "pixel acc." not in tables.table("Table 1", []).columns
+    frame = tables.table("Table 1", [record("voc2011-vgg16-32s")])
+    assert list(frame["pixel acc."]) == ["-", "-", "-", "not run", "70.0", "not run", "not run"]
+
+
+def test_an_unknown_table_is_named():
+    with pytest.raises(ValueError, match='no results in "Table 9": choose one of Table 1'):
+        tables.table("Table 9", [])
+
+
+def test_beside_the_papers_rows_stand_the_release_other_replications_and_ours_with_the_difference():
+    run = replace(record("voc-vgg16-32s-heavy"), deviations=("the recipe and the net of the authors' release",))
+    frame = tables.beside("Table 2", [run])
+    assert list(dict.fromkeys(frame["source"])) == ["Table 2", "release", "others", "ours", "difference"]
+    release = frame[frame["source"] == "release"]
+    assert dict(release["mean IU"])["FCN-8s at-once, VGG16"] == "65.4"
+    assert "channel dropout" in frame.loc["pytorch-fcn FCN-8s", "what sets it apart"]
+    assert frame.loc["voc-vgg16-32s-heavy", "what sets it apart"] == "the release's recipe"
+    assert list(frame.loc["voc-vgg16-32s"])[2:7] == ["-", "-", "not run", "-", "-"]
+    after = frame.iloc[list(frame.index).index("voc-vgg16-32s-heavy") + 1]
+    assert (after.name, after["mean IU"], after["pixel acc."]) == ("less FCN-32s, VGG16", "-10.0", "-")  # 53.6 - 63.6
+
+
+def test_a_difference_is_that_of_the_printed_figures_and_of_the_mean_over_seeds():
+    runs = [record(seed=0), record(seed=1, hits=((9, 1), (4, 6)))]
+    frame = tables.beside("Table 5", runs)
+    row = frame.iloc[list(frame.index).index(SHORT) + 1]
+    assert row["pixel acc."] == f"{72.5 - 85.2:+.1f}"
+    assert row["geometric acc."] == "+0.7"  # 95.0 - 94.3
+
+
+@pytest.mark.parametrize(
+    ("experiment", "value"),
+    [
+        ("voc-vgg16-8s-heavy", 65.5),  # the release's row, whose recipe it follows
+        ("voc-vgg16-8s", 62.7),
+        ("pascal-context-59-vgg16-8s-heavy", 35.1),  # not the 33 classes' row of the same label
+        ("pascal-context-33-vgg16-8s", 53.5),
+        ("sift-flow-googlenet-8s-tuned", 39.5),
+    ],
+)
+def test_an_experiment_is_compared_with_the_row_it_replicates(experiment, value):
+    assert tables.replicated(EXPERIMENTS[experiment]).metrics["mean_iu"] == value
+
+
+def test_what_replicates_no_row_has_none():
+    assert tables.replicated(EXPERIMENTS["scenes-googlenet-8s-demo"]) is None
+
+
+def test_runs_beside_no_table_stand_in_one_of_their_own():
+    names = ["voc-subset-googlenet-32s", "voc-subset-googlenet-8s"]
+    assert list(tables.ours(names, [])["mean IU"]) == ["not run", "not run"]
+    frame = tables.ours(names, [record(names[1])])
+    assert list(frame["mean IU"]) == ["not run", "53.6"]
+    assert "source" not in frame.columns
+
+
+def test_coverage_counts_experiments_and_final_runs():
+    frame = tables.coverage([record(seed=0), record(seed=1), record(seed=2, purpose="validation")])
+    assert tuple(frame.loc["Table 5", ["recorded", "runs"]]) == (1, 2)
+    assert frame.loc["all", "experiments"] == len(EXPERIMENTS)
+
+
+def test_markdown_links_each_seed_and_marks_commands_as_code():
+    text = tables.markdown(tables.at_a_glance([record(), replace(record(), seed=4)]))
+    assert f"[seed 0](results/{SHORT}.seed0.json), [seed 4](results/{SHORT}.seed4.json)" in text
+    assert "`python -m fcn train sift-flow-googlenet-32s-short`" in text
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_writing_replaces_what_stands_between_the_markers_and_nothing_else(tmp_path):
+    (tmp_path / "README.md").write_text(f"above\n\n{tables.BEGIN}\nold\n{tables.END}\n\nbelow\n")
+    records.write(record(), tmp_path / "results")
+    tables.write(tmp_path / "README.md")
+    text = (tmp_path / "README.md").read_text()
+    assert text == f"above\n\n{tables.block([record()])}\n\nbelow\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "results"]
+
+
+def test_a_file_without_markers_or_no_file_is_one_clear_line(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.md").write_text("nothing\n")
+    with pytest.raises(ValueError, match=r"README\.md: the markers of the results at a glance are missing"):
+        tables.write(tmp_path / "README.md")
+    with pytest.raises(FileNotFoundError, match=r"other\.md: no such file"):
+        tables.write(tmp_path / "other.md")
+    assert (tmp_path / "README.md").read_text() == "nothing\n"
+
+
+def test_the_readme_holds_the_results_at_a_glance_of_the_records():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    now = tables.with_block(readme, tables.block(records.load(ROOT / "results")), "README.md")
+    assert readme == now, "the records changed: run python -m fcn.tables README.md"
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    done = subprocess.run(
+        [sys.executable, "-m", "fcn.tables", str(tmp_path / "photo.png")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"{tmp_path / 'photo.png'}: no text in UTF-8; give the text file that holds the markers, README.md\n"
+    )
+
+
+def test_every_published_row_names_an_experiment_of_the_catalogue():
+    named = {row.experiment for row in (*TABLES, *RELEASE, *OTHERS) if row.experiment}
+    assert named <= EXPERIMENTS.keys()

@@ -1,0 +1,279 @@
+"""Training on one's own photos: the whole way through the command line, and what is refused before the training."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import test_cli
+import torch
+from figures import own_data as figures
+from PIL import Image
+from safetensors.torch import load_file
+
+import fcn
+from fcn import environment, models
+from fcn.data.folder import Folder
+from fcn.data.sample import Sample
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN
+from fcn.predict import Segmenter
+from fcn.training import finetune
+from fcn.training import record as records
+from fcn.training.recipe import TUNED
+
+cli = test_cli.cli  # the fixture
+refused = test_cli.refused
+
+COLOURS = {"sky": (10, 20, 250), "land": (20, 200, 30), "post": (250, 240, 10)}
+SIZES = ((32, 48), (40, 36))
+
+
+def draw(root: Path, count: int = 12) -> None:
+    """Photos of a blue sky over green land, with their labels; "post" is named but never seen."""
+    for name in ("photos", "labels"):
+        (root / name).mkdir(parents=True)
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        height, width = SIZES[i % 2]
+        labels = np.zeros((height, width), np.uint8)
+        labels[int(rng.integers(10, 22)) :] = 1
+        photo = np.array(list(COLOURS.values()))[labels] + rng.integers(-10, 10, (height, width, 3))
+        Image.fromarray(photo.clip(0, 255).astype(np.uint8)).save(root / "photos" / f"{i}.png")
+        labels[rng.random((height, width)) < 0.1] = 255
+        Image.fromarray(labels).save(root / "labels" / f"{i}.png")
+    lines = [f"{name} #{bytes(colour).hex()}\n" for name, colour in COLOURS.items()]
+    (root / "classes.txt").write_text("".join(lines))
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    draw(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Path:
+    """A narrow net for other classes, whose trunk is to be gone on with."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("nets") / "start.safetensors"
+    net = FCN("googlenet", 32, heads={"a": 4, "b": 2}, width=0.1)
+    net.mean += 1
+    models.save(net, path, {})
+    return path
+
+
+def arguments(root: Path, start: object, *more: object) -> list[object]:
+    basic = ["--start", start, "--epochs", 4, "--batch", 4, "--device", "cpu", "--out", "out"]
+    return ["fit", root / "photos", root / "labels", root / "classes.txt", *basic, *more]
+
+
+# ------------------------------------------------------------------------------------------------------------- the way
+
+
+def test_one_command_from_photos_to_a_net_that_predicts(cli, root, start):
+    code, out, err = cli(*arguments(root, start))
+    assert (code, err) == (0, "")
+    assert "11 photos to learn from, 1 held out, 3 classes" in out
+    assert "no pixel to learn from, so never to be found: post" in out
+    assert "(2 of 3 classes present)" in out
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "own-googlenet-8s.seed0.safetensors", "own-googlenet-8s.seed0.validation.json",
+    ]  # fmt: skip
+
+    record = records.read(Path("out", "own-googlenet-8s.seed0.validation.json"))
+    head = record.heads["semantic"]
+    assert (record.purpose, head.classes) == ("validation", tuple(COLOURS))
+    assert head.recomputed() == head.metrics
+    assert f"pixel acc. {head.metrics.pixel_accuracy:.2f}" in out
+    assert (record.dataset.trained_on.images, record.dataset.scored_on.images) == (11, 1)
+    assert record.images_seen == 44
+    assert record.recipe["optimizer"] == TUNED.optimizer
+    assert record.initial_weights == records.InitialWeights("start.safetensors", environment.sha256(start))
+
+    net = Path("out", "own-googlenet-8s.seed0.safetensors")
+    segmenter = Segmenter(net)
+    assert (segmenter.classes, segmenter.palette.tolist()) == (list(COLOURS), [list(c) for c in COLOURS.values()])
+    assert segmenter.net.settings["width"] == 0.1
+
+    code, out, err = cli("predict", root / "photos" / "0.png", "--weights", net)
+    assert (code, err) == (0, "")
+    assert Image.open("0.labels.png").getpalette()[:9] == [value for colour in COLOURS.values() for value in colour]
+    assert Image.open("0.overlay.png").width > 300
+
+
+def test_it_learns(root, start, tmp_path):
+    fitted = finetune.fit(
+        root / "photos", root / "labels", root / "classes.txt", start=start, stride=16, epochs=20, batch_size=4,
+        device="cpu", out=tmp_path / "out", log=lambda line: None,
+    )  # fmt: skip
+    assert fitted.weights.name == "own-googlenet-16s.seed0.safetensors"
+    assert fitted.scores.metrics.pixel_accuracy > 80
+    assert records.read(fitted.record).heads["semantic"] == fitted.scores
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_net(root, start, tmp_path, monkeypatch):
+    def fit(out: str, **more: bool) -> finetune.Fitted:
+        return finetune.fit(
+            root / "photos", root / "labels", root / "classes.txt", start=start, epochs=1, batch_size=4,
+            device="cpu", out=tmp_path / out, log=lambda line: None, **more,
+        )  # fmt: skip
+
+    whole = fit("whole")
+    train = fcn.training.train
+
+    def stopped(*positional: object, **named: object) -> None:
+        train(*positional, **named, stop_after=2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fcn.training, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fit("parts")
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["own-googlenet-8s.seed0.checkpoint"]
+    monkeypatch.setattr(fcn.training, "train", train)
+    on = load_file(fit("parts", resume=True).weights)
+    assert all(torch.equal(on[name], tensor) for name, tensor in load_file(whole.weights).items())
+
+
+# ------------------------------------------------------------------------------------------------------------- parts
+
+
+def test_the_trunk_is_copied_and_nothing_else(start):
+    theirs = models.load(start)
+    ours, initial = finetune.begin(start, 8, {"semantic": 3})
+    assert (ours.settings["net"], ours.settings["stride"], ours.settings["width"]) == ("googlenet", 8, 0.1)
+    for name, tensor in theirs.trunk.state_dict().items():
+        assert torch.equal(ours.trunk.state_dict()[name], tensor)
+    assert torch.equal(ours.mean, theirs.mean)
+    assert not any(parameter.any() for parameter in ours.heads.parameters())
+    assert initial is not None
+    assert initial.name == "start.safetensors"
+
+
+def test_a_net_from_scratch_is_as_wide_as_asked_for():
+    net, initial = finetune.begin("scratch", 32, {"semantic": 3}, width=0.1)
+    assert (net.settings["width"], net.settings["stride"], initial) == (0.1, 32, None)
+
+
+def test_imagenet_weights_are_looked_for_where_they_lie(monkeypatch, tmp_path):
+    monkeypatch.delenv("FCN_WEIGHTS", raising=False)
+    with pytest.raises(FileNotFoundError, match="set FCN_WEIGHTS"):
+        finetune.begin("imagenet", 8, {"semantic": 3})
+    monkeypatch.setenv("FCN_WEIGHTS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"bvlc_googlenet\.caffemodel"):
+        finetune.begin("imagenet", 8, {"semantic": 3})
+
+
+def test_the_census_counts_labelled_pixels(root):
+    data = Folder(root / "photos", root / "labels", root / "classes.txt", "train")
+    stored = np.concatenate([np.array(Image.open(root / "labels" / f"{name}.png")).ravel() for name in data.names])
+    assert finetune.census(data, print) == np.bincount(stored, minlength=256)[:3].tolist()
+
+
+def test_the_table_of_the_classes_by_hand():
+    matrix = ((6, 2, 0), (3, 1, 0), (0, 0, 0))
+    metrics = records.Head.scored(("a", "b", "c"), ConfusionMatrix.from_matrix(matrix))
+    table = finetune.Fitted(Path("net"), Path("record"), metrics, (30, 10, 60)).per_class()
+    assert table["% of training"].tolist() == [30, 10, 60]
+    assert table["% of held-out"].tolist() == [66.7, 33.3, 0]
+    assert table["accuracy"].tolist()[:2] == [75, 25]
+    assert table["IU"].tolist()[:2] == [54.5, 16.7]  # 6 / 11 and 1 / 6
+    assert math.isnan(table.loc["c", "accuracy"])
+    assert math.isnan(table.loc["c", "IU"])
+    assert table["most taken for"].tolist() == ["b", "a", ""]
+
+
+def test_sixteen_bits_on_a_gpu_alone():
+    assert finetune.recipe(3, 2, 1e-4, "cpu").precision == "32-true"
+    assert finetune.recipe(3, 2, 1e-4, "cuda").precision == "bf16-mixed"
+
+
+# ------------------------------------------------------------------------------------------------------------- mistakes
+
+
+def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray], names: list[str]) -> None:
+    for name in names:
+        path = root / "labels" / f"{name}.png"
+        Image.fromarray(change(np.array(Image.open(path))).astype(np.uint8)).save(path)
+
+
+def test_a_mask_of_0_and_255_is_not_taken_for_two_classes(cli, root, start):
+    relabel(root, lambda labels: np.where(labels == 1, 255, labels), [str(i) for i in range(12)])
+    refused(cli(*arguments(root, start)), "labels: one class alone, sky", "11 photos", "saved as 0 and 1")
+    assert not list(Path("out").iterdir())
+
+
+def test_void_alone_leaves_nothing_to_learn_or_to_score(cli, root, start):
+    held_out = Folder(root / "photos", root / "labels", root / "classes.txt", "val").names
+    relabel(root, lambda labels: np.full_like(labels, 255), held_out)
+    refused(cli(*arguments(root, start)), "no labelled pixel in the photos held out")
+    relabel(root, lambda labels: np.full_like(labels, 255), [str(i) for i in range(12)])
+    refused(cli(*arguments(root, start)), "no labelled pixel, in the 11 photos to learn from")
+
+
+def test_a_wrong_label_stops_before_the_training(cli, root, start):
+    relabel(root, lambda labels: labels + (labels == 1) * 2, ["3"])
+    outcome = cli(*arguments(root, start))
+    refused(outcome, root / "labels" / "3.png", "label 3", "classes 0..2", "classes.txt")
+    assert "step" not in outcome[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        (["--start", "imagnet"], ["--start imagnet", '"imagenet" or "scratch"']),
+        (["--start", "none.safetensors"], ["none.safetensors: no such weight file"]),
+        (["--stride", 4], ["unknown stride 4"]),
+        (["--epochs", 0], ["epochs is 0"]),
+        (["--batch", 0], ["batch_size is 0"]),
+        (["--rate", 1e30], ["the loss is", "lower the rate"]),
+        (["--side", 8], ["side is 8"]),
+        (["--device", "tpu"], ["--device tpu"]),
+        (["--resume"], ["out/own-googlenet-8s.seed0.checkpoint", "without --resume"]),
+    ],
+)
+def test_a_wrong_option_is_named(cli, root, start, more, parts):
+    refused(cli(*arguments(root, start, *more)), *parts)
+
+
+def test_missing_folders_are_named(cli, root, start):
+    for i, what in ((1, "photos"), (2, "label maps"), (3, "list of classes")):
+        given = arguments(root, start)
+        given[i] = root / "nowhere"
+        refused(cli(*given), root / "nowhere", what)
+
+
+def test_the_net_does_not_go_among_the_photos(cli, root, start):
+    for among in ("photos", "labels"):
+        refused(cli(*arguments(root, start, "--out", root / among)), root / among, "--out")
+        assert not list((root / among).glob("own-*"))
+
+
+def test_a_palette_of_other_classes_is_left_alone_and_a_broken_one_named(tmp_path):
+    path = tmp_path / "odd.safetensors"
+    net = FCN("googlenet", 32, heads={"semantic": 3}, width=0.1)
+    about = {"classes": json.dumps({"semantic": list(COLOURS)})}
+    models.save(net, path, about | {"palette": "[[1, 2, 3]]"})
+    assert Segmenter(path).palette.shape == (3, 3)
+    models.save(net, path, about | {"palette": "[[1, 2], [3]]"})
+    with pytest.raises(ValueError, match=r"odd\.safetensors"):
+        Segmenter(path)
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def test_the_figure_marks_what_is_wrong_and_nothing_void():
+    labels = torch.tensor([[0, 0, 255, 1], [0, 1, 255, 1]])
+    found = torch.tensor([[0, 1, 0, 1], [0, 1, 1, 0]])
+    sample = Sample(torch.full((3, 2, 4), 200, dtype=torch.uint8), {"semantic": labels}, "x")
+    palette = np.array([(1, 2, 3), (200, 100, 0)], np.uint8)
+    drawn = figures.predictions([sample], [found], ["a", "b"], palette)
+    pictures = [axes.images[0].get_array() for axes in drawn.axes]
+    assert pictures[2][0, 1].tolist() == [200, 100, 0]
+    red = pictures[3][..., 0] != pictures[3][..., 1]
+    assert red.tolist() == [[False, True, False, False], [False, False, False, True]]
+    plt.close(drawn)

@@ -1,0 +1,617 @@
+"""Training and evaluation: recipes, resuming bit for bit, stops, and several processes."""
+
+import copy
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from fcn.data.sample import VOID, ListedDataset, Sample
+from fcn.data.synthetic.outdoor import Scenes
+from fcn.losses import multi_head_loss
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN
+from fcn.training.checkpoint import Stopped, interruptible, read_checkpoint
+from fcn.training.evaluate import evaluate
+from fcn.training.loader import collate
+from fcn.training.loop import Diverged, train
+from fcn.training.recipe import Recipe
+
+WIDTH = 1 / 16
+HEADS = {head: len(names) for head, names in Scenes.heads.items()}
+SOLVER = Recipe(learning_rate=1e-3, epochs=2, batch_size=2, augment="mirror")
+
+
+class Kept(ListedDataset):
+    """Samples of a data set, kept in memory."""
+
+    name, split = "kept", "train"
+
+    def __init__(self, samples, heads=Scenes.heads):
+        self.samples, self.heads = list(samples), heads
+        self.names = [sample.name for sample in self.samples]
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Six scenes, one of them larger than the others."""
+    return Kept([*Scenes(5, (48, 64)), Scenes(1, (70, 52), seed=1)[0]])
+
+
+@pytest.fixture(scope="module")
+def stamps():
+    """Four scenes of the size of stamps, for runs of many steps."""
+    return Kept(Scenes(4, (8, 12)))
+
+
+class Tiny(nn.Module):
+    """A net with nothing but dropout and scores, for runs of many steps."""
+
+    single, classes, settings = False, HEADS, {"net": "tiny"}
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Dropout(0.5))
+        self.heads = nn.ModuleDict({head: nn.Sequential(nn.Conv2d(4, n, 1)) for head, n in HEADS.items()})
+
+    def forward(self, images):
+        maps = self.trunk(images)
+        return {name: head(maps) for name, head in self.heads.items()}
+
+
+def net_for(name="alexnet", seed=0, **settings):
+    torch.manual_seed(seed)
+    return FCN(name, **({"stride": 16, "heads": HEADS, "upsampling": "learned", "width": WIDTH} | settings))
+
+
+def run(net, dataset, recipe, **more):
+    return train(net, dataset, recipe, device="cpu", **({"log": lambda line: None} | more))
+
+
+def assert_same_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    assert list(a) == list(b)
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+class Killed(BaseException):
+    """What no handler of the loop catches, as no handler catches a kill."""
+
+
+# Recipes
+
+
+def test_a_fixed_rate_stays():
+    assert {Recipe(0.1).rate_at(epoch) for epoch in (0, 1, 174.9, 200)} == {0.1}
+
+
+def test_a_poly_rate_falls_to_zero():
+    recipe = Recipe(0.1, epochs=10, schedule="poly")
+    assert recipe.rate_at(0) == 0.1
+    assert recipe.rate_at(5) == pytest.approx(0.1 * 0.5**0.9)
+    assert recipe.rate_at(10) == 0
+    assert recipe.rate_at(10.5) == 0  # of a last batch that goes past the end
+
+
+def test_warming_up_is_linear_and_ends():
+    recipe = Recipe(0.1, warmup=2)
+    assert [recipe.rate_at(e) for e in (0, 0.5, 1, 2, 3)] == pytest.approx([0, 0.025, 0.05, 0.1, 0.1])
+    both = replace(recipe, schedule="poly", epochs=10)
+    assert both.rate_at(1) == pytest.approx(0.5 * 0.1 * 0.9**0.9)
+
+
+@pytest.mark.parametrize("setting", ["optimizer", "schedule"])
+def test_unknown_settings_are_refused(setting):
+    with pytest.raises(ValueError, match=f'unknown {setting} "Adam": choose'):
+        Recipe(0.1, **{setting: "Adam"})
+
+
+def test_an_unknown_augmentation_is_refused(scenes):
+    with pytest.raises(ValueError, match='unknown augmentation "flip"'):
+        run(Tiny(), scenes, replace(SOLVER, augment="flip"))
+
+
+def test_the_defaults_are_the_papers():
+    recipe = Recipe(1e-4)
+    assert (recipe.momentum, recipe.batch_size, recipe.weight_decay, recipe.bias_rate) == (0.9, 20, 5e-4, 2)
+    assert (recipe.epochs, recipe.schedule, recipe.augment, recipe.reduction) == (175, "fixed", "none", "mean")
+
+
+# One step, by hand
+
+
+def one_step(net, sample, recipe):
+    """The loss, and what a first step of SGD should change: -rate * (gradient + decay * weight)."""
+    net = copy.deepcopy(net).train()
+    scores = net(sample.image[None] / 255)
+    scores = scores if isinstance(scores, dict) else {"semantic": scores}
+    loss = multi_head_loss(scores, {head: labels[None] for head, labels in sample.labels.items()})
+    loss.backward()
+    steps = {}
+    for name, p in net.named_parameters():
+        bias, score = name.endswith("bias"), name.split(".")[-2] in ("score32", "score16")
+        rate = recipe.learning_rate * (recipe.bias_rate if bias else 1) * (recipe.score_rate if score else 1)
+        steps[name] = -rate * (p.grad + (0 if bias else recipe.weight_decay) * p.detach())
+    return loss.item(), steps
+
+
+def without_chance(net):
+    """``net`` without dropout, its score layers and biases no longer zero: it tells classes apart, if at random."""
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for name, p in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(p, std=0.1)
+        elif name.split(".")[-2] in ("score32", "score16"):
+            nn.init.normal_(p, std=0.1)
+            p.data -= p.data.mean(dim=1, keepdim=True)
+    return net
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_classes": 10, "heads": None}], ids=["two heads", "one task"])
+def test_biases_learn_at_twice_the_rate_and_do_not_decay(scenes, settings):
+    """New score layers have a rate of their own, where the recipe gives one: not the upsampling, in any net."""
+    net = without_chance(net_for(**settings))
+    recipe = Recipe(1e-3, epochs=1, batch_size=1, weight_decay=0.5, score_rate=7)
+    loss, steps = one_step(net, scenes[0], recipe)
+    before = copy.deepcopy(net)
+    done = run(net, Kept([scenes[0]]), recipe)
+    assert done.curve == [{"step": 1, "images": 1, "loss": pytest.approx(loss, rel=1e-5), "learning_rate": 1e-3}]
+    for (name, new), old in zip(net.named_parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(new - old, steps[name], atol=1e-6 + 1e-3 * steps[name].abs().max().item(), rtol=0)
+
+
+def test_clipping_bounds_a_step(scenes):
+    net = without_chance(net_for())
+    before = copy.deepcopy(net)
+    run(net, Kept([scenes[0]]), Recipe(1.0, epochs=1, batch_size=1, weight_decay=0, bias_rate=1, clip=1e-3))
+    moved = sum((a - b).square().sum() for a, b in zip(net.parameters(), before.parameters(), strict=True)).sqrt()
+    assert moved.item() == pytest.approx(1e-3, rel=0.01)
+
+
+# The run
+
+
+def test_the_loss_falls(scenes):
+    """From the logarithm of the number of classes, where scores start, to less than two thirds of it."""
+    done = run(net_for(), scenes, Recipe(3e-3, epochs=16, batch_size=3, optimizer="adamw", augment="mirror"))
+    losses = [point["loss"] for point in done.curve]
+    assert losses[0] == pytest.approx(float(torch.tensor([10.0, 3.0]).log().sum()), rel=1e-4)
+    assert sum(losses[-4:]) / 4 < losses[0] * 2 / 3
+    assert (done.step, done.steps, done.images_seen) == (32, 32, 96)
+
+
+def test_a_run_is_what_its_seed_says(scenes):
+    nets = [net_for(), net_for(), net_for(), net_for()]
+    for net, seed, augment in zip(nets, (0, 0, 1, 0), ("mirror", "mirror", "mirror", "none"), strict=True):
+        run(net, scenes, replace(SOLVER, augment=augment), seed=seed)
+    assert_same_weights(nets[0], nets[1])
+    for other in nets[2:]:
+        with pytest.raises(AssertionError):
+            assert_same_weights(nets[0], other)
+
+
+def test_dropout_and_mirroring_are_drawn_anew_for_every_step(scenes):
+    """At a rate of zero, on one image, the loss moves with nothing but chance."""
+    recipe = Recipe(0.0, epochs=12, batch_size=1)
+    net = Tiny()
+    losses = [[point["loss"] for point in run(net, Kept([scenes[0]]), recipe, seed=seed).curve] for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    assert len(set(losses[0])) == 12
+    mirrored = run(without_chance(net_for()), Kept([scenes[0]]), replace(recipe, augment="mirror"))
+    assert len({point["loss"] for point in mirrored.curve}) == 2
+
+
+class Watched(Kept):
+    """Notes which samples are asked for."""
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return super().__getitem__(index)
+
+    asked: list[int]
+
+
+def test_an_epoch_shows_every_image_once(scenes):
+    """Whether or not the batches end where the epochs do."""
+    data = Watched(list(scenes)[:5])
+    data.asked = []
+    run(Tiny(), data, Recipe(1e-3, epochs=4, batch_size=2))
+    epochs = [data.asked[i : i + 5] for i in range(0, 20, 5)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(5))] * 4
+    assert len({tuple(epoch) for epoch in epochs}) > 1  # in another order
+
+
+def test_drawing_with_replacement_does_not(scenes):
+    data = Watched(scenes)
+    data.asked = []
+    run(Tiny(), data, Recipe(1e-3, epochs=10, batch_size=1, replacement=True))
+    epochs = [data.asked[i : i + 6] for i in range(0, 60, 6)]
+    assert len(data.asked) == 60
+    assert any(sorted(epoch) != list(range(6)) for epoch in epochs)
+
+
+def test_the_curve_has_about_200_points_that_average_the_steps_between(stamps):
+    lines = []
+    recipe = Recipe(1e-2, epochs=100, batch_size=1, schedule="poly", warmup=10)
+    done = run(Tiny(), stamps, recipe, log=lines.append)
+    assert [point["step"] for point in done.curve] == list(range(2, 401, 2))
+    assert [point["images"] for point in done.curve] == [point["step"] for point in done.curve]
+    rates = [point["learning_rate"] for point in done.curve]
+    assert rates == [recipe.rate_at(point["step"] / 4) for point in done.curve]
+    assert max(rates) == pytest.approx(1e-2 * 0.9**0.9, rel=0.02)  # at the end of the warm-up
+    assert rates[-1] == 0
+    assert len(lines) == 200
+    assert "step 2/400" in lines[0]
+    assert "images/s" in lines[0]
+    assert "min left" in lines[0]
+
+
+def test_a_diverging_run_stops_and_says_where(scenes, tmp_path):
+    with pytest.raises(
+        Diverged, match=r"the loss is (inf|nan) at step \d+ of 6, at a learning rate of 1e\+06: lower"
+    ) as e:
+        run(without_chance(net_for()), scenes, replace(SOLVER, learning_rate=1e6), checkpoint=tmp_path / "a.pt")
+    assert "\n" not in str(e.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_without_labels_teaches_nothing(scenes):
+    empty = Sample(scenes[0].image, {h: torch.full_like(x, VOID) for h, x in scenes[0].labels.items()}, "empty")
+    net = without_chance(net_for())
+    before = copy.deepcopy(net)
+    done = run(net, Kept([empty]), Recipe(0.1, epochs=3, batch_size=1, weight_decay=0))
+    assert [point["loss"] for point in done.curve] == [0, 0, 0]
+    assert_same_weights(net, before)
+    assert not any(matrix.matrix.any() for matrix in evaluate(net, Kept([empty]), device="cpu").values())
+
+
+# Killed and resumed
+
+
+def same_run(a, b):
+    return (a.step, a.images_seen, a.curve) == (b.step, b.images_seen, b.curve)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"optimizer": "adamw", "clip": 0.5},
+        {"keep": 0.5, "replacement": True, "schedule": "poly", "reduction": "sum"},
+    ],
+    ids=["sgd", "adamw", "heavy"],
+)
+def test_a_killed_run_resumes_bit_for_bit(scenes, tmp_path, change):
+    recipe = replace(SOLVER, **change)
+    if recipe.reduction == "sum":
+        recipe = replace(recipe, learning_rate=1e-7)
+    whole = net_for()
+    expected = run(whole, scenes, recipe)
+
+    def kill_at_4(line):
+        if line.startswith("step 4/6"):
+            raise Killed
+
+    checkpoint = tmp_path / "runs" / "a.checkpoint"
+    killed = net_for()
+    with pytest.raises(Killed):
+        run(killed, scenes, recipe, checkpoint=checkpoint, checkpoint_every=0, log=kill_at_4)
+    resumed = net_for(seed=9)  # whatever it holds before
+    torch.rand(7)  # and whatever was drawn
+    lines = []
+    done = run(resumed, scenes, recipe, checkpoint=checkpoint, resume=True, log=lines.append)
+    assert lines[0].startswith("step 4/6")  # the checkpoint after step 3 was the last one
+    assert same_run(done, expected)
+    assert_same_weights(resumed, whole)
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["a.checkpoint"]
+
+
+def test_stopped_anywhere_a_run_goes_on(stamps, tmp_path):
+    """Between two points of the curve too, and more than once."""
+    recipe = Recipe(1e-2, epochs=101, batch_size=1, optimizer="adamw", augment="mirror")
+    torch.manual_seed(0)
+    whole = Tiny()
+    parts = [copy.deepcopy(whole) for _ in range(3)]
+    expected = run(whole, stamps, recipe)
+    assert len(expected.curve) == 202  # a point for every two steps
+    for net, stop, resume in zip(parts, (0, 101, None), (False, True, True), strict=True):
+        done = run(net, stamps, recipe, checkpoint=tmp_path / "a.pt", stop_after=stop, resume=resume)
+        assert done.step == (404 if stop is None else stop)
+    assert same_run(done, expected)
+    assert_same_weights(parts[-1], whole)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as Python handles it, which a process that was started in the background does without."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_at_a_checkpoint_from_which_the_run_goes_on(stamps, tmp_path):
+    torch.manual_seed(0)
+    whole = Tiny()
+    nets = [copy.deepcopy(whole) for _ in range(2)]
+    recipe = Recipe(1e-2, epochs=3, batch_size=1, optimizer="adamw")
+    expected = run(whole, stamps, recipe)
+    lines = []
+
+    def log(line):
+        lines.append(line)
+        if line.startswith("step 5/"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), interruptible(log) as stop:
+        train(nets[0], stamps, recipe, device="cpu", checkpoint=tmp_path / "a.pt", log=log, stop=stop)
+    assert "step 6/" not in str(lines)
+    assert "--resume" in lines[-1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same_run(run(nets[1], stamps, recipe, checkpoint=tmp_path / "a.pt", resume=True), expected)
+    assert_same_weights(nets[1], whole)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_second_ctrl_c_does_not_wait():
+    def pressed_twice():
+        with interruptible(print) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop()
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("still here")
+
+    with pytest.raises(KeyboardInterrupt):
+        pressed_twice()
+
+
+def test_an_interrupt_that_something_else_handles_is_left_to_it():
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible(print) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_a_checkpoint_is_written_between_two_points_of_the_curve_and_never_of_what_diverged(stamps, tmp_path):
+    recipe = Recipe(1e-2, epochs=1000, batch_size=1, optimizer="adamw")  # a point for every 20 steps
+    paths = [tmp_path / name for name in ("a.pt", "b.pt")]
+
+    def seen():
+        return paths[0].is_file()
+
+    with pytest.raises(Stopped, match="at step 1 of 4000"):
+        run(Tiny(), stamps, recipe, checkpoint=paths[0], checkpoint_every=0, stop=seen)
+    with pytest.raises(Diverged, match=r"at step [1-9] of 4000"):
+        run(Tiny(), stamps, replace(recipe, learning_rate=1e38, optimizer="sgd"), checkpoint=paths[1],
+            checkpoint_every=0)  # fmt: skip
+    assert all(map(math.isfinite, torch.load(paths[1], weights_only=True)["losses"]))
+
+
+def test_a_finished_run_resumed_stays_as_it_is(scenes, tmp_path):
+    nets = [net_for(), net_for(seed=1)]
+    recipe = replace(SOLVER, epochs=1)
+    done = [run(net, scenes, recipe, checkpoint=tmp_path / "a.pt", resume=net is nets[1]) for net in nets]
+    assert same_run(*done)
+    assert_same_weights(*nets)
+    assert not nets[1].training
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(scenes, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "a.pt"
+    run(Tiny(), scenes, SOLVER, checkpoint=checkpoint, stop_after=2)
+    before = checkpoint.read_bytes()
+
+    def full(state, path):
+        Path(path).write_bytes(b"half a file")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        run(Tiny(), scenes, SOLVER, checkpoint=checkpoint, resume=True)
+    assert checkpoint.read_bytes() == before
+
+
+def test_there_must_be_a_checkpoint_to_resume_from(scenes, tmp_path):
+    for checkpoint in (tmp_path / "none.pt", None):
+        with pytest.raises(FileNotFoundError, match="no checkpoint to resume from; start the run without --resume"):
+            run(Tiny(), scenes, SOLVER, checkpoint=checkpoint, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip file at all", "half"])
+def test_a_broken_checkpoint_is_named(scenes, tmp_path, content):
+    checkpoint = tmp_path / "a.pt"
+    run(Tiny(), scenes, SOLVER, checkpoint=checkpoint, stop_after=1)
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(ValueError, match=r"a\.pt: no whole checkpoint of a run; remove it") as error:
+        run(Tiny(), scenes, SOLVER, checkpoint=checkpoint, resume=True)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_are_no_checkpoint(scenes, tmp_path):
+    torch.save(Tiny().state_dict(), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="no whole checkpoint of a run"):
+        run(Tiny(), scenes, SOLVER, checkpoint=tmp_path / "a.pt", resume=True)
+
+
+@pytest.mark.parametrize("other", ["recipe", "seed", "data", "net"])
+def test_the_checkpoint_of_another_run_is_refused(scenes, tmp_path, other):
+    run(Tiny(), scenes, SOLVER, checkpoint=tmp_path / "a.pt", stop_after=1)
+    net, data, recipe, seed = Tiny(), scenes, SOLVER, 0
+    match other:
+        case "recipe":
+            recipe = replace(SOLVER, momentum=0.8)
+        case "seed":
+            seed = 1
+        case "data":
+            data = Kept(list(scenes)[:5])
+        case "net":
+            net.settings = {"net": "another"}
+    with pytest.raises(ValueError, match=r"a\.pt: the checkpoint of another run"):
+        run(net, data, recipe, seed=seed, checkpoint=tmp_path / "a.pt", resume=True)
+
+
+# Batches
+
+
+def test_a_batch_pads_with_void():
+    shapes = [(4, 6), (5, 3), (5, 6)]
+    samples = [
+        Sample(
+            torch.full((3, h, w), 9, dtype=torch.uint8),
+            {"a": torch.ones(h, w).long(), "b": torch.zeros(h, w).long()},
+            "",
+        )
+        for h, w in shapes
+    ]
+    images, labels = collate(samples)
+    assert images.shape == (3, 3, 5, 6)
+    assert images.dtype == torch.uint8
+    for i, (h, w) in enumerate(shapes):
+        for head, value in (("a", 1), ("b", 0)):
+            assert labels[head].dtype == torch.int64
+            assert (labels[head][i, :h, :w] == value).all()
+            assert (labels[head][i] == VOID).sum() == 30 - h * w
+        assert (images[i, :, :h, :w] == 9).all()
+
+
+# Scores
+
+
+def test_one_matrix_for_a_split_is_the_sum_of_its_images(scenes):
+    net = without_chance(net_for())
+    matrices = evaluate(net, scenes, device="cpu")
+    assert not net.training
+    for head, classes in HEADS.items():
+        expected = ConfusionMatrix(classes)
+        for sample in scenes:
+            with torch.no_grad():
+                prediction = net(sample.image[None] / 255)[head].argmax(1)
+            expected.update(sample.labels[head][None], prediction)
+        assert torch.equal(matrices[head].matrix, expected.matrix)
+        assert matrices[head].matrix.sum() == sum((s.labels[head] != VOID).sum() for s in scenes)
+        assert len(matrices[head].matrix.sum(0).nonzero()) > 1  # more than one class is predicted
+
+
+def test_a_net_for_one_task_scores_the_first_head(scenes):
+    net = without_chance(net_for(num_classes=10, heads=None))
+    assert list(evaluate(net, scenes, device="cpu")) == ["semantic"]
+
+
+def test_a_net_may_leave_a_head_out(scenes):
+    assert list(evaluate(net_for(heads={"geometric": 3}), scenes, device="cpu")) == ["geometric"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_classes": 21, "heads": None}, 'the net scores 21 classes for "semantic", of which kept has 10'),
+        ({"heads": {"semantic": 10, "geometric": 4}}, 'the net scores 4 classes for "geometric", of which kept has 3'),
+        ({"heads": {"depth": 8}}, 'the net scores 8 classes for "depth", of which kept has 0'),
+    ],
+)
+def test_a_net_of_other_classes_is_refused(scenes, settings, message):
+    for use in (lambda net: evaluate(net, scenes, device="cpu"), lambda net: run(net, scenes, SOLVER)):
+        with pytest.raises(ValueError, match=message):
+            use(net_for(**settings))
+
+
+def test_scoring_tells_how_far_it_is(scenes):
+    lines = []
+    evaluate(Tiny(), Kept(list(scenes) * 17), device="cpu", log=lines.append)
+    assert lines == ["scored 50 of 102 images", "scored 100 of 102 images"]
+
+
+# Several processes
+
+# torchrun's own launcher; forking spares each of the two processes the imports.
+LAUNCHER = """
+import sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from test_training import one_of_two
+
+config = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork", run_id="test")
+elastic_launch(config, one_of_two)(sys.argv[1])
+"""
+
+
+def score_and_train():
+    """Counts over six images of two sizes, then weights after two steps on four of one size."""
+    net = without_chance(net_for())
+    images = list(Scenes(5, (48, 64)))
+    matrices = evaluate(net, Kept([*images, Scenes(1, (70, 52), seed=1)[0]]), device="cpu")
+    recipe = Recipe(1e-7, epochs=1, batch_size=2, reduction="sum", weight_decay=0)
+    before = copy.deepcopy(net)
+    run(net, Kept(images[:4]), recipe)
+    moved = {name: p.detach() - q for (name, p), q in zip(net.named_parameters(), before.parameters(), strict=True)}
+    return {head: matrix.matrix for head, matrix in matrices.items()}, moved
+
+
+def one_of_two(out):
+    assert os.environ["WORLD_SIZE"] == "2"
+    result = score_and_train()
+    if os.environ["RANK"] == "0":
+        torch.save(result, out)
+
+
+def test_two_processes_do_what_one_does(tmp_path):
+    """The confusion matrices are the same, and a summed loss trains to the same weights."""
+    try:
+        socket.create_server(("localhost", 0)).close()
+    except OSError as error:
+        pytest.skip(f"processes cannot meet on this machine: {error}")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", LAUNCHER, str(tmp_path / "out.pt")]
+    subprocess.run(command, check=True, timeout=500, env=environment)
+    matrices, moved = torch.load(tmp_path / "out.pt", weights_only=True)
+    expected, by_one = score_and_train()
+    assert all(torch.equal(matrices[head], expected[head]) for head in HEADS)
+    for name, step in by_one.items():
+        torch.testing.assert_close(moved[name], step, atol=1e-8 + 1e-3 * step.abs().max().item(), rtol=0)
+    assert all(step.any() for step in by_one.values())
+
+
+def test_a_batch_that_does_not_divide_is_refused(scenes, monkeypatch):
+    class Three:
+        world_size = 3
+
+    monkeypatch.setattr("fcn.training.loop.launch_fabric", lambda device, precision: Three())
+    with pytest.raises(ValueError, match="batch_size 2 does not divide among 3 processes"):
+        run(Tiny(), scenes, SOLVER)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("learning_rate", float("nan")), ("learning_rate", -1), ("learning_rate", float("inf")), ("epochs", -1),
+        ("epochs", 0), ("epochs", float("nan")), ("batch_size", 0), ("batch_size", 1.5), ("momentum", -1),
+        ("clip", float("nan")), ("warmup", -1), ("keep", 0), ("keep", 2), ("reduction", "max"),
+    ],
+)  # fmt: skip
+def test_a_solver_of_nonsense_names_the_setting(setting: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{setting}.*{value}"):
+        Recipe(**{"learning_rate": 0.1, setting: value})
+
+
+def test_a_checkpoint_that_lacks_its_net_is_refused(tmp_path: Path) -> None:
+    torch.save({"identity": {}}, tmp_path / "it.checkpoint")
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        read_checkpoint(tmp_path / "it.checkpoint", {})

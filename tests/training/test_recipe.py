@@ -1,0 +1,160 @@
+"""Caffe's update rule, followed step by step beside training itself: the authors' heavy recipe, exactly.
+
+What Caffe's SGD recipe does is written out here in numpy, in double precision. Only gradients come from torch: those
+of a copy of the net at the weights that numpy has arrived at.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fcn.data.sample import VOID, Sample, list_checksum
+from fcn.models import FCN
+from fcn.training.loop import train
+from fcn.training.recipe import Recipe
+
+CLASSES, STEPS = 3, 10
+# Summed loss, batches of one image, momentum 0.99. The rate is one that moves so small a net in ten steps, and changes
+# at each of them; the decay one that is felt beside the gradient.
+HEAVY = Recipe(
+    learning_rate=2e-6, epochs=STEPS, batch_size=1, optimizer="caffe", momentum=0.99, weight_decay=50.0,
+    reduction="sum", replacement=True, schedule="poly", warmup=4,
+)  # fmt: skip
+Weights = dict[str, np.ndarray]
+
+
+class OnePhoto:
+    """A data set of one photo, so that every step of every order sees the same."""
+
+    name, split, heads = "one photo", "train", {"scores": ("a", "b", "c")}
+    names = ["photo"]
+    checksum = list_checksum(names)
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        labels = random.integers(0, CLASSES, (33, 47))
+        labels[:4] = VOID
+        image = random.integers(0, 256, (3, 33, 47)).astype(np.uint8)
+        self.sample = Sample(torch.from_numpy(image), {"scores": torch.from_numpy(labels)}, "photo")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.sample
+
+
+@dataclass
+class Rule:
+    """Caffe's SGD recipe, and, each switched off by itself, what makes it Caffe's."""
+
+    momentum: float = 0.99
+    rate_inside: bool = True
+    bias_rate: float = 2.0  # lr_mult of biases
+    bias_decay: float = 0.0  # their decay_mult
+    decay: float = 50.0
+
+    def __post_init__(self) -> None:
+        self.velocity: Weights = {}
+
+    def step(self, weights: Weights, gradients: Weights, rate: float) -> Weights:
+        after = {}
+        for name, w in weights.items():
+            bias = name.endswith("bias")
+            local_rate = rate * (self.bias_rate if bias else 1)
+            change = gradients[name] + self.decay * (self.bias_decay if bias else 1) * w
+            before = self.velocity.get(name, np.zeros_like(w))
+            if self.rate_inside:
+                self.velocity[name] = self.momentum * before + local_rate * change
+                after[name] = w - self.velocity[name]
+            else:  # as torch has it
+                self.velocity[name] = self.momentum * before + change
+                after[name] = w - local_rate * self.velocity[name]
+        return after
+
+
+def rate_at(step: int) -> float:
+    """The rate of a step, the first being 1: up in a line over four steps, under (1 - t)^0.9."""
+    return 2e-6 * (1 - step / STEPS) ** 0.9 * min(1, step / 4)
+
+
+def net_with_scores() -> FCN:
+    """A narrow FCN-16s that learns its upsampling, with random scores, so that all of it has a gradient at once."""
+    torch.manual_seed(1)
+    net = FCN("vgg16", 16, CLASSES, upsampling="learned", width=1 / 16)
+    for name, parameter in net.named_parameters():
+        if "score" in name and parameter.ndim == 4 and parameter.shape[-1] == 1:
+            nn.init.normal_(parameter, std=0.02)
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return net
+
+
+def gradients_at(weights: Weights, sample: Sample) -> Weights:
+    """The gradients of the summed loss, in double precision."""
+    net = net_with_scores().double()
+    net.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()}, strict=False)
+    logarithms = net(sample.image[None].double() / 255).log_softmax(1)[0]
+    labels = sample.labels["scores"]
+    rows, columns = torch.nonzero(labels != VOID, as_tuple=True)
+    (-logarithms[labels[rows, columns], rows, columns].sum()).backward()
+    return {name: p.grad.numpy() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def by_numpy(rule: Rule, steps: int) -> Weights:
+    weights = {name: p.detach().double().numpy() for name, p in net_with_scores().named_parameters()}
+    for step in range(1, steps + 1):
+        weights = rule.step(weights, gradients_at(weights, OnePhoto().sample), rate_at(step))
+    return weights
+
+
+def by_training(recipe: Recipe, steps: int) -> Weights:
+    net = net_with_scores()
+    done = train(net, OnePhoto(), recipe, device="cpu", log=lambda line: None, stop_after=steps)
+    assert done.step == steps
+    return {name: p.detach().numpy() for name, p in net.named_parameters()}
+
+
+def apart(some: Weights, others: Weights) -> float:
+    """The largest difference between two nets, as a share of how far the first has moved, over all layers."""
+    start = {name: p.detach().numpy() for name, p in net_with_scores().named_parameters()}
+    assert some.keys() == others.keys() == start.keys()
+    shares = []
+    for name, w in start.items():
+        moved = np.abs(some[name] - w).max()
+        assert moved > 1e-6 * np.abs(w).max(), f"{name} does not learn"
+        shares.append(np.abs(some[name] - others[name]).max() / moved)
+    return max(shares)
+
+
+@pytest.fixture(scope="module")
+def after_ten_steps() -> Weights:
+    return by_numpy(Rule(), STEPS)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_each_step_is_caffes(steps):
+    assert apart(by_numpy(Rule(), steps), by_training(HEAVY, steps)) < 1e-3
+
+
+def test_ten_steps_are_caffes(after_ten_steps):
+    assert apart(after_ten_steps, by_training(HEAVY, STEPS)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Rule(rate_inside=False), Rule(bias_rate=1.0), Rule(bias_decay=1.0), Rule(decay=0.0), Rule(momentum=0.98)],
+    ids=["rate outside", "biases at one rate", "biases decay", "no decay", "less momentum"],
+)
+def test_a_rule_that_is_not_caffes_ends_elsewhere(rule, after_ten_steps):
+    assert apart(after_ten_steps, by_numpy(rule, STEPS)) > 0.1
+
+
+def test_torchs_own_sgd_ends_elsewhere(after_ten_steps):
+    ended = by_training(replace(HEAVY, optimizer="sgd"), STEPS)
+    assert apart(after_ten_steps, ended) > 0.1
+    assert apart(by_numpy(Rule(rate_inside=False), STEPS), ended) < 1e-3
