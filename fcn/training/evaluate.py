@@ -12,7 +12,7 @@ from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def wait() -> None:
 
 
 def launch_fabric(device: str, precision: str) -> "Fabric":
-    from lightning.fabric import Fabric  # takes longer to import than all the rest together
+    from lightning_fabric import Fabric  # takes longer to import than all the rest together
 
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     fabric = Fabric(

@@ -14,7 +14,7 @@ from fcn.training.gpu import Resident
 from fcn.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W})."""

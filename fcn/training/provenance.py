@@ -24,7 +24,7 @@ def environment(device: torch.device | str = "auto") -> Environment:
 
     Ask when the run starts: the files of a checkout may change while it goes on.
     """
-    packages = ("torchvision", "lightning", "numpy", "pillow")
+    packages = ("torchvision", "lightning-fabric", "numpy", "pillow")
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     return {
         "versions": versions | {name: metadata.version(name) for name in packages},

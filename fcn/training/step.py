@@ -13,8 +13,8 @@ from fcn.training.loader import Batch
 from fcn.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-    from lightning.fabric.wrappers import _FabricModule
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule
 
 
 class Step:
