@@ -53,7 +53,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import fcn
 from fcn.classifiers import alexnet, googlenet, vgg16
-from fcn.convolutionalize import trunk
+from fcn.convolutionalize import backbone
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.data.synthetic.palette import CLASSES
 from fcn.dilation import dilated, shift_and_stitch, unpadded
@@ -171,7 +171,7 @@ def random_trunk(build, width):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.normal_(layer.bias, std=0.1)
-    return trunk(classifier).double().eval()
+    return backbone(classifier).double().eval()
 
 
 def smooth_noise(height, width):
@@ -225,7 +225,7 @@ pd.DataFrame(rows, index=[f"stride {s}" for s in (16, 8, 4, 2, 1)]).T
 # the image. Here is GoogLeNet as far as its map of stride 8, whose cells see 91 pixels, with all 64 shifts:
 
 # %%
-names = [name for name, _ in trunk(googlenet(width=1 / 16)).named_children()]
+names = [name for name, _ in backbone(googlenet(width=1 / 16)).named_children()]
 padded = nn.Sequential(*list(random_trunk(googlenet, 1 / 16).children())[: names.index("inception_3b") + 1]).eval()
 x = photos.filled(photos.photo("coffee"), (256, 256)).double()
 
@@ -281,7 +281,7 @@ counts: dict[str, dict[str, dict[int, float]]] = {}
 for build in (alexnet, vgg16, googlenet):
     name = build.__name__
     with torch.device("meta"):
-        net = trunk(build())
+        net = backbone(build())
         nets = {s: fcn.FCN(name, s, num_classes=21, upsampling="interpolate") for s in (32, 16, 8)}
     by_stride = {s: multiply_adds(dilated(net, s), 256) for s in STRIDES}
     counts[name] = {
@@ -345,7 +345,7 @@ def shift_and_stitch_times():
     """Seconds for dense scores of GoogLeNet by each way, one image, 256 x 256, and how far the ways agree."""
     classifier = googlenet().eval()
     load_into(classifier, read_weights(weights, "googlenet"))
-    net = trunk(classifier).eval().to(device)
+    net = backbone(classifier).eval().to(device)
     nets = {s: fcn.FCN("googlenet", s, num_classes=21, upsampling="interpolate").eval().to(device) for s in (32, 16, 8)}
     for one in nets.values():
         one.trunk.load_state_dict(net.state_dict())
@@ -414,7 +414,7 @@ exact = float(timed["unpadded"])
 Markdown(
     f"With these weights, in single precision and without padding, the {len(TWELVE)} shifts above agree with the dilated "
     f"net to {exact:.0e} of the largest score. With padding, on the small image, no cell lies so far inside that its "
-    f"{fcn.receptive_field(trunk(googlenet(width=1 / 16))).size} pixels of receptive field do not reach an edge: the "
+    f"{fcn.receptive_field(backbone(googlenet(width=1 / 16))).size} pixels of receptive field do not reach an edge: the "
     f"typical difference (median over the cells) is **{100 * float(timed['median_difference']):.0f} %** of the "
     "scores' size."
 )
@@ -430,7 +430,7 @@ Markdown(
 
 # %%
 with torch.device("meta"):
-    net = dilated(trunk(vgg16()), stride=8)
+    net = dilated(backbone(vgg16()), stride=8)
 changed = {
     name: [" x ".join(map(str, layer.dilation)), fcn.receptive_field(layer).size]
     for name, layer in net.named_modules()
@@ -449,7 +449,7 @@ rows = {}
 for build in (alexnet, vgg16, googlenet):
     name = build.__name__
     with torch.device("meta"):
-        net, skips = trunk(build()), fcn.FCN(name, 8, num_classes=21)
+        net, skips = backbone(build()), fcn.FCN(name, 8, num_classes=21)
     taps = skips.trunk.fields
     rows[name] = [
         fcn.receptive_field(dilated(net, 8)).size,
@@ -728,7 +728,7 @@ Markdown(sampling.control(record.load(results_dir), runs, seed))
 # 1. **Fragments.** Write a third way: after each strided layer, keep all $s^2$ classes of its cells as separate maps
 #    (along the batch), go on with the plain net on each, and interlace at the end {cite:p}`giusti2013`. With padding as
 #    published, which of the other two does it agree with, and why everywhere?
-# 2. **Dilate and train.** Build an FCN from `dilated(trunk(alexnet(width=1/8)), 8)` and a score layer, train it on the
+# 2. **Dilate and train.** Build an FCN from `dilated(backbone(alexnet(width=1/8)), 8)` and a score layer, train it on the
 #    scenes of [chapter 5](05_skips.ipynb) for as many multiply-adds as FCN-8s there. Which one is better near borders?
 # 3. **Another sampler.** The paper notes that patches can be drawn to balance classes. Keep cells of a class with
 #    a probability inversely proportional to its frequency, and weight each by the inverse of its probability. Is the

@@ -59,7 +59,7 @@ def convolutionalize(classifier: Classifier) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-class Trunk(nn.Sequential):
+class Backbone(nn.Sequential):
     """A classifier without its last layer, fully convolutional, whose maps at several strides can be read.
 
     Called with N x 3 x H x W, it returns the map at stride 32 and those of the skips: {8: ..., 16: ..., 32: ...}.
@@ -89,7 +89,7 @@ class Trunk(nn.Sequential):
         return maps
 
 
-def trunk(classifier: Classifier, alignment: str = "tight") -> Trunk:
+def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
     """``classifier`` as the trunk of an FCN (section 4.1): no last layer, and no average pool before it (GoogLeNet).
 
     ``alignment="tight"`` pads each convolution by half its kernel, so that the map covers the image and no more;
@@ -115,7 +115,7 @@ def trunk(classifier: Classifier, alignment: str = "tight") -> Trunk:
             else:  # an even kernel (AlexNet's fc6) has one more cell before its centre than after it
                 layers[f"pad_{name}"] = nn.ZeroPad2d((kernel // 2, kernel // 2 - 1) * 2)
         layers[name] = layer
-    return Trunk(layers, classifier.taps)
+    return Backbone(layers, classifier.taps)
 
 
 def _channels(layer: nn.Module) -> int | None:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fcn.classifiers import CLASSIFIERS
-from fcn.convolutionalize import Trunk, trunk
+from fcn.convolutionalize import Backbone, backbone
 from fcn.environment import atomic_write
 from fcn.geometry import IMAGE, offset_between
 from fcn.preprocessing import MEANS, Inputs, as_caffe
@@ -44,7 +44,7 @@ class Head(nn.Module):
     """
 
     def __init__(
-        self, features: Trunk, stride: int, num_classes: int, alignment: str, upsampling: Upsampling,
+        self, features: Backbone, stride: int, num_classes: int, alignment: str, upsampling: Upsampling,
         fusion: Fusion, scaled_skips: bool,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -153,7 +153,7 @@ class FCN(nn.Module):
         self.inputs: Inputs = inputs
         self.channels = len(MEANS[inputs])
         self.register_buffer("mean", torch.tensor(MEANS[inputs]))
-        self.trunk = trunk(CLASSIFIERS[net](width=width, channels=self.channels), alignment)
+        self.trunk = backbone(CLASSIFIERS[net](width=width, channels=self.channels), alignment)
         self.heads = nn.ModuleDict(
             {name: Head(self.trunk, stride, classes, alignment, upsampling, fusion, scaled_skips)
              for name, classes in self.classes.items()}

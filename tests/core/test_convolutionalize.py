@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
-from fcn.convolutionalize import REFERENCE_PADDING, as_convolution, convolutionalize, trunk
+from fcn.convolutionalize import REFERENCE_PADDING, as_convolution, convolutionalize, backbone
 from fcn.geometry import receptive_field
 
 WIDTH = 1 / 16
@@ -158,16 +158,16 @@ def test_inputs_that_are_no_maps_are_refused():
 
 
 def test_the_trunk_ends_before_the_last_layer(classifier):
-    layers = [name for name, _ in trunk(classifier).named_children()]
+    layers = [name for name, _ in backbone(classifier).named_children()]
     assert classifier.classifier not in layers
     assert "flatten" not in layers
-    assert not any(isinstance(layer, nn.AvgPool2d | nn.Linear) for layer in trunk(classifier).modules())
+    assert not any(isinstance(layer, nn.AvgPool2d | nn.Linear) for layer in backbone(classifier).modules())
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("alignment", ["tight", "reference"])
 def test_maps_have_the_channels_and_strides_that_the_trunk_names(classifier, alignment):
-    features = trunk(classifier, alignment).eval()
+    features = backbone(classifier, alignment).eval()
     maps = features(image(288))
     assert {s: m.shape[1] for s, m in maps.items()} == features.channels
     assert {s: field.stride for s, field in features.fields.items()} == {8: 8, 16: 16, 32: 32}
@@ -179,12 +179,12 @@ def test_maps_have_the_channels_and_strides_that_the_trunk_names(classifier, ali
 def test_skips_read_what_the_paper_names():
     assert vgg16(width=WIDTH).taps == {8: "pool3", 16: "pool4"}
     for net in (alexnet(width=WIDTH), alexnet(width=WIDTH, norm_first=True), googlenet(width=WIDTH)):
-        fields = trunk(net).fields
+        fields = backbone(net).fields
         assert {s: f.stride for s, f in fields.items()} == {8: 8, 16: 16, 32: 32}
 
 
 def test_reference_alignment_pads_the_first_layer_alone(classifier):
-    padded = [m for m in trunk(classifier, "reference").modules() if isinstance(m, nn.Conv2d)]
+    padded = [m for m in backbone(classifier, "reference").modules() if isinstance(m, nn.Conv2d)]
     plain = [m for m in convolutionalize(classifier).modules() if isinstance(m, nn.Conv2d)]
     assert padded[0].padding == (REFERENCE_PADDING,) * 2 == (100, 100)
     assert [m.padding for m in padded[1:]] == [m.padding for m in plain[1 : len(padded)]]
@@ -192,4 +192,4 @@ def test_reference_alignment_pads_the_first_layer_alone(classifier):
 
 def test_another_alignment_is_refused(classifier):
     with pytest.raises(ValueError, match='unknown alignment "loose": choose "tight" or "reference"'):
-        trunk(classifier, "loose")
+        backbone(classifier, "loose")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.classifiers import CLASSIFIERS, ResponseNorm, googlenet
-from fcn.convolutionalize import convolutionalize, trunk
+from fcn.convolutionalize import convolutionalize, backbone
 from fcn.dilation import Parallel, dilated, shift_and_stitch, unpadded
 from fcn.geometry import ReceptiveField, receptive_field
 from fcn.pretrained import load_into, read_weights
@@ -68,7 +68,7 @@ def last_map(output):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_the_plain_nets_cells_are_among_the_dilated_nets(name, stride):
     """Borders, padding and pools that round up included, at odd sizes."""
-    net = trunk(classifier(name, width=1 / 32)).eval()
+    net = backbone(classifier(name, width=1 / 32)).eval()
     x = image(99, 150)
     expected = last_map(net(x))
     finer = 32 // stride
@@ -87,7 +87,7 @@ def test_the_average_pool_of_a_classifier_is_dilated_too():
 @pytest.mark.parametrize("stride", [1, 2, 8, 32])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_only_the_stride_changes(name, stride):
-    net = trunk(classifier(name, width=1 / 64))
+    net = backbone(classifier(name, width=1 / 64))
     field = receptive_field(net)
     for changed, one in (
         (dilated(net, stride), field),
@@ -100,7 +100,7 @@ def test_only_the_stride_changes(name, stride):
 def test_only_what_lies_behind_the_strides_taken_away_is_dilated():
     """VGG16 to stride 8: pool4 and pool5 lose their strides; conv5 is dilated by two, fc6 by four."""
     plain, fine = (
-        dict(net.named_modules()) for net in (trunk(classifier("vgg16")), dilated(trunk(classifier("vgg16")), 8))
+        dict(net.named_modules()) for net in (backbone(classifier("vgg16")), dilated(backbone(classifier("vgg16")), 8))
     )
     changed = {n: m.dilation for n, m in fine.items() if isinstance(m, nn.Conv2d) and m.dilation != (1, 1)}
     assert changed == {"conv5_1": (2, 2), "conv5_2": (2, 2), "conv5_3": (2, 2), "fc6": (4, 4), "fc7": (4, 4)}
@@ -143,7 +143,7 @@ def test_all_shifts_of_a_small_net(kernel, ceil_mode, rows, columns):
 def test_all_shifts_of_the_first_layers(name):
     """Each trunk as far as its skip of stride 8, all 64 shifts."""
     one = classifier(name, width=1 / 16)
-    net = unpadded(up_to(trunk(one), one.taps[8])).eval()
+    net = unpadded(up_to(backbone(one), one.taps[8])).eval()
     size = receptive_field(net).size
     x = image(size + 24, size + 37)
     dense = dilated(net)(x)
@@ -152,7 +152,7 @@ def test_all_shifts_of_the_first_layers(name):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_some_shifts_of_the_whole_trunk(name):
-    net = unpadded(trunk(classifier(name, width=1 / 64 if name == "googlenet" else 1 / 32))).eval()
+    net = unpadded(backbone(classifier(name, width=1 / 64 if name == "googlenet" else 1 / 32))).eval()
     size = receptive_field(net).size
     x = image(size + 9, size + 31)
     dense = dilated(net)(x)
@@ -162,7 +162,7 @@ def test_some_shifts_of_the_whole_trunk(name):
 
 def test_with_padding_they_agree_inside_and_not_at_the_border():
     one = classifier("vgg16", width=1 / 16)
-    net = nn.Sequential(*list(trunk(one).children())[:10])  # as far as pool2: stride 4, each convolution padded
+    net = nn.Sequential(*list(backbone(one).children())[:10])  # as far as pool2: stride 4, each convolution padded
     field = receptive_field(net)
     x = image(96, 96)
     difference = (shift_and_stitch(net, x, 4) - dilated(net)(x)).abs().amax((0, 1))
@@ -176,7 +176,7 @@ def test_with_padding_they_agree_inside_and_not_at_the_border():
 
 
 def test_weights_are_shared():
-    net = trunk(classifier("googlenet"))
+    net = backbone(classifier("googlenet"))
     ours = {id(parameter) for parameter in net.parameters()}
     for other in (dilated(net), unpadded(net), dilated(unpadded(net), 8)):
         assert {id(parameter) for parameter in other.parameters()} == ours
@@ -184,13 +184,13 @@ def test_weights_are_shared():
 
 def test_a_dilated_net_can_be_trained():
     with torch.enable_grad():
-        net = trunk(classifier("alexnet"))
+        net = backbone(classifier("alexnet"))
         dilated(net, 8)(image(96, 96)).sum().backward()
         assert net.get_parameter("conv1.weight").grad.abs().max() > 0
 
 
 def test_the_mode_is_kept():
-    net = trunk(classifier("alexnet"))
+    net = backbone(classifier("alexnet"))
     assert not dilated(net.eval()).training
     assert not unpadded(net).training
     assert dilated(net.train()).training
@@ -204,7 +204,7 @@ def test_the_field_of_branches_is_the_widest():
 @pytest.mark.parametrize("stride", [0, 3, 64])
 def test_a_stride_that_cannot_be_reached_is_refused(stride):
     with pytest.raises(ValueError, match=f"a net of stride 32 can be rarefied to a divisor of it, not to {stride}"):
-        dilated(trunk(classifier("alexnet")), stride)
+        dilated(backbone(classifier("alexnet")), stride)
 
 
 def test_a_stride_that_does_not_divide_is_refused():
@@ -234,7 +234,7 @@ def test_real_weights_at_full_width():
     """All shifts of GoogLeNet as far as its skip of stride 8; the whole trunk is in ``results/recorded``."""
     one = googlenet().eval()
     load_into(one, read_weights(WEIGHTS, "googlenet"))
-    net = unpadded(up_to(trunk(one), one.taps[8])).eval()
+    net = unpadded(up_to(backbone(one), one.taps[8])).eval()
     size = receptive_field(net).size
     x = 255 * (image(size + 8, size + 11).float() - 1)
     dense = dilated(net)(x)

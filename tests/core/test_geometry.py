@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fcn.classifiers import CLASSIFIERS, googlenet
-from fcn.convolutionalize import convolutionalize, trunk
+from fcn.convolutionalize import convolutionalize, backbone
 from fcn.geometry import IMAGE, ReceptiveField, compose, offset_between, receptive_field, transposed
 from fcn.models import FCN
 
@@ -109,7 +109,7 @@ def test_crop_offsets_of_the_authors_release(name, stride, filters, crops):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("alignment", ["tight", "reference"])
 def test_a_cell_of_the_trunk_sees_exactly_its_window(name, alignment):
-    features = trunk(CLASSIFIERS[name](width=WIDTH), alignment)
+    features = backbone(CLASSIFIERS[name](width=WIDTH), alignment)
     cells = {stride: first_inside(field) for stride, field in features.fields.items()}
     side = max(window(field, cells[stride])[1] for stride, field in features.fields.items()) + 9
     image = torch.ones(1, 3, side, side + 5, dtype=torch.float64, requires_grad=True)

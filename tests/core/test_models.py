@@ -8,7 +8,7 @@ from torch import nn
 
 import fcn
 from fcn.classifiers import CLASSIFIERS, Inception, ResponseNorm
-from fcn.convolutionalize import trunk
+from fcn.convolutionalize import backbone
 from fcn.models import FCN, SMALLEST, build
 
 WIDTH = 1 / 32
@@ -62,7 +62,7 @@ def test_convolution_layers_of_table_1(name, layers):
             return sum(depth(layer) for layer in module)
         return int(isinstance(module, nn.Conv2d))
 
-    assert depth(trunk(CLASSIFIERS[name](width=WIDTH))) + 1 == layers
+    assert depth(backbone(CLASSIFIERS[name](width=WIDTH))) + 1 == layers
 
 
 # Any image
