@@ -1,4 +1,4 @@
-"""environment.yml, for conda, asks for what pyproject.toml asks for: the same names, the same bounds."""
+"""environment.yml, for conda, requires what pyproject.toml does: same names, same bounds."""
 
 import tomllib
 from pathlib import Path
@@ -7,22 +7,27 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def by_name(lines: list[str]) -> dict[str, SpecifierSet]:
     requirements = [Requirement(line) for line in lines]
-    assert len({requirement.name for requirement in requirements}) == len(requirements), "a name stands there twice"
+    names = {requirement.name for requirement in requirements}
+    assert len(names) == len(requirements), "a name is listed twice"
     return {requirement.name: requirement.specifier for requirement in requirements}
 
 
-def test_conda_and_uv_ask_for_the_same():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+def test_conda_and_uv_require_the_same():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     (pip,) = [entry["pip"] for entry in conda if isinstance(entry, dict)]
     plain = by_name([entry for entry in conda if isinstance(entry, str)])
 
     assert "--editable ." in pip
+    project = pyproject["project"]
+    extras = project["optional-dependencies"]
+    assert extras["book"][0] == "fcn-book[train]"
+    wanted = project["dependencies"] + extras["train"] + extras["book"][1:]
     from_conda = by_name([line for line in pip if not line.startswith("-")])
-    assert from_conda == by_name(project["project"]["dependencies"] + project["dependency-groups"]["dev"])
-    assert plain == {"python": SpecifierSet(project["project"]["requires-python"]), "pip": SpecifierSet()}
+    assert from_conda == by_name(wanted + pyproject["dependency-groups"]["dev"])
+    assert plain == {"python": SpecifierSet(project["requires-python"]), "pip": SpecifierSet()}
