@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fcn import models
 from fcn.data import voc
+from fcn.data.palettes import palette, voc_palette
 from fcn.data.reading import read_photo
-from fcn.data.registry import palette
 from fcn.environment import atomic_write, check_writable
 
 SUBMISSION = Path("results", "VOC2012", "Segmentation", "comp6_test_cls")
@@ -31,7 +31,9 @@ class Segmenter:
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         net = models.load(path)
         if (inputs := net.settings.get("inputs", "rgb")) != "rgb":
-            raise ValueError(f"{path}: a net for {inputs.upper()} images; give one that was trained on colour photos")
+            raise ValueError(
+                f"{path}: a net for {inputs.upper()} images; give one that was trained on colour photos"
+            )
         self.net = net.to(device)
         self.device = device
         with safe_open(path, "pt") as file:
@@ -42,7 +44,9 @@ class Segmenter:
             named = len(self.classes)
             own = np.array(json.loads(about.get("palette", "[]"))).reshape(-1, 3).astype(np.uint8)
         except (KeyError, ValueError, AttributeError, TypeError, StopIteration):
-            raise ValueError(f"{path}: does not name its classes; give a net that `fcn train` saved") from None
+            raise ValueError(
+                f"{path}: does not name its classes; give a net that `fcn train` saved"
+            ) from None
         scored = self.net.classes.get("scores" if self.net.single else self.head)
         if named != scored:
             raise ValueError(
@@ -74,7 +78,9 @@ def _enlarged_argmax(scores: Tensor, height: int, width: int) -> Tensor:
     if scores.shape[-2:] == (height, width):
         return scores[0].argmax(0)
     # Rows first come from linear interpolation between the two nearest rows of scores, columns from torch's own.
-    y = ((torch.arange(height, device=scores.device) + 0.5) * scores.shape[-2] / height - 0.5).clamp(min=0)
+    y = (
+        (torch.arange(height, device=scores.device) + 0.5) * scores.shape[-2] / height - 0.5
+    ).clamp(min=0)
     above = y.floor().long().clamp(max=scores.shape[-2] - 1)
     below = (above + 1).clamp(max=scores.shape[-2] - 1)
     part = (y - above)[:, None]
@@ -93,7 +99,9 @@ def shares(labels: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def write(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tuple[list[Path], list[tuple[str, float]]]:
+def write(
+    photo: Path, segmenter: Segmenter, out: Path, side: int = 512
+) -> tuple[list[Path], list[tuple[str, float]]]:
     """Segment the photo in a file; write ``NAME.labels.png`` (palette PNG) and ``NAME.overlay.png`` into ``out``.
 
     Returns the two paths and the share of each class. Nothing is written where the photo cannot be read. Raises
@@ -109,7 +117,9 @@ def write(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tupl
     return paths, found
 
 
-def submit(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tuple[Path, list[tuple[str, float]]]:
+def submit(
+    photo: Path, segmenter: Segmenter, out: Path, side: int = 512
+) -> tuple[Path, list[tuple[str, float]]]:
     """Segment the photo in a file; write its label map below ``out`` where PASCAL VOC's test server looks for it.
 
     The server takes one archive of the folder ``results``, in it ``VOC2012/Segmentation/comp6_test_cls/NAME.png``: the
@@ -127,7 +137,7 @@ def submit(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tup
     labels = segmenter(read_photo(photo), side).cpu()
     path = out / SUBMISSION / f"{photo.stem}.png"
     check_writable(path.parent, "--submission")
-    _save(path, label_map(labels, voc.palette(256)))
+    _save(path, label_map(labels, voc_palette(256)))
     return path, shares(labels, segmenter.classes)
 
 
@@ -138,7 +148,9 @@ def label_map(labels: Tensor, palette: np.ndarray) -> Image.Image:
     return picture
 
 
-def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tuple[str, float]]) -> Image.Image:
+def overlay(
+    image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tuple[str, float]]
+) -> Image.Image:
     """The photo (3 x H x W, uint8) under its label map (H x W), with a legend of the classes below it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -148,17 +160,25 @@ def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tup
     colours = segmenter.palette[labels.numpy()]
     blend = (0.45 * image.permute(1, 2, 0).numpy() + 0.55 * colours).astype(np.uint8)
     entries = [f"{name}  {share:.1f} %" for name, share in found if share >= 0.05]
-    wide = min(8.0, 10.0 * width / height)  # inches; a photo fills the width of the page or else its height
+    wide = min(
+        8.0, 10.0 * width / height
+    )  # inches; a photo fills the width of the page or else its height
     tall = wide * height / width
     page = (8.0, tall + 0.28 * -(-len(entries) // 4) + 0.2)
-    with matplotlib.rc_context({"font.size": 10, "font.family": "sans-serif", "figure.constrained_layout.use": False}):
+    with matplotlib.rc_context(
+        {"font.size": 10, "font.family": "sans-serif", "figure.constrained_layout.use": False}
+    ):
         figure = Figure(figsize=page, dpi=max(100, min(300, width / wide)))
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 1 - tall / page[1], wide / page[0], tall / page[1]))
         axes.imshow(blend, aspect="auto")
         axes.set_axis_off()
         index = list(segmenter.classes).index
-        patches = [Patch(color=segmenter.palette[index(name)] / 255) for name, share in found if share >= 0.05]
+        patches = [
+            Patch(color=segmenter.palette[index(name)] / 255)
+            for name, share in found
+            if share >= 0.05
+        ]
         figure.legend(patches, entries, loc="lower left", ncols=4, frameon=False, fontsize=9)
         figure.canvas.draw()
         return Image.fromarray(np.asarray(figure.canvas.buffer_rgba()).copy()).convert("RGB")  # type: ignore[attr-defined]
@@ -167,5 +187,3 @@ def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: list[tup
 def _save(path: Path, picture: Image.Image) -> None:
     with atomic_write(path) as partial:
         picture.save(partial, format="PNG")
-
-

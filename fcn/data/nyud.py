@@ -20,9 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.data.label_files import read_mat
-from fcn.data.reading import checked_files, checked_folder, checked_labels, checked_names, read_list, read_photo
+from fcn.data.palettes import PALETTES
+from fcn.data.reading import (
+    checked_files,
+    checked_folder,
+    checked_labels,
+    checked_names,
+    read_list,
+    read_photo,
+)
 from fcn.data.sample import VOID, ListedDataset, Sample
-from fcn.data.voc import palette
 from fcn.preprocessing import MEAN_LOG_DEPTH
 
 MEAN_BGR = (116.190, 97.203, 92.318)
@@ -35,11 +42,16 @@ CLASSES = (
     "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
 )  # fmt: skip
 
-PALETTE = palette(len(CLASSES) + 1)[1:]
+PALETTE = PALETTES["nyud"]
 """A colour a class, C x 3, RGB."""
 
 SPLITS = ("trainval", "train", "val", "test")
-INPUTS = {"rgb": ("images",), "hha": ("hha",), "rgbd": ("images", "depth"), "rgb-hha": ("images", "hha")}
+INPUTS = {
+    "rgb": ("images",),
+    "hha": ("hha",),
+    "rgbd": ("images", "depth"),
+    "rgb-hha": ("images", "hha"),
+}
 """What a net is given, and the folders below ``data`` that it lies in."""
 _LISTS = Path(__file__).parent / "lists"
 
@@ -64,16 +76,25 @@ class Nyud(ListedDataset):
     heads: dict[str, tuple[str, ...]] = {"semantic": CLASSES}
 
     def __init__(
-        self, root: str | Path, split: str = "trainval", inputs: str = "rgb", *, names: Sequence[str] | None = None
+        self,
+        root: str | Path,
+        split: str = "trainval",
+        inputs: str = "rgb",
+        *,
+        names: Sequence[str] | None = None,
     ) -> None:
         if inputs not in INPUTS:
             raise ValueError(f"NYUDv2 has no inputs '{inputs}'; choose one of {', '.join(INPUTS)}")
         self.split, self.inputs = split, inputs
-        self.names = split_names(split) if names is None else checked_names(names, "Nyud(names=...)")
+        self.names = (
+            split_names(split) if names is None else checked_names(names, "Nyud(names=...)")
+        )
         self.root = checked_folder(root, "NYUDv2")
         files = [f"img_{name}" for name in self.names]
         for part in INPUTS[inputs]:
-            checked_files(checked_folder(self.root / "data" / part, f"NYUDv2's {part}"), files, ".png")
+            checked_files(
+                checked_folder(self.root / "data" / part, f"NYUDv2's {part}"), files, ".png"
+            )
         checked_files(checked_folder(self.root / "segmentation", "NYUDv2's labels"), files, ".mat")
 
     def __getitem__(self, index: int) -> Sample:
@@ -82,7 +103,9 @@ class Nyud(ListedDataset):
         parts = [self._read(part, name) for part in INPUTS[self.inputs]]
         if parts[0].shape[1:] != parts[-1].shape[1:]:
             sizes = " and ".join(" x ".join(map(str, part.shape[1:])) for part in parts)
-            raise ValueError(f"{self.root}: the files of img_{name} differ in size ({sizes}); unpack NYUDv2 again")
+            raise ValueError(
+                f"{self.root}: the files of img_{name} differ in size ({sizes}); unpack NYUDv2 again"
+            )
         image = torch.cat(parts)  # float32 as soon as one part is
         path = self.root / "segmentation" / f"img_{name}.mat"
         stored = read_mat(path, "segmentation", "NYUDv2").astype(np.int64)
@@ -103,9 +126,13 @@ def _read_log_depth(path: Path) -> Tensor:
         with Image.open(path) as opened:
             depth = np.array(opened)
     except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as a depth image ({type(error).__name__}); unpack it again") from None
+        raise ValueError(
+            f"{path}: cannot be read as a depth image ({type(error).__name__}); unpack it again"
+        ) from None
     if depth.ndim != 2 or depth.min() < 0:
-        raise ValueError(f"{path}: no depth image, which has one number, 0 or more, a pixel; unpack NYUDv2 again")
+        raise ValueError(
+            f"{path}: no depth image, which has one number, 0 or more, a pixel; unpack NYUDv2 again"
+        )
     known = depth > 0
     logarithm = np.where(known, np.log(np.where(known, depth, 1)), MEAN_LOG_DEPTH)
     return torch.from_numpy(logarithm.astype(np.float32))[None]

@@ -21,9 +21,16 @@ import numpy as np
 from torch import Tensor
 
 from fcn.data.label_files import read_mat, read_png
-from fcn.data.reading import checked_files, checked_folder, checked_labels, checked_names, read_list, read_photo
+from fcn.data.palettes import PALETTES
+from fcn.data.reading import (
+    checked_files,
+    checked_folder,
+    checked_labels,
+    checked_names,
+    read_list,
+    read_photo,
+)
 from fcn.data.sample import VOID, ListedDataset, Sample
-from fcn.data.voc import palette
 
 _LISTS = Path(__file__).parent / "lists"
 ALL = tuple(read_list(_LISTS / "pascal_context_459.txt"))
@@ -32,7 +39,7 @@ CLASSES = {task: tuple(read_list(_LISTS / f"pascal_context_{task}.txt")) for tas
 """The classes of each task, in the order of its labels, without background."""
 SAME = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 """What classes of a task are called among the 459, where the names differ."""
-PALETTE = palette(1 + 59)
+PALETTE = PALETTES["pascal-context"]
 """A colour a class, C x 3, RGB, background first."""
 SPLITS = ("train", "val")
 
@@ -69,19 +76,29 @@ class PascalContext(ListedDataset):
         if task not in CLASSES:
             raise ValueError(f"PASCAL-Context has no task of {task} classes; choose one of 59, 33")
         if split not in SPLITS:
-            raise ValueError(f"PASCAL-Context has no split '{split}'; choose one of {', '.join(SPLITS)}")
+            raise ValueError(
+                f"PASCAL-Context has no split '{split}'; choose one of {', '.join(SPLITS)}"
+            )
         self.split, self.task, self.background = split, task, background
-        self.heads: dict[str, tuple[str, ...]] = {"semantic": ("background",) * background + CLASSES[task]}
+        self.heads: dict[str, tuple[str, ...]] = {
+            "semantic": ("background",) * background + CLASSES[task]
+        }
         self.root = checked_folder(root, "PASCAL-Context")
-        self.voc = checked_folder(voc or self.root.parent / "pascal" / "VOCdevkit" / "VOC2010", "VOC 2010")
+        self.voc = checked_folder(
+            voc or self.root.parent / "pascal" / "VOCdevkit" / "VOC2010", "VOC 2010"
+        )
         if names is None:
             self.names = read_list(self.voc / "ImageSets" / "Main" / f"{split}.txt")
         else:
             self.names = checked_names(names, "PascalContext(names=...)")
-        checked_files(checked_folder(self.voc / "JPEGImages", "VOC 2010's photos"), self.names, ".jpg")
+        checked_files(
+            checked_folder(self.voc / "JPEGImages", "VOC 2010's photos"), self.names, ".jpg"
+        )
         published = self.root / "33_context_labels"
         self.labels_are_derived = task == 59 or not published.is_dir()
-        self._labels = checked_folder(self.root / "trainval" if self.labels_are_derived else published, "label maps")
+        self._labels = checked_folder(
+            self.root / "trainval" if self.labels_are_derived else published, "label maps"
+        )
         checked_files(self._labels, self.names, ".mat" if self.labels_are_derived else ".png")
         self._task_of_all = task_of_all(task)
 
@@ -102,5 +119,9 @@ class PascalContext(ListedDataset):
         path = self._labels / f"{name}.mat"
         stored = read_mat(path, "LabelMap", "PASCAL-Context").astype(np.int64)
         if stored.min() < 0 or stored.max() > len(ALL):
-            raise ValueError(f"{path}: its LabelMap holds labels outside 0..{len(ALL)}; unpack PASCAL-Context again")
-        return checked_labels(self._task_of_all[stored], size=size, num_classes=1 + self.task, file=path)
+            raise ValueError(
+                f"{path}: its LabelMap holds labels outside 0..{len(ALL)}; unpack PASCAL-Context again"
+            )
+        return checked_labels(
+            self._task_of_all[stored], size=size, num_classes=1 + self.task, file=path
+        )

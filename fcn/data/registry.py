@@ -4,16 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-
-from fcn.data import nyud, pascal_context, sift_flow, voc
 from fcn.data.nyud import INPUTS, Nyud
 from fcn.data.pascal_context import PascalContext
 from fcn.data.sample import SegmentationDataset, validation_part
 from fcn.data.sbd import Sbd
 from fcn.data.sift_flow import SiftFlow
-from fcn.data.synthetic import outdoor
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.data.voc import Voc
 from fcn.environment import folder_of
@@ -28,7 +23,9 @@ Loader = Callable[..., SegmentationDataset]
 """Makes a data set, of the photos given as ``names`` or of all of its split."""
 
 
-def dataset(name: str, split: str, data: Path | None = None, *, cache: bool = True) -> SegmentationDataset:
+def dataset(
+    name: str, split: str, data: Path | None = None, *, cache: bool = True
+) -> SegmentationDataset:
     """The data set ``name`` from its folder below ``data``, by default below the folder that FCN_DATA names.
 
     ``split``: ``trainval`` and ``test``, what final runs train and are scored on, or ``train`` and ``val``, the two
@@ -54,7 +51,9 @@ def dataset(name: str, split: str, data: Path | None = None, *, cache: bool = Tr
         return whole
     held_out = validation_part(whole.names)
     part = trained_on(names=[n for n in whole.names if (n in held_out) == (split == "val")])
-    part.split = f"{whole.split}, " + ("the tenth held out" if split == "val" else "without the tenth held out")
+    part.split = f"{whole.split}, " + (
+        "the tenth held out" if split == "val" else "without the tenth held out"
+    )
     return part
 
 
@@ -76,21 +75,6 @@ def _pascal(name: str, folder: Path) -> tuple[Loader, Loader]:
     if name == "voc-subset":
         return voc(2012, "train_with_photos"), voc(2012, "val_with_photos")
     labels_of = 2011 if name == "voc-2011-labels" else 2012
-    return partial(Sbd, folder / "sbd" / "benchmark_RELEASE" / "dataset", "train"), voc(labels_of, "seg11valid")
-
-
-PALETTES = {
-    "sift-flow": sift_flow.PALETTE, "scenes": outdoor.PALETTE, "voc": voc.PALETTE, "sbd": voc.PALETTE,
-    "nyud": nyud.PALETTE, "pascal-context": pascal_context.PALETTE,
-}  # fmt: skip
-"""The colours of a data set's classes, C x 3, RGB, by the name that a net saved with ``fcn train`` carries."""
-
-
-def palette(dataset: str, count: int) -> np.ndarray:
-    """The colours of a data set's ``count`` classes, C x 3, or colours spread evenly where it has not so many."""
-    known = PALETTES.get(dataset, np.empty((0, 3)))
-    if dataset == "pascal-context":  # 59 classes or 33, from one palette
-        known = known[:count]
-    if len(known) == count:
-        return known
-    return (matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3] * 255).astype(np.uint8)
+    return partial(Sbd, folder / "sbd" / "benchmark_RELEASE" / "dataset", "train"), voc(
+        labels_of, "seg11valid"
+    )

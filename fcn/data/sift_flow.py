@@ -23,7 +23,15 @@ import torch
 from torch import Tensor
 
 from fcn.data.label_files import read_mat
-from fcn.data.reading import checked_files, checked_folder, checked_labels, checked_names, read_list, read_photo
+from fcn.data.palettes import PALETTES
+from fcn.data.reading import (
+    checked_files,
+    checked_folder,
+    checked_labels,
+    checked_names,
+    read_list,
+    read_photo,
+)
 from fcn.data.sample import VOID, ListedDataset, Sample
 
 COLLECTION = "spatial_envelope_256x256_static_8outdoorcategories"
@@ -76,45 +84,7 @@ GEOMETRY = {
 
 SEMANTIC = tuple(GEOMETRY)
 
-PALETTE = np.array(
-    [
-        (232, 142, 68),  # awning
-        (222, 164, 132),  # balcony
-        (70, 58, 104),  # bird
-        (248, 232, 208),  # boat
-        (150, 104, 112),  # bridge
-        (196, 116, 88),  # building
-        (206, 62, 44),  # bus
-        (166, 30, 74),  # car
-        (96, 60, 44),  # cow
-        (228, 228, 234),  # crosswalk
-        (222, 180, 116),  # desert
-        (132, 70, 34),  # door
-        (170, 142, 92),  # fence
-        (204, 202, 104),  # field
-        (156, 192, 82),  # grass
-        (246, 244, 176),  # moon
-        (148, 132, 160),  # mountain
-        (238, 84, 128),  # person
-        (104, 160, 96),  # plant
-        (242, 192, 44),  # pole
-        (96, 172, 190),  # river
-        (100, 100, 108),  # road
-        (122, 114, 92),  # rock
-        (244, 218, 166),  # sand
-        (44, 106, 158),  # sea
-        (172, 170, 176),  # sidewalk
-        (224, 128, 190),  # sign
-        (164, 204, 232),  # sky
-        (214, 172, 190),  # staircase
-        (255, 156, 20),  # streetlight
-        (255, 224, 96),  # sun
-        (44, 102, 60),  # tree
-        (112, 136, 196),  # window
-    ],
-    np.uint8,
-)
-"""A colour a class, C x 3, RGB: what is alike in the world is alike here, plants green, water blue, houses brown."""
+PALETTE = PALETTES["sift-flow"]
 
 SPLITS = ("trainval", "train", "val", "test")
 _LISTS = Path(__file__).parent / "lists"
@@ -140,13 +110,22 @@ class SiftFlow(ListedDataset):
     heads = {"semantic": SEMANTIC, "geometric": GEOMETRIC}
 
     def __init__(
-        self, root: str | Path, split: str = "trainval", *, names: Sequence[str] | None = None, cache: bool = False
+        self,
+        root: str | Path,
+        split: str = "trainval",
+        *,
+        names: Sequence[str] | None = None,
+        cache: bool = False,
     ) -> None:
         self.split = split
-        self.names = split_names(split) if names is None else checked_names(names, "SiftFlow(names=...)")
+        self.names = (
+            split_names(split) if names is None else checked_names(names, "SiftFlow(names=...)")
+        )
         self.root = checked_folder(root, "SIFT Flow")
         self._images = checked_folder(self.root / "Images" / COLLECTION, "SIFT Flow's photos")
-        self._semantic = checked_folder(self.root / "SemanticLabels" / COLLECTION, "SIFT Flow's semantic labels")
+        self._semantic = checked_folder(
+            self.root / "SemanticLabels" / COLLECTION, "SIFT Flow's semantic labels"
+        )
         self._geometric = self.root / "GeoLabels" / COLLECTION
         self.geometry_is_derived = not self._geometric.is_dir()
         checked_files(self._images, self.names, ".jpg")
@@ -173,7 +152,9 @@ class SiftFlow(ListedDataset):
             geometric = torch.from_numpy(_GEOMETRY_OF_LABEL[semantic.numpy()])
         else:
             shape = (semantic.shape[0], semantic.shape[1])
-            geometric = _read_labels(self._geometric / f"{name}.mat", len(GEOMETRIC), shape, void=(-1, 0))
+            geometric = _read_labels(
+                self._geometric / f"{name}.mat", len(GEOMETRIC), shape, void=(-1, 0)
+            )
         return {"semantic": semantic, "geometric": geometric}
 
     def class_frequencies(self, head: str = "semantic") -> dict[str, float]:
@@ -183,14 +164,20 @@ class SiftFlow(ListedDataset):
             labels = self._labels(name) if self._cache is None else self._cache[i].labels
             counts += torch.bincount(labels[head].flatten(), minlength=VOID + 1)
         share = 100 * counts.double() / counts.sum()
-        return {name: share[c].item() for c, name in enumerate(self.heads[head])} | {"void": share[VOID].item()}
+        return {name: share[c].item() for c, name in enumerate(self.heads[head])} | {
+            "void": share[VOID].item()
+        }
 
 
-def _read_labels(path: Path, num_classes: int, size: tuple[int, int] | None, void: tuple[int, ...]) -> Tensor:
+def _read_labels(
+    path: Path, num_classes: int, size: tuple[int, int] | None, void: tuple[int, ...]
+) -> Tensor:
     """The variable S of a .mat file, whose classes count from 1, as uint8 labels that count from 0, void 255."""
     stored = read_mat(path, "S", "SIFT Flow").astype(np.int64)
     labels = np.where(np.isin(stored, void), VOID, stored - 1)
-    return checked_labels(labels, size=size or labels.shape, num_classes=num_classes, file=path).to(torch.uint8)
+    return checked_labels(labels, size=size or labels.shape, num_classes=num_classes, file=path).to(
+        torch.uint8
+    )
 
 
 def split_names(split: str) -> list[str]:
@@ -224,5 +211,7 @@ def draw_validation(names: Sequence[str], share: Fraction = Fraction(1, 10)) -> 
     drawn: set[str] = set()
     for kind, number in quota.items():
         of_kind = [name for name in names if scene(name) == kind]
-        drawn.update(sorted(of_kind, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:number])
+        drawn.update(
+            sorted(of_kind, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:number]
+        )
     return [name for name in names if name in drawn]

@@ -16,11 +16,18 @@ trained on SBD: the 736 photos that are not among SBD's training photos.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from fcn.data.label_files import read_png
-from fcn.data.reading import checked_files, checked_folder, checked_labels, checked_names, read_list, read_photo
+from fcn.data.palettes import PALETTES, voc_palette
+from fcn.data.reading import (
+    checked_files,
+    checked_folder,
+    checked_labels,
+    checked_names,
+    read_list,
+    read_photo,
+)
 from fcn.data.sample import ListedDataset, Sample
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
@@ -34,15 +41,8 @@ CLASSES = (
 SEG11VALID = Path(__file__).parent / "lists" / "voc_seg11valid.txt"
 
 
-def palette(num_classes: int) -> np.ndarray:
-    """VOC's colours, C x 3, RGB: the bits of the label, three at a time, are the high bits of red, green and blue."""
-    labels, channel = np.arange(num_classes)[:, None, None], np.arange(3)[:, None]
-    bit = np.arange(8)
-    return ((labels >> (3 * bit + channel) & 1) << (7 - bit)).sum(2).astype(np.uint8)
-
-
-PALETTE = palette(len(CLASSES))
-"""A colour a class, C x 3, RGB, as in the palette of the label maps."""
+PALETTE = PALETTES["voc"]
+palette = voc_palette
 
 
 class Voc(ListedDataset):
@@ -62,21 +62,35 @@ class Voc(ListedDataset):
     name = "voc"
     heads: dict[str, tuple[str, ...]] = {"semantic": CLASSES}
 
-    def __init__(self, root: str | Path, split: str = "train", *, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, root: str | Path, split: str = "train", *, names: Sequence[str] | None = None
+    ) -> None:
         self.split = split
         self.root = checked_folder(root, "PASCAL VOC")
-        self.names = split_names(self.root, split) if names is None else checked_names(names, "Voc(names=...)")
+        self.names = (
+            split_names(self.root, split)
+            if names is None
+            else checked_names(names, "Voc(names=...)")
+        )
         self._photos = self.root / "JPEGImages"
         if not self._photos.is_dir():
-            self._photos = checked_folder(self.root.parent / "VOC2012" / "JPEGImages", "PASCAL VOC's photos")
+            self._photos = checked_folder(
+                self.root.parent / "VOC2012" / "JPEGImages", "PASCAL VOC's photos"
+            )
         checked_files(self._photos, self.names, ".jpg")
-        checked_files(checked_folder(self.root / "SegmentationClass", "label maps"), self.names, ".png")
+        checked_files(
+            checked_folder(self.root / "SegmentationClass", "label maps"), self.names, ".png"
+        )
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W, void 255."""
         name = self.names[index]
         image = read_photo(self._photos / f"{name}.jpg")
-        return Sample(image, {"semantic": read_labels(self.root, name, (image.shape[1], image.shape[2]))}, name)
+        return Sample(
+            image,
+            {"semantic": read_labels(self.root, name, (image.shape[1], image.shape[2]))},
+            name,
+        )
 
 
 def read_labels(root: str | Path, name: str, size: tuple[int, int] | None = None) -> Tensor:
@@ -86,7 +100,9 @@ def read_labels(root: str | Path, name: str, size: tuple[int, int] | None = None
     """
     path = Path(root) / "SegmentationClass" / f"{name}.png"
     labels = read_png(path)
-    return checked_labels(labels, size=size or (labels.shape[0], labels.shape[1]), num_classes=len(CLASSES), file=path)
+    return checked_labels(
+        labels, size=size or (labels.shape[0], labels.shape[1]), num_classes=len(CLASSES), file=path
+    )
 
 
 def split_names(root: str | Path, split: str) -> list[str]:
