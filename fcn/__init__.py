@@ -14,9 +14,13 @@ _HOME = {"FCN": "fcn.models", "load": "fcn.models", "receptive_field": "fcn.geom
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names on first use, so that commands that need no torch start fast (PEP 562)."""
+    """Import the public names on first use (PEP 562): commands that need no torch start fast."""
     if name == "metrics":
         return import_module("fcn.metrics")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
