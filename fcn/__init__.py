@@ -1,4 +1,4 @@
-"""Fully Convolutional Networks for Semantic Segmentation (Long, Shelhamer, Darrell 2015), replicated."""
+"""Fully Convolutional Networks for Semantic Segmentation (Long, Shelhamer and Darrell, 2015)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
