@@ -1,176 +1,249 @@
-"""What a recorded run holds, and reading and writing it: one JSON file a run, from which every table of the book reads.
+"""Run records: one JSON file per run, from which every table of the book is computed.
 
-A record says what was trained, on which images, by which settings, from which weights, with which code, where and for
-how long; what it scored, as whole confusion matrices, from which every metric can be computed again; and how the run
-departs from the paper. No record, no number.
+A record holds the training set, every setting, the initial weights, the code version, the hardware
+and the time of a run, its confusion matrices, from which every metric can be recomputed, and its
+deviations from the paper. No record, no number.
 """
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+    with_config,
+)
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict  # pydantic requires it below Python 3.12
 
 from fcn.environment import atomic_write
-from fcn.metrics import ConfusionMatrix, Metrics
+from fcn.training.validation import one_line
 
+if TYPE_CHECKING:
+    from fcn.metrics import ConfusionMatrix
+
+STRICT = ConfigDict(extra="forbid", strict=True)
 PURPOSES = {
-    "final": "trained on all the training images, and its last weights scored once on the test split",
-    "validation": "trained without the validation part of the training images, and scored on that part",
-    "demonstration": "trained and scored on synthetic images: it stands in no column beside real ones",
+    "final": "trained on all training images; its last weights scored once on the test split",
+    "validation": "trained without the validation part of the training images and scored on it",
+    "demonstration": "trained and scored on synthetic images; never next to real results",
 }
-CURVE_KEYS = ("step", "images", "loss", "learning_rate")
-_BESIDE_METRICS = ("classes_counted", "iu_per_class")  # in a file, beside the four metrics
+Pixels = Annotated[int, Field(ge=0, lt=2**63)]
 _WIDTH = 118
-_KINDS: dict[str, type | tuple[type, ...]] = {  # of the entries that no class below checks
-    "recipe": dict, "versions": dict, "curve": list, "deviations": list, "hardware": str, "seed": int,
-    "images_seen": int, "seconds": (int, float),
-}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Head:
-    """How one head scored on the whole split.
+@dataclass(frozen=True, config=STRICT)
+class Deviation:
+    """A deviation from the paper that no setting of the recipe or the net can express."""
 
-    ``classes`` names the classes in the order of their labels; ``confusion_matrix`` is C x C pixels, rows = ground
-    truth; ``metrics`` were computed from it (percent), and ``recomputed`` computes them again.
-    """
-
-    classes: tuple[str, ...]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-    metrics: Metrics
-
-    def __post_init__(self) -> None:
-        sizes = {len(self.classes), len(self.confusion_matrix), len(self.metrics.iu_per_class)}
-        if len(sizes | {len(row) for row in self.confusion_matrix}) > 1:
-            raise ValueError(
-                f"{len(self.classes)} classes need a square confusion matrix of as many rows and as many entries "
-                f"in iu_per_class, not {len(self.confusion_matrix)} rows and {len(self.metrics.iu_per_class)} entries"
-            )
-        ConfusionMatrix.from_matrix(self.confusion_matrix, void=-1)  # raises where it counts no pixels
-        known = [iu for iu in self.metrics.iu_per_class if iu is not None]
-        for value in [*asdict(self.metrics).values(), *known]:
-            if not isinstance(value, int | float | tuple):
-                raise ValueError(f"metrics are numbers, in percent, not {value!r}")
-
-    @classmethod
-    def scored(cls, classes: Sequence[str], confusion: ConfusionMatrix) -> Self:
-        """What to record of a head with these class names. Raises ValueError if no labelled pixel was counted."""
-        rows = tuple(tuple(row) for row in confusion.matrix.tolist())
-        return cls(tuple(classes), rows, confusion.metrics())
-
-    def recomputed(self) -> Metrics:
-        """The metrics, from the confusion matrix alone."""
-        return ConfusionMatrix.from_matrix(self.confusion_matrix, void=-1).metrics()
+    kind: Literal[
+        "backbone",
+        "data",
+        "images",
+        "labels",
+        "net",
+        "recipe",
+        "release",
+        "loss",
+        "augmentation",
+        "precision",
+        "other",
+    ]
+    text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
+class Paper:
+    """The table and the row of the paper that a run replicates: ``Paper("5", "FCN-16s")``."""
+
+    table: str
+    row: str
+
+
+@dataclass(frozen=True, config=STRICT)
 class Split:
-    """A list of images: the name of the split, how many there are, and the SHA-256 of the list (``checksum``)."""
+    """A list of images: the name of the split, their number, the SHA-256 of the list."""
 
     split: str
     images: int
     checksum: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Data:
-    """The data set by name, the images trained on and the images scored."""
+    """The name of the data set, the training images and the evaluation images."""
 
     name: str
     trained_on: Split
     scored_on: Split
 
 
-@dataclass(frozen=True)
-class Paper:
-    """The place in the paper that a run stands beside: ``Paper("5", "FCN-16s")`` is a row of Table 5."""
-
-    table: str
-    row: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class InitialWeights:
-    """The weights a run began with: a file's name, or a record's experiment, and the SHA-256 of the file."""
+    """The weights a run starts from: the name and the SHA-256 of the file, or of two with "+"."""
 
     name: str
     checksum: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Weights:
-    """The net a run produced: its path from the root of the project, with ``/``, and the SHA-256 of the file
-    (``pooch.file_hash``). Raises ValueError for the path of one machine."""
+    """The trained net: its path relative to the project, with ``/``, and the file's SHA-256."""
 
     path: str
     sha256: str
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _relative(self) -> Self:
         if PurePosixPath(self.path).is_absolute() or PureWindowsPath(self.path).drive:
-            raise ValueError(f"weights: {self.path} is a path of one machine; give it from the root of the project")
+            raise ValueError(f"{self.path} is an absolute path; make it relative to the project")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One run. Times in seconds, metrics in percent, losses as the recipe reduces them.
+@dataclass(frozen=True, config=STRICT)
+class PaperMetrics:
+    """The four metrics of section 5, in percent."""
 
-    ``purpose`` is one of ``PURPOSES``; ``recipe`` holds every setting, as JSON values; ``curve`` holds points with the
-    keys ``CURVE_KEYS``; ``deviations`` has one line for each deviation from the paper. ``commit`` is None where the
-    code ran outside a checkout, ``initial_weights`` where the net began at random, ``paper`` where the run stands
-    beside no row of the paper, and ``weights`` where the trained net was not kept.
+    pixel_accuracy: float
+    mean_accuracy: float
+    mean_iu: float
+    frequency_weighted_iu: float
 
-    Raises ValueError for an unknown purpose, an experiment whose name makes no file name, no heads, a point of the
-    curve with other keys, and for a final or validation run scored on the images it was trained on.
+
+class Head(BaseModel, frozen=True):
+    """The evaluation of one head on the whole split.
+
+    ``metrics`` and ``iu_per_class`` are in percent; ``classes_counted`` is the number of classes in
+    the ground truth, the others have no IU. ``classes`` names the labels in order;
+    ``confusion_matrix`` is C x C pixels, rows = ground truth.
     """
 
-    experiment: str
-    purpose: str
-    heads: dict[str, Head]
-    recipe: dict[str, Any]
+    model_config = STRICT
+
+    metrics: PaperMetrics
+    classes_counted: NonNegativeInt
+    iu_per_class: tuple[float | None, ...]
+    classes: tuple[str, ...]
+    confusion_matrix: tuple[tuple[Pixels, ...], ...]
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        lengths = {len(self.iu_per_class), len(self.confusion_matrix)}
+        lengths |= {len(row) for row in self.confusion_matrix}
+        if lengths != {len(self.classes)}:
+            raise ValueError(
+                f"{len(self.classes)} classes need a square confusion matrix of that size and as "
+                f"many entries in iu_per_class, not {len(self.confusion_matrix)} rows and "
+                f"{len(self.iu_per_class)} entries"
+            )
+        return self
+
+    @classmethod
+    def scored(cls, classes: Sequence[str], confusion: "ConfusionMatrix") -> Self:
+        """The head with these class names. Raises ValueError if no labelled pixel was counted."""
+        m = confusion.metrics()
+        return cls(
+            metrics=PaperMetrics(
+                m.pixel_accuracy, m.mean_accuracy, m.mean_iu, m.frequency_weighted_iu
+            ),
+            classes_counted=m.classes_counted,
+            iu_per_class=m.iu_per_class,
+            classes=tuple(classes),
+            confusion_matrix=tuple(map(tuple, confusion.matrix.tolist())),
+        )
+
+    def recomputed(self) -> Self:
+        """The same head with all metrics recomputed from the confusion matrix."""
+        from fcn.metrics import ConfusionMatrix  # imports torch
+
+        matrix = ConfusionMatrix.from_matrix(self.confusion_matrix, void=-1)
+        return type(self).scored(self.classes, matrix)
+
+
+@with_config(STRICT)
+class Point(TypedDict):
+    """A point of the learning curve: the mean ``loss`` of the steps since the previous point."""
+
+    step: int
+    images: int
+    loss: float
+    learning_rate: float
+
+
+class Record(BaseModel, frozen=True):
+    """One run. Times are in seconds, metrics in percent, losses as the recipe reduces them.
+
+    ``net`` and ``recipe`` hold every setting as JSON values. None means: ``paper``, the run
+    replicates no row; ``initial_weights``, the net starts at random; ``weights``, the trained net
+    was not kept; ``commit``, the code ran outside a checkout. A real run scored on its training
+    images is refused.
+    """
+
+    model_config = STRICT
+
+    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    purpose: Literal["final", "validation", "demonstration"]
+    paper: Paper | None = None
     seed: int
-    images_seen: int
-    curve: list[dict[str, float]]
+    deviations: tuple[Deviation, ...]
     dataset: Data
+    initial_weights: InitialWeights | None
+    weights: Weights | None = None
+    net: dict[str, Any]
+    recipe: dict[str, Any]
+    images_seen: NonNegativeInt
     versions: dict[str, str]
     commit: str | None
     hardware: str
     seconds: float
-    deviations: tuple[str, ...]
-    initial_weights: InitialWeights | None
-    paper: Paper | None = None
-    weights: Weights | None = None
+    heads: Annotated[dict[str, Head], Field(min_length=1)]
+    curve: list[Point]
 
-    def __post_init__(self) -> None:
-        if self.purpose not in PURPOSES:
-            raise ValueError(f"purpose is one of {', '.join(PURPOSES)}, not {self.purpose!r}")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.experiment):
-            raise ValueError(f"experiment {self.experiment!r}: a name is small letters, digits, - and _")
-        if not self.heads:
-            raise ValueError("heads: a record needs at least one scored head")
-        for i, point in enumerate(self.curve):
-            if set(point) != set(CURVE_KEYS):
-                raise ValueError(f"curve[{i}] has the keys {', '.join(point)} in place of {', '.join(CURVE_KEYS)}")
+    @model_validator(mode="after")
+    def _held_out(self) -> Self:
         trained, scored = self.dataset.trained_on, self.dataset.scored_on
-        if self.purpose != "demonstration" and (trained.split == scored.split or trained.checksum == scored.checksum):
-            raise ValueError(f"dataset: a {self.purpose} run is not scored on the images it was trained on")
+        same = trained.split == scored.split or trained.checksum == scored.checksum
+        if same and self.purpose != "demonstration":
+            raise ValueError(f"a {self.purpose} run must not be scored on its training images")
+        return self
 
     @property
     def file_name(self) -> str:
         """``<experiment>.seed<N>.json``, with the purpose before ``.json`` unless it is final."""
-        return f"{self.experiment}.seed{self.seed}{'' if self.purpose == 'final' else '.' + self.purpose}.json"
+        purpose = "" if self.purpose == "final" else f".{self.purpose}"
+        return f"{self.experiment}.seed{self.seed}{purpose}.json"
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The four metrics of the main head, in percent, and the geometric pixel accuracy if any.
+
+        The main head is ``semantic`` if there are several, otherwise the only one.
+        """
+        main = self.heads.get("semantic") or next(iter(self.heads.values()))
+        scores = dict(vars(main.metrics))
+        if "geometric" in self.heads:
+            scores["geometric_accuracy"] = self.heads["geometric"].metrics.pixel_accuracy
+        return scores
 
 
 def write(record: Record, directory: str | Path) -> Path:
-    """Write the record into the directory, made if need be, whole or not at all; returns the file's path.
+    """Write the record atomically, replacing that of the same experiment, seed and purpose.
 
-    A record of the same experiment, seed and purpose is replaced. Raises ValueError for what JSON cannot hold.
+    Makes the directory if needed and returns the path of the file. Raises ValueError for values
+    that JSON cannot hold.
     """
-    directory = Path(directory)
-    path = directory / record.file_name
+    path = Path(directory) / record.file_name
+    data = record.model_dump()
+    for point in data["curve"]:
+        point |= {key: float(f"{point[key]:.6g}") for key in ("loss", "learning_rate")}
     try:
-        text = _layout(_to_json(record)) + "\n"
+        text = _layout(data) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: the record cannot be written as JSON: {error}") from error
     with atomic_write(path) as partial:
@@ -178,121 +251,59 @@ def write(record: Record, directory: str | Path) -> Path:
     return path
 
 
-def load(directory: str | Path) -> list[Record]:
-    """Every record of a directory (files named ``*.seed*.json``), by experiment, purpose (final first) and seed.
-
-    Raises FileNotFoundError if there is no such directory, and ValueError as ``read`` does.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory}: no such folder of records; give the project's results folder")
-    records = [read(path) for path in directory.glob("*.seed*.json") if not path.name.startswith(".")]
-    return sorted(records, key=lambda record: (record.experiment, list(PURPOSES).index(record.purpose), record.seed))
-
-
 def read(path: str | Path) -> Record:
-    """The record in one file. Raises ValueError, naming the file and what is wrong, for anything but a whole record
-    under its own name; FileNotFoundError if there is none."""
+    """Read one record.
+
+    Raises FileNotFoundError for a missing file, and ValueError, naming the file, the fault and the
+    remedy, for anything but a valid record under its own name.
+    """
     path = Path(path)
-    mend = "take the file from version control again, or record the run again"
     try:
-        record = _from_json(json.loads(path.read_text(encoding="utf-8")))
+        record = Record.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such record") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON, {error}; {mend}") from error
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a whole record: {error}; {mend}") from error
+    except ValidationError as error:
+        remedy = "restore the file from version control or run the experiment again"
+        raise ValueError(f"{path}: not a valid record: {one_line(error)}; {remedy}") from None
     if path.name != record.file_name:
-        raise ValueError(f"{path}: holds the record {record.file_name}; rename the file to that")
+        raise ValueError(f"{path}: holds {record.file_name}; rename the file to that")
     return record
 
 
+def load_records(directory: str | Path) -> list[Record]:
+    """Read all records (``*.seed*.json``), sorted by experiment, purpose (final first) and seed.
+
+    Raises FileNotFoundError for a missing directory, and ValueError as ``read`` does.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory}: no such folder; name the folder of the records")
+    records = [read(p) for p in directory.glob("*.seed*.json") if not p.name.startswith(".")]
+    order = list(PURPOSES)
+    return sorted(records, key=lambda r: (r.experiment, order.index(r.purpose), r.seed))
+
+
 def find(records: Iterable[Record], experiment: str, purpose: str = "final") -> list[Record]:
-    """The records of one experiment and purpose, by seed; an empty list where it was not run."""
-    found = [record for record in records if (record.experiment, record.purpose) == (experiment, purpose)]
+    """The records of one experiment and purpose, sorted by seed."""
+    found = [r for r in records if (r.experiment, r.purpose) == (experiment, purpose)]
     return sorted(found, key=lambda record: record.seed)
 
 
-
-
-
-
-
-
-
-
-
-
-def _to_json(record: Record) -> dict[str, Any]:
-    """The record as JSON values, in the order in which a reader wants them."""
-    data = asdict(record)
-    for name, head in record.heads.items():
-        metrics = asdict(head.metrics)
-        beside = {key: metrics.pop(key) for key in _BESIDE_METRICS}
-        tables = {"classes": head.classes, "confusion_matrix": head.confusion_matrix}
-        data["heads"][name] = {"metrics": metrics, **beside, **tables}
-    for point in data["curve"]:
-        point |= {key: float(f"{point[key]:.6g}") for key in ("loss", "learning_rate")}
-    first = ("experiment", "purpose", "paper", "seed", "deviations", "dataset", "initial_weights", "weights", "recipe")
-    last = ("heads", "curve")
-    middle = [key for key in data if key not in first + last]
-    return {key: data[key] for key in (*first, *middle, *last)}
-
-
-def _from_json(data: Any) -> Record:
-    data = _checked(Record, data, "the record")
-    dataset = _checked(Data, data["dataset"], "dataset")
-    for part in ("trained_on", "scored_on"):
-        dataset[part] = Split(**_checked(Split, dataset[part], f"dataset.{part}"))
-    data["dataset"] = Data(**dataset)
-    data["heads"] = {name: _head(head, f"heads.{name}") for name, head in _object(data["heads"], "heads").items()}
-    for key, kind in _KINDS.items():
-        if not isinstance(data[key], kind):
-            raise ValueError(f"{key} is {data[key]!r}, of the wrong kind")
-    data["deviations"] = tuple(data["deviations"])
-    parts: dict[str, type] = {"paper": Paper, "initial_weights": InitialWeights, "weights": Weights}
-    for key, cls in parts.items():
-        if data.get(key) is not None:
-            data[key] = cls(**_checked(cls, data[key], key))
-    return Record(**data)
-
-
-def _head(data: Any, where: str) -> Head:
-    data = _object(data, where)
-    metrics = _object(data.get("metrics"), f"{where}.metrics")
-    metrics |= {key: data.pop(key) for key in _BESIDE_METRICS if key in data}
-    data["metrics"] = Metrics(**_checked(Metrics, metrics, f"{where}.metrics"))
-    data = _checked(Head, data, where)
-    rows = tuple(tuple(row) for row in data["confusion_matrix"])
-    return Head(tuple(data["classes"]), rows, replace(data["metrics"], iu_per_class=tuple(metrics["iu_per_class"])))
-
-
-def _object(data: Any, where: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise ValueError(f"{where} is not a JSON object")
-    return dict(data)
-
-
-def _checked(cls: type, data: Any, where: str) -> dict[str, Any]:
-    """A copy of the object, which must have the fields of the dataclass ``cls``: each without a default, no other."""
-    data = _object(data, where)
-    needed = {field.name: field.default is MISSING for field in fields(cls)}
-    if missing := [name for name in needed if needed[name] and name not in data]:
-        raise ValueError(f"{where} has no {', '.join(missing)}")
-    if unknown := [name for name in data if name not in needed]:
-        raise ValueError(f"{where} has {', '.join(unknown)}, which no record has")
-    return data
-
-
 def _layout(value: Any, indent: int = 0) -> str:
-    """JSON that a person and ``git diff`` can read: what fits on a line, and any list of plain values, is one line."""
+    """JSON with readable diffs: one line for what fits on it and for every list of plain values."""
     flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    plain = isinstance(value, list | tuple) and not any(isinstance(item, list | tuple | dict) for item in value)
-    if plain or len(flat) + indent <= _WIDTH or not isinstance(value, list | tuple | dict):
+    if not isinstance(value, list | tuple | dict) or len(flat) + indent <= _WIDTH:
+        return flat
+    if not isinstance(value, dict) and not any(isinstance(v, list | tuple | dict) for v in value):
         return flat
     inner = "\n" + " " * (indent + 1)
     if isinstance(value, dict):
-        items = [f"{json.dumps(key, ensure_ascii=False)}: {_layout(item, indent + 1)}" for key, item in value.items()]
-        return "{" + inner + ("," + inner).join(items) + "\n" + " " * indent + "}"
-    return "[" + inner + ("," + inner).join(_layout(item, indent + 1) for item in value) + "\n" + " " * indent + "]"
+        start, end = "{", "}"
+        items = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_layout(item, indent + 1)}"
+            for key, item in value.items()
+        ]
+    else:
+        start, end = "[", "]"
+        items = [_layout(item, indent + 1) for item in value]
+    return start + inner + ("," + inner).join(items) + "\n" + " " * indent + end
