@@ -1,7 +1,8 @@
-"""From classifier to fully convolutional net (sections 3.1 and 4.1).
+"""Turn a classifier into a fully convolutional net (sections 3.1 and 4.1).
 
-A fully connected layer is a convolution whose kernel covers its whole input. Rewritten so, a classifier takes an image
-of any size and puts out a map of scores; cut before its last layer, it is the trunk of an FCN.
+A fully connected layer is a convolution whose kernel covers its whole input. Rewritten this way, a
+classifier accepts images of any size and outputs a map of scores; without its last layer, it is the
+backbone of an FCN.
 """
 
 import copy
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 from fcn.classifiers import Classifier, Inception
 from fcn.geometry import ReceptiveField, compose
 
-REFERENCE_PADDING = 100  # of the first layer, in the authors' release: enough for the borders of any image
+REFERENCE_PADDING = (
+    100  # pixels around the image in the authors' release: enough to crop to any image size
+)
 
 
 def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
-    """The convolution with ``kernel`` x ``kernel`` cells that computes what ``layer`` computes on a flattened map.
+    """The ``kernel`` x ``kernel`` convolution equal to ``layer`` on a flattened map.
 
-    Raises ValueError where the layer's inputs are no whole number of such maps.
+    Raises ValueError if the number of inputs is not a multiple of ``kernel * kernel``.
     """
     channels, rest = divmod(layer.in_features, kernel * kernel)
     if rest:
@@ -33,13 +36,13 @@ def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
 
 
 def convolutionalize(classifier: Classifier) -> nn.Sequential:
-    """The same net as ``classifier``, with every fully connected layer a convolution (section 3.1).
+    """A copy of ``classifier`` with every fully connected layer as a convolution (section 3.1).
 
-    N x 3 x H x W in, H and W at least ``classifier.input_size``; N x classes x h x w scores out, one for each window of
-    that size at the net's stride. The weights are copied. Layers keep their names.
+    Takes N x 3 x H x W, H and W at least ``classifier.input_size``; returns scores N x classes x h
+    x w, one per window of that size at the net's stride. Layer names are unchanged.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = 0  # of the map before the first fully connected layer, which tells the size of its kernel
+    channels = 0  # of the map before the first fully connected layer, which determines its kernel
     flat = False
     for name, layer in classifier.named_children():
         if isinstance(layer, nn.Flatten):
@@ -54,16 +57,17 @@ def convolutionalize(classifier: Classifier) -> nn.Sequential:
             flat = False
         else:
             layer = copy.deepcopy(layer)
-        channels = _channels(layer) or channels
+        channels = _out_channels(layer) or channels
         layers[name] = layer
     return nn.Sequential(layers)
 
 
 class Backbone(nn.Sequential):
-    """A classifier without its last layer, fully convolutional, whose maps at several strides can be read.
+    """A fully convolutional classifier without its last layer, with maps at several strides.
 
-    Called with N x 3 x H x W, it returns the map at stride 32 and those of the skips: {8: ..., 16: ..., 32: ...}.
-    ``channels`` and ``fields`` give the channels and the receptive field of each.
+    Takes N x 3 x H x W; returns the map at stride 32 and those that the skips read: {8: ..., 16:
+    ..., 32: ...}. ``channels`` and ``fields`` hold the channels and the receptive field of each
+    map.
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: dict[int, str]) -> None:
@@ -75,7 +79,7 @@ class Backbone(nn.Sequential):
         channels = 0
         for name, layer in layers.items():
             passed.append(layer)
-            channels = _channels(layer) or channels
+            channels = _out_channels(layer) or channels
             if name in self.taps:
                 self.channels[self.taps[name]] = channels
                 self.fields[self.taps[name]] = compose(passed)
@@ -90,11 +94,12 @@ class Backbone(nn.Sequential):
 
 
 def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
-    """``classifier`` as the trunk of an FCN (section 4.1): no last layer, and no average pool before it (GoogLeNet).
+    """``classifier`` as the backbone of an FCN (section 4.1), without its last layer.
 
-    ``alignment="tight"`` pads each convolution by half its kernel, so that the map covers the image and no more;
-    ``"reference"`` pads the first layer by 100 pixels and no fully connected one, as the authors' release does.
-    Raises ValueError for another alignment.
+    GoogLeNet's average pool is dropped too. ``alignment="tight"`` pads each convolution by half its
+    kernel, so that the map covers the image and no more; ``"reference"`` pads the first layer by
+    100 pixels and the fully connected ones not at all, as the authors' release does. Raises
+    ValueError for any other alignment.
     """
     if alignment not in ("tight", "reference"):
         raise ValueError(f'unknown alignment "{alignment}": choose "tight" or "reference"')
@@ -104,22 +109,21 @@ def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
             break
         if isinstance(layer, nn.AvgPool2d):
             continue
-        convolution = next((m for m in layer.modules() if isinstance(m, nn.Conv2d)), None)
-        first = not layers
-        if alignment == "reference" and first and convolution is not None:
-            convolution.padding = (REFERENCE_PADDING, REFERENCE_PADDING)
+        if alignment == "reference" and not layers:
+            first = next(m for m in layer.modules() if isinstance(m, nn.Conv2d))
+            first.padding = (REFERENCE_PADDING, REFERENCE_PADDING)
         if alignment == "tight" and isinstance(layer, nn.Conv2d):
             kernel = layer.kernel_size[0]
             if kernel % 2:
                 layer.padding = (kernel // 2, kernel // 2)
-            else:  # an even kernel (AlexNet's fc6) has one more cell before its centre than after it
+            else:  # an even kernel (AlexNet's fc6): one more cell before its centre than after it
                 layers[f"pad_{name}"] = nn.ZeroPad2d((kernel // 2, kernel // 2 - 1) * 2)
         layers[name] = layer
     return Backbone(layers, classifier.taps)
 
 
-def _channels(layer: nn.Module) -> int | None:
-    """The channels that a layer puts out, or None where it puts out as many as it takes."""
+def _out_channels(layer: nn.Module) -> int | None:
+    """The number of output channels of a layer, or None if it does not change them."""
     if isinstance(layer, Inception):
         return layer.channels
     convolutions = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]

@@ -1,4 +1,4 @@
-"""The machine: atomic writes, checksums, the data and weight folders, the device."""
+"""The local machine: atomic writes, checksums, the data and weight folders, the device."""
 
 import hashlib
 import os
@@ -7,64 +7,85 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
+
+PROJECT = Path(__file__).parents[1]
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to: it takes the place of ``path`` at the end, and goes after an error.
+    """Yield a temporary path that replaces ``path`` on success and is deleted on error.
 
-    The folder is made if need be. Raises OSError, naming ``path``, where the disk is full or takes no such file.
+    Creates the folder if necessary. Raises OSError, naming ``path``, if it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # a full disk, as torch and safetensors report it
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OSError(f"{path}: cannot be written ({reason}); make room, or choose another folder") from error
+        raise OSError(
+            f"{path}: cannot be written ({reason}); free some space or choose another folder"
+        ) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal digits. Raises FileNotFoundError where there is none."""
+    """The SHA-256 checksum of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-PROJECT = Path(__file__).parents[1]
-
-
-def resolve_device(name: str) -> str:
-    """The device as torch calls it. Raises ValueError where there is none of that name on this machine."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    here = {"cpu": "cpu", "auto": found.type if found else "cpu"} | ({found.type: found.type} if found else {})
-    if name not in here:
-        raise ValueError(f"--device {name}: not on this machine; choose one of {', '.join(here)}")
-    return here[name]
-
-
 def check_writable(folder: Path, option: str) -> None:
-    """Make ``folder`` where it is missing. Raises ValueError, naming it and ``option``, where it takes no files."""
+    """Create ``folder`` if necessary.
+
+    Raises ValueError, naming ``option``, if no file can be created in it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ValueError(
-            f"{folder}: cannot be written to ({error.strerror}); name another folder with {option}"
+            f"{folder}: cannot be written to ({error.strerror}); choose another with {option}"
         ) from None
 
 
 def folder_of(given: Path | None, variable: str, option: str = "") -> Path:
+    """``given``, or else the folder that the environment variable ``variable`` names.
+
+    Raises FileNotFoundError, naming ``variable`` and the command-line ``option``, if there is no
+    such folder.
+    """
     path = given or (Path(os.environ[variable]) if os.environ.get(variable) else None)
-    mend = f"name it with {option}, or set {variable}" if option else f"set {variable} to the folder of the weights"
+    hint = f"use {option} or set {variable}" if option else f"set {variable}"
     if path is None:
-        raise FileNotFoundError(f"no folder given: {mend}")
+        raise FileNotFoundError(f"no folder given; {hint}")
     if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder; {mend}")
+        raise FileNotFoundError(f"{path}: no such folder; {hint}")
     return path
+
+
+def resolve_device(name: str) -> str:
+    """The torch device for ``name``: "auto", "cpu", "cuda" or "mps".
+
+    Raises ValueError if it is not available.
+    """
+    import torch  # takes a second to import, and the rest of this module needs none of it
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    available = {"cpu": "cpu", "auto": found.type if found else "cpu"}
+    if found:
+        available[found.type] = found.type
+    if name not in available:
+        raise ValueError(
+            f"--device {name}: not available on this machine; choose one of {', '.join(available)}"
+        )
+    return available[name]

@@ -1,8 +1,8 @@
-"""Where the cells of a feature map look in the image: receptive field, stride and offset of a stack of layers.
+"""Receptive field, stride and offset of the cells of a feature map (section 3).
 
-Section 3 of the paper: a layer with kernel k and stride s on top of one with k' and s' has the kernel k' + (k - 1) s'
-and the stride s s'. The same composition carries a third number, the offset of the first cell's centre, and the three
-together say everything that cropping and aligning score maps needs. No crop offset of this project is typed in.
+A layer with kernel k and stride s on top of one with k' and s' has the kernel k' + (k - 1) s' and
+the stride s s'. The offset of the first cell's centre composes in the same way. These three numbers
+determine how score maps have to be cropped to align, so no crop offset is hard-coded.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Cell i of a map sees ``size`` pixels of the input, centred on pixel ``stride * i + offset``, along either axis.
+    """Cell i of a map sees ``size`` pixels, centred on pixel ``stride * i + offset``, on each axis.
 
-    Pixel centres have whole coordinates, the first at 0. Exact fractions: a stride below 1 belongs to a map that is
-    finer than its input, as the output of a transposed convolution is.
+    Pixel centres have integer coordinates, starting at 0. Fractions are exact; a stride below 1
+    belongs to a map finer than its input, such as the output of a transposed convolution.
     """
 
     size: int = 1
@@ -26,20 +26,22 @@ class ReceptiveField:
     offset: Fraction = Fraction(0)
 
     def then(self, layer: "ReceptiveField") -> "ReceptiveField":
-        """The field of ``layer``'s cells in the input of this map: the composition rule of section 3."""
+        """The field of ``layer`` applied to this map: the composition rule of section 3."""
         return ReceptiveField(
             size=self.size + ceil((layer.size - 1) * self.stride),
             stride=self.stride * layer.stride,
             offset=self.offset + layer.offset * self.stride,
         )
 
-    def beside(self, other: "ReceptiveField") -> "ReceptiveField":
-        """The field of two maps of one grid that are added or concatenated: the larger of the two.
+    def union(self, other: "ReceptiveField") -> "ReceptiveField":
+        """The receptive field of the sum or concatenation of two maps: the larger of the two.
 
-        Raises ValueError where the maps do not share a grid.
+        Raises ValueError if the maps are on different grids.
         """
         if (self.stride, self.offset) != (other.stride, other.offset):
-            raise ValueError(f"maps on different grids cannot be joined cell by cell: {self} and {other}")
+            raise ValueError(
+                f"maps on different grids cannot be combined cell by cell: {self} and {other}"
+            )
         return self if self.size >= other.size else other
 
 
@@ -47,48 +49,52 @@ IMAGE = ReceptiveField()
 
 
 def receptive_field(module: nn.Module) -> ReceptiveField:
-    """Receptive field, stride and offset, in pixels, of the cells that ``module`` puts out.
+    """Receptive field, stride and offset, in pixels, of the output cells of ``module``.
 
-    A module of several layers is composed layer by layer; one that names parallel ``branches()`` is joined from them.
-    For an FCN this is the field of its coarsest scores. Raises TypeError, naming the layer, for a layer whose cells
-    have no fixed place: a fully connected layer sees its whole input, so convolutionalize a classifier first.
+    Sequential modules are composed layer by layer; parallel ``branches()`` are combined. The field
+    of an FCN is that of its coarsest scores. Raises TypeError for a layer whose cells have no fixed
+    position, such as a fully connected layer, which sees its whole input: convolutionalize a
+    classifier first.
     """
-    if isinstance(field := getattr(module, "field", None), ReceptiveField):  # a layer of this package states its own
+    if isinstance(
+        field := getattr(module, "field", None), ReceptiveField
+    ):  # a layer of this package
         return field
     if callable(branches := getattr(module, "branches", None)):
-        return reduce(ReceptiveField.beside, (compose(branch) for branch in branches()))
+        return reduce(ReceptiveField.union, (compose(branch) for branch in branches()))
     if isinstance(module, nn.Sequential):
         return compose(list(module))
     if isinstance(module, nn.ConvTranspose2d):
-        size = one_of_pair(module.dilation) * (one_of_pair(module.kernel_size) - 1) + 1
-        return transposed(size, one_of_pair(module.stride), one_of_pair(module.padding))
+        size = square(module.dilation) * (square(module.kernel_size) - 1) + 1
+        return transposed(size, square(module.stride), square(module.padding))
     if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        dilation = one_of_pair(getattr(module, "dilation", 1))
-        size = dilation * (one_of_pair(module.kernel_size) - 1) + 1
-        return ReceptiveField(
-            size, Fraction(one_of_pair(module.stride)), Fraction(size - 1, 2) - one_of_pair(module.padding)
-        )
+        size = square(getattr(module, "dilation", 1)) * (square(module.kernel_size) - 1) + 1
+        offset = Fraction(size - 1, 2) - square(module.padding)
+        return ReceptiveField(size, Fraction(square(module.stride)), offset)
     if isinstance(module, nn.ZeroPad2d):
-        return ReceptiveField(offset=Fraction(-one_of_pair(module.padding[::2])))
-    if isinstance(module, nn.ReLU | nn.Dropout | nn.Dropout2d | nn.Identity):
+        return ReceptiveField(offset=Fraction(-square(module.padding[::2])))
+    if isinstance(module, nn.ReLU | nn.Dropout | nn.Identity):
         return ReceptiveField()
-    raise TypeError(f"{type(module).__name__} has no receptive field of its own: convolutionalize the net first")
+    raise TypeError(
+        f"{type(module).__name__} has no receptive field of its own: convolutionalize the net first"
+    )
 
 
 def compose(layers: list[nn.Module]) -> ReceptiveField:
-    """The field of the last of ``layers``, applied one after the other."""
+    """The receptive field of ``layers`` applied one after the other."""
     return reduce(lambda field, layer: field.then(receptive_field(layer)), layers, IMAGE)
 
 
 def transposed(kernel: int, stride: int, padding: int = 0) -> ReceptiveField:
-    """The field of a transposed convolution: the grid of its output is the inverse of a convolution's (section 3.3)."""
-    return ReceptiveField(ceil(kernel / stride), Fraction(1, stride), (padding - Fraction(kernel - 1, 2)) / stride)
+    """The field of a transposed convolution: the grid of a convolution inverted (section 3.3)."""
+    offset = (padding - Fraction(kernel - 1, 2)) / stride
+    return ReceptiveField(ceil(kernel / stride), Fraction(1, stride), offset)
 
 
 def offset_between(source: ReceptiveField, target: ReceptiveField) -> int:
-    """How many cells of ``source`` lie before the first cell of ``target``: the crop that puts one onto the other.
+    """The crop, in cells, that puts the first cell of ``source`` onto the first of ``target``.
 
-    Raises ValueError where the two maps differ in stride or are shifted by a part of a cell.
+    Raises ValueError if the strides differ or the shift is not a whole number of cells.
     """
     shift = (target.offset - source.offset) / target.stride
     if source.stride != target.stride or shift.denominator != 1:
@@ -96,10 +102,10 @@ def offset_between(source: ReceptiveField, target: ReceptiveField) -> int:
     return int(shift)
 
 
-def one_of_pair(value: int | tuple[int, ...] | str) -> int:
-    """The one number behind a layer's pair of equal numbers. Raises TypeError where the layer is not square."""
+def square(value: int | tuple[int, ...] | str) -> int:
+    """The number behind a setting that torch stores per axis. TypeError if the axes differ."""
     if isinstance(value, int):
         return value
     if isinstance(value, str) or len(set(value)) != 1:
-        raise TypeError(f"only square layers have one receptive field, not {value!r}")
+        raise TypeError(f"only square layers have a receptive field, not {value!r}")
     return value[0]

@@ -1,7 +1,8 @@
-"""The pixel softmax loss: the multinomial logistic loss summed, or averaged, over the output cells (section 3).
+"""The pixel softmax loss: multinomial logistic loss summed or averaged over the output (section 3).
 
-A loss that is a sum over output cells has as its gradient the sum of theirs, so that one step on a whole image is one
-step on the batch of all its patches. Leaving out cells at random samples from that batch (section 3.4).
+The gradient of a sum over output cells is the sum of their gradients, so one step on a whole image
+is one step on the batch of all its patches. Ignoring cells at random samples from that batch
+(section 3.4).
 """
 
 from collections.abc import Mapping
@@ -25,24 +26,22 @@ def pixel_softmax_loss(
     void: int = 255,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """The cross-entropy, in nats, of ``scores`` (N x C x H x W) at the labelled pixels of ``labels`` (N x H x W).
+    """Cross-entropy, in nats, of ``scores`` (N x C x H x W) given ``labels`` (N x H x W).
 
-    ``reduction`` "sum" adds the pixels up (the authors' heavy recipe); "mean" divides by the number of pixels that
-    count, over the batch, not image by image. Void pixels do not count; a batch without any labelled pixel has a loss
-    of exactly zero and a gradient of zero.
+    ``reduction``: "sum" over the pixels (the authors' heavy recipe) or their "mean" over the whole
+    batch. Void pixels are ignored; without any labelled pixel, loss and gradient are zero.
 
-    ``keep`` is p of section 3.4: each output cell counts with this probability, drawn with ``generator``. Nothing is
-    scaled by 1/p: the paper takes 1/p times as many images a batch instead, which keeps the expected number of cells.
+    ``keep`` is p of section 3.4: each cell is kept with this probability, drawn with ``generator``.
+    The loss is not scaled by 1/p; instead, the paper uses 1/p times as many images per batch.
 
-    ``weights`` (C) multiply the loss of each class's pixels (``balanced_weights``); a mean is then weighted too.
+    ``weights`` (C) multiply the loss of each class's pixels (see ``balanced_weights``) and, for a
+    mean, their count. Scores in half precision are converted to float32, under autocast too.
 
-    Scores of half precision are raised to float32, under autocast too.
-
-    Raises ValueError if the shapes do not fit, labels are not whole numbers, ``keep`` is not in (0, 1], or, on the CPU,
-    a label is neither a class nor void. On an accelerator that check would make each step wait for the device, which
-    stops with its own assertion: check labels where they are read (``fcn.metrics.check_classes``).
+    Raises ValueError if the shapes do not match, labels are floating point, ``keep`` is not in
+    (0, 1], or, on the CPU, a label is neither a class nor void. On an accelerator that check would
+    synchronize every step: check labels when reading them (``fcn.metrics.check_classes``).
     """
-    _check_fit(scores, labels)
+    _check_shapes(scores, labels)
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction is "mean" or "sum", not {reduction!r}')
     if keep != 1.0:
@@ -51,7 +50,7 @@ def pixel_softmax_loss(
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     try:
         total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
-    except IndexError:  # the CPU looks at each label anyway: only a wrong one is worth a search for its value
+    except IndexError:  # raised on the CPU without its value, which is worth a search only now
         check_classes(labels, scores.shape[1], "label", void)
         raise
     if reduction == "sum":
@@ -63,13 +62,15 @@ def pixel_softmax_loss(
 
 
 def balanced_weights(pixels: Tensor) -> Tensor:
-    """The weight of each class, float32, C, that makes classes count alike, from the ``pixels`` of each in training.
+    """Class weights (float32, C) inversely proportional to the number of training ``pixels`` (C).
 
-    The median class has weight 1, one with a tenth of its pixels weight 10; a class without pixels has weight 0. The
-    paper reports that its data, mostly background, need no such balancing (section 4.3).
+    The median class has weight 1; a class without pixels has weight 0. The paper finds that its
+    mostly background data need no such balancing (section 4.3).
     """
     present = pixels > 0
-    median = pixels[present].double().quantile(0.5) if present.any() else pixels.new_zeros((), dtype=torch.float64)
+    if not present.any():
+        return torch.zeros_like(pixels, dtype=torch.float32)
+    median = pixels[present].double().quantile(0.5)
     return torch.where(present, median / pixels.clamp(min=1), 0).float()
 
 
@@ -82,44 +83,50 @@ def multi_head_loss(
     void: int = 255,
     weights: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """The sum over the heads of ``pixel_softmax_loss``: two tasks trained as one, as the paper does on SIFT Flow.
+    """The sum of ``pixel_softmax_loss`` over heads: joint training of tasks, as on SIFT Flow.
 
-    ``scores`` and ``labels`` map each head's name to N x C x H x W and N x H x W; labels of heads that the net lacks
-    are left alone. With ``keep`` below 1 the heads share one draw of cells, since a sample drops a patch, not a task.
-    ``weights`` holds those of the classes of each head, where they are to have any.
+    ``scores`` and ``labels`` map the name of each head to N x C x H x W and N x H x W; labels of
+    other heads are ignored. With ``keep`` below 1 all heads keep the same cells: sampling drops a
+    patch, not a task. ``weights`` maps a head to its class weights, if it has any.
 
     Raises ValueError as ``pixel_softmax_loss`` does, and if a head has no labels.
     """
     if not scores:
-        raise ValueError("scores holds no head to take the loss of")
+        raise ValueError("scores has no head")
     if missing := sorted(set(scores) - set(labels)):
-        raise ValueError(f"no labels for head {', '.join(missing)}: there are labels for {', '.join(labels) or 'none'}")
-    wanted = {head: labels[head] for head in scores}
+        known = ", ".join(labels) or "none"
+        raise ValueError(f"no labels for head {', '.join(missing)}: there are labels for {known}")
+    targets = {head: labels[head] for head in scores}
     for head in scores:
-        _check_fit(scores[head], wanted[head])
+        _check_shapes(scores[head], targets[head])
     if keep != 1.0:
-        kept = _kept_cells(next(iter(wanted.values())), keep, generator)
-        wanted = {head: values.masked_fill(~kept, void) for head, values in wanted.items()}
-    losses = [
-        pixel_softmax_loss(scores[head], wanted[head], reduction, void=void, weights=(weights or {}).get(head))
-        for head in scores
-    ]
+        kept = _kept_cells(next(iter(targets.values())), keep, generator)
+        targets = {head: values.masked_fill(~kept, void) for head, values in targets.items()}
+    losses = []
+    for head, target in targets.items():
+        of_head = (weights or {}).get(head)
+        losses.append(
+            pixel_softmax_loss(scores[head], target, reduction, void=void, weights=of_head)
+        )
     return torch.stack(losses).sum()
 
 
-def _check_fit(scores: Tensor, labels: Tensor) -> None:
+def _check_shapes(scores: Tensor, labels: Tensor) -> None:
     if scores.ndim != 4 or labels.shape != (len(scores), *scores.shape[2:]):
         raise ValueError(
-            f"scores {tuple(scores.shape)} do not fit labels {tuple(labels.shape)}: N x C x H x W goes with N x H x W"
+            f"scores {tuple(scores.shape)} do not fit labels {tuple(labels.shape)}: "
+            "expected N x C x H x W and N x H x W"
         )
     if labels.is_floating_point():
-        raise ValueError(f"labels are whole numbers, one class a pixel, not {labels.dtype}")
+        raise ValueError(f"labels are integers, one class per pixel, not {labels.dtype}")
 
 
 def _kept_cells(labels: Tensor, keep: float, generator: torch.Generator | None) -> Tensor:
-    """A mask like ``labels``, true with probability ``keep``; drawn where the generator lives, so that a CPU generator
-    gives the same cells on any device."""
+    """A mask in the shape of ``labels``, true with probability ``keep``.
+
+    It is drawn on the generator's device: a CPU generator yields the same cells on any device.
+    """
     if not 0 < keep <= 1:
-        raise ValueError(f"keep is the probability of keeping an output cell, above 0 and at most 1, not {keep}")
+        raise ValueError(f"keep is a probability, above 0 and at most 1, not {keep}")
     device = labels.device if generator is None else generator.device
     return (torch.rand(labels.shape, generator=generator, device=device) < keep).to(labels.device)

@@ -1,4 +1,4 @@
-"""From coarse scores to pixels: upsampling as transposed convolution (section 3.3), and maps put onto each other."""
+"""Upsampling as transposed convolution (section 3.3), and the alignment of score maps."""
 
 from fractions import Fraction
 from math import ceil
@@ -10,30 +10,36 @@ from torch import Tensor, nn
 
 from fcn.geometry import ReceptiveField, offset_between, transposed
 
+Upsampling = Literal["bilinear", "learned", "interpolate"]
+
 
 def bilinear_filter(factor: int, size: int | None = None) -> Tensor:
-    """The ``size`` x ``size`` filter with which a transposed convolution of stride ``factor`` interpolates linearly.
+    """The filter with which a transposed convolution of stride ``factor`` interpolates bilinearly.
 
-    Two sizes are exact: ``2 * factor`` (the default; every cell's centre falls between pixels, as it does behind
-    even pooling windows) and ``2 * factor - 1`` (centres fall on pixels, as behind odd ones). Raises ValueError for
-    another size or a factor below 1.
+    Two sizes are exact: ``2 * factor`` (the default; cell centres fall between pixels, as after
+    even pooling windows) and ``2 * factor - 1`` (centres fall on pixels, as after odd ones). Raises
+    ValueError for any other size and for a factor below 1.
     """
     size = 2 * factor if size is None else size
     if factor < 1 or size not in (2 * factor - 1, 2 * factor):
-        raise ValueError(f"a bilinear filter for factor {factor} has {2 * factor - 1} or {2 * factor} taps, not {size}")
+        sizes = f"{2 * factor - 1} or {2 * factor}"
+        raise ValueError(f"a bilinear filter for factor {factor} has {sizes} taps, not {size}")
     line = 1 - (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs() / factor
     return torch.outer(line, line).float()
 
 
 class Deconvolution(nn.Module):
-    """Upsampling by a transposed convolution that starts as bilinear interpolation; N x C x h x w to N x C x H x W.
+    """Transposed convolution that starts as bilinear interpolation, N x C x h x w to N x C x H x W.
 
-    One filter for each class (``grouped``), as in the authors' nets, or a full bank from every class to every class.
-    ``learned`` says whether the filter is a parameter or a constant. On CUDA a constant one for each class is carried
-    out as ``interpolated``: there a transposed convolution goes through 63 x 63 taps for the 4 that count.
+    ``learned`` makes the filter a parameter, otherwise it is constant. ``grouped`` gives each class
+    one filter, as in the authors' nets; otherwise every class reaches every class. On CUDA a
+    constant grouped filter runs as ``interpolated``: a transposed convolution would go through 63 x
+    63 taps for the 4 that matter.
     """
 
-    def __init__(self, channels: int, factor: int, size: int, *, learned: bool = False, grouped: bool = True) -> None:
+    def __init__(
+        self, channels: int, factor: int, size: int, *, learned: bool = False, grouped: bool = True
+    ) -> None:
         super().__init__()
         self.factor = factor
         self.groups = channels if grouped else 1
@@ -42,7 +48,7 @@ class Deconvolution(nn.Module):
         filters[diagonal, 0 if grouped else diagonal] = bilinear_filter(factor, size)
         if learned:
             self.weight = nn.Parameter(filters)
-        else:  # a constant that the factor alone determines has no place in a weight file
+        else:  # determined by the factor, so not saved with the weights
             self.register_buffer("weight", filters, persistent=False)
         self.field = transposed(size, factor)
         self.fixed = grouped and not learned and factor % 2 == 0
@@ -53,18 +59,20 @@ class Deconvolution(nn.Module):
         return F.conv_transpose2d(x, self.weight, stride=self.factor, groups=self.groups)
 
     def interpolated(self, x: Tensor) -> Tensor:
-        """What a fixed filter for each class gives, by torch's interpolation: beyond the border the scores are zero."""
+        """The output of a fixed grouped filter, by torch's interpolation in a zero border."""
         odd = self.weight.shape[-1] % 2 == 1
-        beyond = 1 if odd else self.factor // 2  # of what is interpolated, but no filter of a cell reaches
+        excess = (
+            1 if odd else self.factor // 2
+        )  # interpolated, but out of reach of every cell's filter
         scores = Interpolation(self.factor, odd)(F.pad(x, (1, 1, 1, 1)))
-        return scores[..., beyond:-beyond, beyond:-beyond]
+        return scores[..., excess:-excess, excess:-excess]
 
 
 class Interpolation(nn.Module):
-    """The same bilinear upsampling by torch's interpolation: faster on a CPU, and nothing to learn.
+    """The same bilinear upsampling by torch's interpolation: faster on a CPU, nothing to learn.
 
-    ``odd`` puts cells onto pixels (``align_corners``), otherwise they fall between them. Unlike a deconvolution it puts
-    out nothing beyond its cells' own extent.
+    ``odd``: cell centres fall on pixels (``align_corners``), otherwise between them. Unlike a
+    deconvolution, the output does not reach beyond the extent of the cells.
     """
 
     def __init__(self, factor: int, odd: bool) -> None:
@@ -74,59 +82,62 @@ class Interpolation(nn.Module):
         self.field = ReceptiveField(2, Fraction(1, factor), offset)
 
     def forward(self, x: Tensor) -> Tensor:
-        h, w = x.shape[-2:]
-        size = (
-            ((h - 1) * self.factor + 1, (w - 1) * self.factor + 1) if self.odd else (h * self.factor, w * self.factor)
+        extra = self.factor - 1 if self.odd else 0
+        height, width = (side * self.factor - extra for side in x.shape[-2:])
+        # Contiguous, not channels-last: twice as fast from here to the loss, on a CPU.
+        return F.interpolate(
+            x.contiguous(), size=(height, width), mode="bilinear", align_corners=self.odd
         )
-        # Rows of pixels rather than of channels: twice as fast from here to the loss, on a CPU.
-        return F.interpolate(x.contiguous(), size=size, mode="bilinear", align_corners=self.odd)
-
-
-Upsampling = Literal["bilinear", "learned", "interpolate"]
 
 
 def upsampler(
     channels: int, coarse: ReceptiveField, fine: ReceptiveField, kind: Upsampling
 ) -> Deconvolution | Interpolation:
-    """The layer that takes a map on the grid ``coarse`` to the stride of ``fine``, exactly aligned.
+    """The layer that upsamples from the grid ``coarse`` to the stride of ``fine``, exactly aligned.
 
-    Whether a cell's centre falls on a cell of the finer grid or between two decides between an odd and an even filter.
-    Raises ValueError for an unknown ``kind``.
+    The filter is odd if the centres of coarse cells fall on fine cells, even if they fall between
+    two. Raises ValueError for an unknown ``kind``.
     """
     factor = int(coarse.stride / fine.stride)
-    shift = (coarse.offset - fine.offset) / fine.stride
-    odd = shift.denominator == 1
+    odd = ((coarse.offset - fine.offset) / fine.stride).denominator == 1
     if kind == "interpolate":
         return Interpolation(factor, odd)
     if kind in ("bilinear", "learned"):
-        return Deconvolution(channels, factor, 2 * factor - 1 if odd else 2 * factor, learned=kind == "learned")
+        return Deconvolution(channels, factor, 2 * factor - odd, learned=kind == "learned")
     raise ValueError(f'unknown upsampling "{kind}": choose "bilinear", "learned" or "interpolate"')
 
 
 def upsample_onto(
-    x: Tensor, layer: nn.Module, coarse: ReceptiveField, fine: ReceptiveField, size: tuple[int, int]
+    x: Tensor,
+    layer: Deconvolution | Interpolation,
+    coarse: ReceptiveField,
+    fine: ReceptiveField,
+    size: tuple[int, int],
 ) -> Tensor:
-    """``x`` (N x C x h x w on the grid ``coarse``) upsampled by ``layer`` onto the first ``size`` cells of ``fine``.
+    """``x`` (N x C x h x w), upsampled from ``coarse`` onto the first ``size`` cells of ``fine``.
 
-    The border cells of ``x`` are repeated as far as the finer grid reaches beyond their centres: a transposed
-    convolution would otherwise fade to zero there, and a map smaller than the target would not cover it.
+    Border cells are replicated as far as the fine grid extends beyond their centres; otherwise a
+    transposed convolution would fade to zero there, and a map smaller than the target would not
+    cover it.
     """
     shift = (coarse.offset - fine.offset) / fine.stride  # of the first coarse centre, in fine cells
     factor = coarse.stride / fine.stride
     before = max(0, ceil(shift / factor))
-    after = [max(0, ceil((n - 1 - shift) / factor) - (cells - 1)) for n, cells in zip(size, x.shape[-2:], strict=True)]
+    after = [
+        max(0, ceil((n - 1 - shift) / factor) - (cells - 1))
+        for n, cells in zip(size, x.shape[-2:], strict=True)
+    ]
     if before or any(after):
         x = F.pad(x, (before, after[1], before, after[0]), mode="replicate")
     padded = ReceptiveField(coarse.size, coarse.stride, coarse.offset - before * coarse.stride)
-    start = offset_between(padded.then(layer.field), fine)  # type: ignore[arg-type]
-    return crop(layer(x), start, size)
+    return crop(layer(x), offset_between(padded.then(layer.field), fine), size)
 
 
 def size_of(x: Tensor) -> tuple[int, int]:
-    """Height and width of N x C x H x W, in cells."""
+    """Height and width of N x C x H x W."""
     return x.shape[-2], x.shape[-1]
 
 
 def crop(x: Tensor, start: int, size: tuple[int, int]) -> Tensor:
-    """The ``size`` cells of ``x`` (N x C x h x w) from cell ``start`` on, along both axes."""
+    """The ``size`` cells of ``x`` (N x C x h x w) starting at cell ``start``, along both axes."""
     return x[..., start : start + size[0], start : start + size[1]]

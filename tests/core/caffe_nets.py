@@ -21,7 +21,9 @@ class CaffeNet:
     inputs: dict[str, int]
     width: float = 1 / 16
     seed: int = 0
-    outputs: dict[str, str] = field(default_factory=dict)  # of each head of ours: the name of its scores
+    outputs: dict[str, str] = field(
+        default_factory=dict
+    )  # of each head of ours: the name of its scores
     channels: dict[str, int] = field(init=False)
     blobs: dict[str, Arrays] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
@@ -56,11 +58,15 @@ class CaffeNet:
 
     # Layers
 
-    def layer(self, name: str, kind: str, bottoms: str, parameters: str = "", channels: int = 0) -> str:
+    def layer(
+        self, name: str, kind: str, bottoms: str, parameters: str = "", channels: int = 0
+    ) -> str:
         """Adds a layer on ``bottoms`` (names between blanks) and returns the name of its top, which is its own."""
         first = bottoms.split()[0]
         below = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
-        self.text.append(f'layer {{ name: "{name}" type: "{kind}" {below} top: "{name}" {parameters} }}')
+        self.text.append(
+            f'layer {{ name: "{name}" type: "{kind}" {below} top: "{name}" {parameters} }}'
+        )
         self.channels[name] = channels or self.channels[first]
         return name
 
@@ -75,10 +81,14 @@ class CaffeNet:
         scale = gain * np.sqrt(2 / (inputs * kernel**2))
         self.blobs[name] = [
             self.random.normal(0, scale, (outputs, inputs, kernel, kernel)),
-            self.random.normal(0, 5, outputs),  # of the size of the activations, so that a wrong border shows
+            self.random.normal(
+                0, 5, outputs
+            ),  # of the size of the activations, so that a wrong border shows
         ]
         parameters = f"num_output: {outputs} kernel_size: {kernel} pad: {pad} stride: {stride} group: {group}"
-        return self.layer(name, "Convolution", bottom, f"convolution_param {{ {parameters} }}", outputs)
+        return self.layer(
+            name, "Convolution", bottom, f"convolution_param {{ {parameters} }}", outputs
+        )
 
     def conv_relu(self, name: str, bottom: str, channels: int, kernel: int, **more: int) -> str:
         top = self.convolution(name, bottom, self.scaled(channels), kernel, **more)
@@ -88,10 +98,17 @@ class CaffeNet:
         return self.layer(name, "Dropout", bottom, "dropout_param { dropout_ratio: 0.5 }")
 
     def pool(self, name: str, bottom: str, kernel: int) -> str:
-        return self.layer(name, "Pooling", bottom, f"pooling_param {{ pool: MAX kernel_size: {kernel} stride: 2 }}")
+        return self.layer(
+            name,
+            "Pooling",
+            bottom,
+            f"pooling_param {{ pool: MAX kernel_size: {kernel} stride: 2 }}",
+        )
 
     def response_norm(self, name: str, bottom: str) -> str:
-        return self.layer(name, "LRN", bottom, "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }")
+        return self.layer(
+            name, "LRN", bottom, "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }"
+        )
 
     def deconvolution(self, name: str, bottom: str, kernel: int, stride: int) -> str:
         """Bilinear upsampling, from every class to itself, in a full bank of filters with zeros elsewhere."""
@@ -100,14 +117,20 @@ class CaffeNet:
         bank = np.zeros((classes, classes, kernel, kernel))
         bank[range(classes), range(classes)] = near[:, None] * near
         self.blobs[name] = [bank]
-        parameters = f"num_output: {classes} bias_term: false kernel_size: {kernel} stride: {stride}"
+        parameters = (
+            f"num_output: {classes} bias_term: false kernel_size: {kernel} stride: {stride}"
+        )
         return self.layer(name, "Deconvolution", bottom, f"convolution_param {{ {parameters} }}")
 
     def crop(self, name: str, bottom: str, like: str, offset: int) -> str:
-        return self.layer(name, "Crop", f"{bottom} {like}", f"crop_param {{ axis: 2 offset: {offset} }}")
+        return self.layer(
+            name, "Crop", f"{bottom} {like}", f"crop_param {{ axis: 2 offset: {offset} }}"
+        )
 
     def sum(self, name: str, bottoms: str, coefficients: str = "") -> str:
-        return self.layer(name, "Eltwise", bottoms, f"eltwise_param {{ operation: SUM {coefficients} }}")
+        return self.layer(
+            name, "Eltwise", bottoms, f"eltwise_param {{ operation: SUM {coefficients} }}"
+        )
 
     def scale(self, name: str, bottom: str, value: float) -> str:
         self.blobs[name] = [np.full(self.channels[bottom], value)]
@@ -118,7 +141,9 @@ class CaffeNet:
     def vgg16(self, data: str = "data", suffix: str = "") -> dict[str, str]:
         """The trunk; its tops that scores are made of."""
         top, tops = data, {}
-        for block, (convolutions, channels) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1):
+        for block, (convolutions, channels) in enumerate(
+            [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1
+        ):
             for i in range(1, convolutions + 1):
                 pad = 100 if (block, i) == (1, 1) else 1
                 top = self.conv_relu(f"conv{block}_{i}{suffix}", top, channels, 3, pad=pad)
@@ -151,7 +176,9 @@ class CaffeNet:
         for i, (pool, offset) in enumerate(skips):
             coarse = self.deconvolution(f"{upscore}{suffix}", top, 4, 2)
             below, gain = tops[pool], 1.0
-            if scales:  # weights as much larger as the map is made smaller, or the skip would not count
+            if (
+                scales
+            ):  # weights as much larger as the map is made smaller, or the skip would not count
                 below, gain = self.scale(f"scale_{pool}", below, scales[i]), 1 / scales[i]
             skip = self.convolution(f"score_{pool}{suffix}", below, classes, 1, gain=gain)
             skip = self.crop(f"{skip}c", skip, coarse, offset)
@@ -159,10 +186,14 @@ class CaffeNet:
             upscore = f"upscore_{pool}"
         last = {32: "upscore", 16: "upscore16", 8: "upscore8"}[stride]
         top = self.deconvolution(f"{last}{suffix}", top, 2 * stride, stride)
-        self.outputs[head] = self.crop(f"score{suffix}", top, next(iter(self.inputs)), {32: 19, 16: 27, 8: 31}[stride])
+        self.outputs[head] = self.crop(
+            f"score{suffix}", top, next(iter(self.inputs)), {32: 19, 16: 27, 8: 31}[stride]
+        )
 
 
-def fcn_vgg16(stride: int, classes: int = 21, scales: tuple[float, float] | None = None) -> CaffeNet:
+def fcn_vgg16(
+    stride: int, classes: int = 21, scales: tuple[float, float] | None = None
+) -> CaffeNet:
     net = CaffeNet({"data": 3})
     net.head(net.vgg16(), stride, classes, scales=scales)
     return net
@@ -185,9 +216,14 @@ def sift_flow(stride: int) -> CaffeNet:
 
 def late_fusion() -> CaffeNet:
     net = CaffeNet({"color": 3, "hha": 3})
-    scores = [net.convolution(f"score_fr{data}", net.vgg16(data, data)["fc7"], 40, 1) for data in ("color", "hha")]
+    scores = [
+        net.convolution(f"score_fr{data}", net.vgg16(data, data)["fc7"], 40, 1)
+        for data in ("color", "hha")
+    ]
     top = net.sum("score_fused", " ".join(scores), "coeff: 0.5 coeff: 0.5")
-    net.outputs["semantic"] = net.crop("score", net.deconvolution("upscore", top, 64, 32), "color", 19)
+    net.outputs["semantic"] = net.crop(
+        "score", net.deconvolution("upscore", top, 64, 32), "color", 19
+    )
     return net
 
 

@@ -15,7 +15,8 @@ def on_meta(name, **more):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("alexnet", 60_965_224), ("vgg16", 138_357_544), ("googlenet", 6_998_552)]
+    ("name", "parameters"),
+    [("alexnet", 60_965_224), ("vgg16", 138_357_544), ("googlenet", 6_998_552)],
 )
 def test_as_many_parameters_as_the_public_nets_have(name, parameters):
     """CaffeNet's, VGG-16's and, without its auxiliary classifiers, GoogLeNet's; torchvision counts the last two so."""
@@ -36,20 +37,32 @@ def test_vgg16_and_googlenet_as_torchvision_has_them():
 
 
 def test_groups_of_alexnet():
-    groups = {name: m.groups for name, m in alexnet(width=WIDTH).named_modules() if isinstance(m, nn.Conv2d)}
+    groups = {
+        name: m.groups
+        for name, m in alexnet(width=WIDTH).named_modules()
+        if isinstance(m, nn.Conv2d)
+    }
     assert groups == {"conv1": 1, "conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}
 
 
 def test_normalisation_follows_pooling_in_caffenet_and_precedes_it_in_alexnet():
     names = [n for n, _ in alexnet(width=WIDTH).named_children() if n.startswith(("pool", "norm"))]
     assert names == ["pool1", "norm1", "pool2", "norm2", "pool5"]
-    names = [n for n, _ in alexnet(width=WIDTH, norm_first=True).named_children() if n.startswith(("pool", "norm"))]
+    names = [
+        n
+        for n, _ in alexnet(width=WIDTH, norm_first=True).named_children()
+        if n.startswith(("pool", "norm"))
+    ]
     assert names == ["norm1", "pool1", "norm2", "pool2", "pool5"]
 
 
 @pytest.mark.parametrize("net", CLASSIFIERS)
 def test_pools_round_up_as_caffes_do(net):
-    strided = [m for m in CLASSIFIERS[net](width=WIDTH).modules() if isinstance(m, nn.MaxPool2d) and m.stride == 2]
+    strided = [
+        m
+        for m in CLASSIFIERS[net](width=WIDTH).modules()
+        if isinstance(m, nn.MaxPool2d) and m.stride == 2
+    ]
     assert len(strided) == {"alexnet": 3, "bvlc_alexnet": 3, "vgg16": 5, "googlenet": 4}[net]
     assert all(pool.ceil_mode for pool in strided)
 
@@ -62,7 +75,9 @@ def test_scores_of_a_batch(net):
     scores = classifier(images)
     assert scores.shape == (2, 7)
     assert scores.isfinite().all()
-    torch.testing.assert_close(classifier(images[1:]), scores[1:], rtol=1e-3, atol=1e-3)  # each image for itself
+    torch.testing.assert_close(
+        classifier(images[1:]), scores[1:], rtol=1e-3, atol=1e-3
+    )  # each image for itself
     with pytest.raises(RuntimeError):  # and this is why the fully connected layers have to go
         classifier(images[..., :-40])
 
@@ -70,7 +85,12 @@ def test_scores_of_a_batch(net):
 def test_names_are_caffes():
     """``/`` read as ``.``: what a weight file is read by."""
     names = {name.rpartition(".")[0] for name, _ in googlenet(width=WIDTH).named_parameters()}
-    assert {"conv1.7x7_s2", "conv2.3x3_reduce", "inception_3a.5x5_reduce", "inception_5b.pool_proj"} <= names
+    assert {
+        "conv1.7x7_s2",
+        "conv2.3x3_reduce",
+        "inception_3a.5x5_reduce",
+        "inception_5b.pool_proj",
+    } <= names
     assert "loss3.classifier" in names
     assert len(names) == 58  # 57 convolutions and the classifier
     assert [n for n, _ in vgg16(width=WIDTH).named_children()][-1] == "fc8"

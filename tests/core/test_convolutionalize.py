@@ -57,7 +57,13 @@ def without_padding(net):
             outputs.append(y)
         rows, columns = (min(y.shape[axis] for y in outputs) for axis in (-2, -1))
         cuts = [((y.shape[-2] - rows) // 2, (y.shape[-1] - columns) // 2) for y in outputs]
-        return torch.cat([y[..., i : i + rows, j : j + columns] for y, (i, j) in zip(outputs, cuts, strict=True)], 1)
+        return torch.cat(
+            [
+                y[..., i : i + rows, j : j + columns]
+                for y, (i, j) in zip(outputs, cuts, strict=True)
+            ],
+            1,
+        )
 
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -104,7 +110,9 @@ def test_inside_the_image_padding_changes_nothing(classifier):
     """And its cells do differ from the classifier on plain crops of its own size, which a padded zero surrounds."""
     dense = convolutionalize(classifier).eval()
     field = receptive_field(dense)
-    first = int(-(-((field.size - 1) / 2 - field.offset) // 32))  # the first cell whose field is inside
+    first = int(
+        -(-((field.size - 1) / 2 - field.offset) // 32)
+    )  # the first cell whose field is inside
     start = int(32 * first + field.offset - (field.size - 1) / 2)
     x = image(start + field.size + 32 + 5)
     scores = dense(x)
@@ -115,7 +123,9 @@ def test_inside_the_image_padding_changes_nothing(classifier):
         cell = scores[..., first + i, first + j]
         assert distance(cell, patchwise(window), scores) < 1e-6
         margin = (field.size - classifier.input_size) // 2
-        middle = window[..., margin : margin + classifier.input_size, margin : margin + classifier.input_size]
+        middle = window[
+            ..., margin : margin + classifier.input_size, margin : margin + classifier.input_size
+        ]
         assert distance(cell, classifier(middle), scores) > 1e-3
 
 
@@ -161,7 +171,9 @@ def test_the_trunk_ends_before_the_last_layer(classifier):
     layers = [name for name, _ in backbone(classifier).named_children()]
     assert classifier.classifier not in layers
     assert "flatten" not in layers
-    assert not any(isinstance(layer, nn.AvgPool2d | nn.Linear) for layer in backbone(classifier).modules())
+    assert not any(
+        isinstance(layer, nn.AvgPool2d | nn.Linear) for layer in backbone(classifier).modules()
+    )
 
 
 @torch.no_grad()
@@ -171,14 +183,20 @@ def test_maps_have_the_channels_and_strides_that_the_trunk_names(classifier, ali
     maps = features(image(288))
     assert {s: m.shape[1] for s, m in maps.items()} == features.channels
     assert {s: field.stride for s, field in features.fields.items()} == {8: 8, 16: 16, 32: 32}
-    if alignment == "tight":  # maps cover the image and no more: a cell for every 32 pixels, one more or less
+    if (
+        alignment == "tight"
+    ):  # maps cover the image and no more: a cell for every 32 pixels, one more or less
         assert all(abs(m.shape[-1] - 288 // s) <= 1 for s, m in maps.items())
         assert all(0 <= field.offset < s for s, field in features.fields.items())
 
 
 def test_skips_read_what_the_paper_names():
     assert vgg16(width=WIDTH).taps == {8: "pool3", 16: "pool4"}
-    for net in (alexnet(width=WIDTH), alexnet(width=WIDTH, norm_first=True), googlenet(width=WIDTH)):
+    for net in (
+        alexnet(width=WIDTH),
+        alexnet(width=WIDTH, norm_first=True),
+        googlenet(width=WIDTH),
+    ):
         fields = backbone(net).fields
         assert {s: f.stride for s, f in fields.items()} == {8: 8, 16: 16, 32: 32}
 
@@ -191,5 +209,7 @@ def test_reference_alignment_pads_the_first_layer_alone(classifier):
 
 
 def test_another_alignment_is_refused(classifier):
-    with pytest.raises(ValueError, match='unknown alignment "loose": choose "tight" or "reference"'):
+    with pytest.raises(
+        ValueError, match='unknown alignment "loose": choose "tight" or "reference"'
+    ):
         backbone(classifier, "loose")

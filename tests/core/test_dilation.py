@@ -45,7 +45,10 @@ def up_to(net: nn.Sequential, last: str) -> nn.Sequential:
 
 def image(height: int, width: int) -> Tensor:
     """Smooth noise: neighbouring windows differ, and no pixel is zero."""
-    coarse = torch.rand(1, 3, height // 24, width // 24, generator=torch.Generator().manual_seed(height)) + 0.5
+    coarse = (
+        torch.rand(1, 3, height // 24, width // 24, generator=torch.Generator().manual_seed(height))
+        + 0.5
+    )
     return nn.functional.interpolate(coarse, size=(height, width), mode="bilinear").double()
 
 
@@ -93,17 +96,30 @@ def test_only_the_stride_changes(name, stride):
         (dilated(net, stride), field),
         (dilated(unpadded(net), stride), receptive_field(unpadded(net))),
     ):
-        assert receptive_field(changed) == ReceptiveField(one.size, type(one.stride)(stride), one.offset)
-    assert receptive_field(unpadded(net)).offset == (receptive_field(unpadded(net)).size - 1) / type(field.stride)(2)
+        assert receptive_field(changed) == ReceptiveField(
+            one.size, type(one.stride)(stride), one.offset
+        )
+    assert receptive_field(unpadded(net)).offset == (
+        receptive_field(unpadded(net)).size - 1
+    ) / type(field.stride)(2)
 
 
 def test_only_what_lies_behind_the_strides_taken_away_is_dilated():
     """VGG16 to stride 8: pool4 and pool5 lose their strides; conv5 is dilated by two, fc6 by four."""
     plain, fine = (
-        dict(net.named_modules()) for net in (backbone(classifier("vgg16")), dilated(backbone(classifier("vgg16")), 8))
+        dict(net.named_modules())
+        for net in (backbone(classifier("vgg16")), dilated(backbone(classifier("vgg16")), 8))
     )
-    changed = {n: m.dilation for n, m in fine.items() if isinstance(m, nn.Conv2d) and m.dilation != (1, 1)}
-    assert changed == {"conv5_1": (2, 2), "conv5_2": (2, 2), "conv5_3": (2, 2), "fc6": (4, 4), "fc7": (4, 4)}
+    changed = {
+        n: m.dilation for n, m in fine.items() if isinstance(m, nn.Conv2d) and m.dilation != (1, 1)
+    }
+    assert changed == {
+        "conv5_1": (2, 2),
+        "conv5_2": (2, 2),
+        "conv5_3": (2, 2),
+        "fc6": (4, 4),
+        "fc7": (4, 4),
+    }
     assert fine["conv5_1"].padding == (2, 2)
     assert [m.stride for n, m in fine.items() if n.startswith("pool")] == [2, 2, 2, 1, 1]
     assert plain["conv5_1"].dilation == (1, 1), "the net itself stays as it is"
@@ -136,7 +152,9 @@ def test_all_shifts_of_a_small_net(kernel, ceil_mode, rows, columns):
     assert distance(dilated(net)(x), stitched, stitched) < 1e-10
     if not ceil_mode:
         size = receptive_field(net).size
-        assert stitched.shape[-2:] == (rows - size + 1, columns - size + 1), "a cell for every window"
+        assert stitched.shape[-2:] == (rows - size + 1, columns - size + 1), (
+            "a cell for every window"
+        )
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -152,7 +170,9 @@ def test_all_shifts_of_the_first_layers(name):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_some_shifts_of_the_whole_trunk(name):
-    net = unpadded(backbone(classifier(name, width=1 / 64 if name == "googlenet" else 1 / 32))).eval()
+    net = unpadded(
+        backbone(classifier(name, width=1 / 64 if name == "googlenet" else 1 / 32))
+    ).eval()
     size = receptive_field(net).size
     x = image(size + 9, size + 31)
     dense = dilated(net)(x)
@@ -162,11 +182,15 @@ def test_some_shifts_of_the_whole_trunk(name):
 
 def test_with_padding_they_agree_inside_and_not_at_the_border():
     one = classifier("vgg16", width=1 / 16)
-    net = nn.Sequential(*list(backbone(one).children())[:10])  # as far as pool2: stride 4, each convolution padded
+    net = nn.Sequential(
+        *list(backbone(one).children())[:10]
+    )  # as far as pool2: stride 4, each convolution padded
     field = receptive_field(net)
     x = image(96, 96)
     difference = (shift_and_stitch(net, x, 4) - dilated(net)(x)).abs().amax((0, 1))
-    inside = -int(field.offset - (field.size - 1) / type(field.stride)(2)) + 3  # of every shifted image too
+    inside = (
+        -int(field.offset - (field.size - 1) / type(field.stride)(2)) + 3
+    )  # of every shifted image too
     assert difference[inside:, inside:].max() < 1e-10
     assert difference[0].max() > 1e-3
     assert difference[:, 1].max() > 1e-3
@@ -203,16 +227,20 @@ def test_the_field_of_branches_is_the_widest():
 
 @pytest.mark.parametrize("stride", [0, 3, 64])
 def test_a_stride_that_cannot_be_reached_is_refused(stride):
-    with pytest.raises(ValueError, match=f"a net of stride 32 can be rarefied to a divisor of it, not to {stride}"):
+    with pytest.raises(
+        ValueError, match=f"a stride of 32 can be reduced to one of its divisors, not to {stride}"
+    ):
         dilated(backbone(classifier("alexnet")), stride)
 
 
 def test_a_stride_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="a stride of 3 cannot be divided into 2"):
+    with pytest.raises(ValueError, match="a stride of 3 cannot be reduced to 2"):
         dilated(nn.Sequential(nn.MaxPool2d(3), nn.MaxPool2d(2)), 2)
 
 
-@pytest.mark.parametrize("layer", [nn.ConvTranspose2d(3, 3, 4, 2), nn.Flatten(), nn.AvgPool2d(2, ceil_mode=True)])
+@pytest.mark.parametrize(
+    "layer", [nn.ConvTranspose2d(3, 3, 4, 2), nn.Flatten(), nn.AvgPool2d(2, ceil_mode=True)]
+)
 def test_a_layer_without_a_dilated_form_is_refused(layer):
     with pytest.raises(TypeError):
         dilated(nn.Sequential(nn.MaxPool2d(2), layer))

@@ -16,12 +16,19 @@ def half_write(path: Path, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), RuntimeError("write failed"), SafetensorError("I/O error")]
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("write failed"),
+        SafetensorError("I/O error"),
+    ],
 )
-def test_after_an_error_the_old_file_stands_alone_and_the_message_names_it(tmp_path: Path, error: Exception) -> None:
+def test_after_an_error_the_old_file_stands_alone_and_the_message_names_it(
+    tmp_path: Path, error: Exception
+) -> None:
     path = tmp_path / "net"
     path.write_text("old")
-    with pytest.raises(OSError, match=r"net: cannot be written .*; make room"):
+    with pytest.raises(OSError, match=r"net: cannot be written .*; free some space"):
         half_write(path, error)
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
     assert path.read_text() == "old"
@@ -35,7 +42,10 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(OSError, match=r"runs/net: cannot be written"), atomic_write(tmp_path / "runs" / "net"):
+    with (
+        pytest.raises(OSError, match=r"runs/net: cannot be written"),
+        atomic_write(tmp_path / "runs" / "net"),
+    ):
         pass
 
 

@@ -160,7 +160,9 @@ def test_random_stacks_see_what_composition_says(stack):
     expected = window(field, cell)
     assume(expected[1] < 400)
     # Wide enough that neither the far border nor its padding comes near.
-    image = torch.ones(1, 1, expected[1] + 40, 3 + expected[1] + 40, dtype=torch.float64, requires_grad=True)
+    image = torch.ones(
+        1, 1, expected[1] + 40, 3 + expected[1] + 40, dtype=torch.float64, requires_grad=True
+    )
     edges, _ = seen_by(averaging(net)(image)[..., cell, cell], image)
     assert edges == [expected, expected]
 
@@ -171,7 +173,9 @@ def test_a_transposed_convolution_is_the_inverse_grid(kernel, stride, padding, d
     """Its cell i lies at stride * i again, seen from its own output: the middle of what an input cell writes."""
     size = dilation * (kernel - 1) + 1
     assume(padding <= (size - 1) // 2)
-    layer = nn.ConvTranspose2d(1, 1, kernel, stride, padding, dilation=dilation, bias=False).double()
+    layer = nn.ConvTranspose2d(
+        1, 1, kernel, stride, padding, dilation=dilation, bias=False
+    ).double()
     nn.init.ones_(layer.weight)
     impulse = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
     impulse[..., 4, 4] = 1
@@ -212,10 +216,12 @@ def test_parallel_branches_see_what_the_widest_sees():
 
 def test_branches_on_different_grids_are_refused():
     with pytest.raises(ValueError, match="different grids"):
-        ReceptiveField(3).beside(ReceptiveField(3, offset=Fraction(1, 2)))
+        ReceptiveField(3).union(ReceptiveField(3, offset=Fraction(1, 2)))
 
 
-@pytest.mark.parametrize("other", [ReceptiveField(stride=Fraction(2)), ReceptiveField(offset=Fraction(1, 2))])
+@pytest.mark.parametrize(
+    "other", [ReceptiveField(stride=Fraction(2)), ReceptiveField(offset=Fraction(1, 2))]
+)
 def test_maps_that_no_crop_aligns_are_refused(other):
     with pytest.raises(ValueError, match="no whole number of cells"):
         offset_between(IMAGE, other)
@@ -223,7 +229,9 @@ def test_maps_that_no_crop_aligns_are_refused(other):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_has_to_be_converted_first(name):
-    with pytest.raises(TypeError, match="Flatten has no receptive field of its own: convolutionalize"):
+    with pytest.raises(
+        TypeError, match="Flatten has no receptive field of its own: convolutionalize"
+    ):
         receptive_field(CLASSIFIERS[name](width=WIDTH))
 
 

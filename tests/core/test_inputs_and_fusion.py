@@ -59,7 +59,11 @@ def test_depth_starts_as_the_mean_of_the_colour_filters(name, tmp_path):
 def test_weights_that_bring_a_mean_of_colours_leave_depth_its_own(monkeypatch):
     brought = {"conv1_1.weight": torch.rand(6, 3, 3, 3), "mean": torch.tensor([1.0, 2.0, 3.0])}
     monkeypatch.setattr(pretrained, "read_weights", lambda *_: dict(brought))
-    for inputs, expected in {"rgb": (1, 2, 3), "hha": MEAN_HHA, "rgbd": (1, 2, 3, MEAN_LOG_DEPTH)}.items():
+    for inputs, expected in {
+        "rgb": (1, 2, 3),
+        "hha": MEAN_HHA,
+        "rgbd": (1, 2, 3, MEAN_LOG_DEPTH),
+    }.items():
         net = FCN("vgg16", 32, 3, width=0.1, inputs=inputs)
         net.load_pretrained("any")
         assert net.mean.tolist() == pytest.approx(expected), inputs
@@ -136,14 +140,18 @@ def test_the_maximum_of_the_skips():
     images = torch.rand(1, 3, *SIZE)
     coarse = FCN("googlenet", 32, 3, width=0.1).eval()
     coarse.load_state_dict(net.state_dict(), strict=False)
-    torch.testing.assert_close(net(images), coarse(images), rtol=1e-4, atol=1e-4)  # the skip never wins
+    torch.testing.assert_close(
+        net(images), coarse(images), rtol=1e-4, atol=1e-4
+    )  # the skip never wins
     assert (added(images) < -5e3).all()
 
 
 @pytest.mark.parametrize("alignment", ["tight", "reference"])
 def test_the_finest_scores_alone(alignment):
     net = small(8, fusion="finest", alignment=alignment)
-    names = {name.split(".")[2] for name, _ in net.heads.named_parameters() if "upscore" not in name}
+    names = {
+        name.split(".")[2] for name, _ in net.heads.named_parameters() if "upscore" not in name
+    }
     assert names == {"weight", "bias"} or names == {"score8"}
     images = torch.rand(1, 3, *SIZE)
     before = net(images)
@@ -169,7 +177,9 @@ def test_a_skip_that_joins_otherwise_is_no_upgrade():
         small(8, fusion="max").upgrade_from(small(16))
 
 
-@pytest.mark.parametrize("settings", [{"inputs": "xyz"}, {"fusion": "mean"}], ids=lambda s: next(iter(s)))
+@pytest.mark.parametrize(
+    "settings", [{"inputs": "xyz"}, {"fusion": "mean"}], ids=lambda s: next(iter(s))
+)
 def test_unknown_settings_are_named(settings):
     (name,) = settings
     with pytest.raises(ValueError, match=f"unknown {name}"):

@@ -31,7 +31,9 @@ def counted(num_classes: int, labels: np.ndarray, predictions: np.ndarray) -> Co
     return confusion
 
 
-@pytest.mark.filterwarnings("ignore:A single label was found")  # one class is a case to test, not a mistake
+@pytest.mark.filterwarnings(
+    "ignore:A single label was found"
+)  # one class is a case to test, not a mistake
 @given(label_maps())
 @settings(deadline=None)
 def test_agrees_with_scikit_learn(case: tuple[int, np.ndarray, np.ndarray]) -> None:
@@ -48,11 +50,17 @@ def test_agrees_with_scikit_learn(case: tuple[int, np.ndarray, np.ndarray]) -> N
     metrics = confusion.metrics()
     assert metrics.classes_counted == len(present)
     assert metrics.pixel_accuracy == pytest.approx(100 * accuracy_score(truth, predicted))
-    assert metrics.mean_accuracy == pytest.approx(100 * recall_score(truth, predicted, average="macro", **over_present))
-    assert metrics.mean_iu == pytest.approx(100 * jaccard_score(truth, predicted, average="macro", **over_present))
+    assert metrics.mean_accuracy == pytest.approx(
+        100 * recall_score(truth, predicted, average="macro", **over_present)
+    )
+    assert metrics.mean_iu == pytest.approx(
+        100 * jaccard_score(truth, predicted, average="macro", **over_present)
+    )
     weighted = jaccard_score(truth, predicted, average="weighted", **over_present)
     assert metrics.frequency_weighted_iu == pytest.approx(100 * weighted)
-    per_class = jaccard_score(truth, predicted, average=None, labels=range(num_classes), zero_division=0)
+    per_class = jaccard_score(
+        truth, predicted, average=None, labels=range(num_classes), zero_division=0
+    )
     assert metrics.iu_per_class == tuple(
         pytest.approx(100 * iu) if i in present else None for i, iu in enumerate(per_class)
     )
@@ -67,7 +75,9 @@ def test_merged_parts_equal_the_whole(case: tuple[int, np.ndarray, np.ndarray], 
     second = counted(num_classes, labels[cut:], predictions[cut:])
     total = first + second
     assert torch.equal(total.matrix, whole.matrix)
-    assert torch.equal(first.matrix, counted(num_classes, labels[:cut], predictions[:cut]).matrix), "+ changed a part"
+    assert torch.equal(
+        first.matrix, counted(num_classes, labels[:cut], predictions[:cut]).matrix
+    ), "+ changed a part"
     assert first.merge(second) is first
     assert torch.equal(first.matrix, whole.matrix)
 
@@ -105,7 +115,9 @@ def test_one_matrix_is_not_a_mean_over_images() -> None:
     labels = np.array([[0, 0, 0, 1], [1, 1, 1, 1]])
     predictions = np.array([[0, 0, 1, 1], [1, 1, 1, 0]])
     whole = counted(2, labels, predictions).metrics().mean_iu
-    image_by_image = np.mean([counted(2, *pair).metrics().mean_iu for pair in zip(labels, predictions, strict=True)])
+    image_by_image = np.mean(
+        [counted(2, *pair).metrics().mean_iu for pair in zip(labels, predictions, strict=True)]
+    )
     assert whole == pytest.approx(100 * (2 / 4 + 4 / 6) / 2)
     assert abs(whole - image_by_image) > 1
 
@@ -128,7 +140,9 @@ def test_no_pixel_has_no_metrics() -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
 def test_any_whole_numbers_will_do(dtype: torch.dtype) -> None:
     confusion = ConfusionMatrix(200)
-    confusion.update(torch.tensor([199, 5, VOID], dtype=dtype), torch.tensor([199, 199, 7], dtype=dtype))
+    confusion.update(
+        torch.tensor([199, 5, VOID], dtype=dtype), torch.tensor([199, 199, 7], dtype=dtype)
+    )
     assert confusion.matrix[199, 199] == confusion.matrix[5, 199] == 1
     assert confusion.matrix.sum() == 2
 
@@ -147,11 +161,13 @@ def test_void_is_not_taken_for_its_uint8_twin() -> None:
         ([0, 1], [0, 34], r"^prediction 34 is outside the 33 classes \(0 to 32\)$"),
         ([0, 1], [0, VOID], "^prediction 255 is outside the 33 classes"),
         ([0, 1], [0], r"labels \(2,\) and predictions \(1,\) differ in shape.*argmax"),
-        ([0.0, 1.0], [0, 1], "labels are whole numbers.*float32"),
-        ([0, 1], [0.0, 1.0], "predictions are whole numbers.*float32"),
+        ([0.0, 1.0], [0, 1], "labels are integers.*float32"),
+        ([0, 1], [0.0, 1.0], "predictions are integers.*float32"),
     ],
 )
-def test_bad_input_is_named_and_nothing_is_counted(labels: list, predictions: list, message: str) -> None:
+def test_bad_input_is_named_and_nothing_is_counted(
+    labels: list, predictions: list, message: str
+) -> None:
     confusion = ConfusionMatrix(33)
     with pytest.raises(ValueError, match=message):
         confusion.update(torch.tensor(labels), torch.tensor(predictions))
@@ -164,10 +180,15 @@ def test_from_matrix_copies() -> None:
     confusion.update(torch.tensor([1]), torch.tensor([0]))
     assert counts.tolist() == [[3, 1], [0, 2]]
     assert confusion.matrix.tolist() == [[3, 1], [1, 2]]
-    assert ConfusionMatrix.from_matrix(counts.tolist()).metrics() == ConfusionMatrix.from_matrix(counts).metrics()
+    assert (
+        ConfusionMatrix.from_matrix(counts.tolist()).metrics()
+        == ConfusionMatrix.from_matrix(counts).metrics()
+    )
 
 
-@pytest.mark.parametrize("matrix", [[[1, 2]], [1, 2], [], [[1.5]], [[-1]], [[1, 2], [3]], [["a"]], None])
+@pytest.mark.parametrize(
+    "matrix", [[[1, 2]], [1, 2], [], [[1.5]], [[-1]], [[1, 2], [3]], [["a"]], None]
+)
 def test_from_matrix_refuses_what_is_no_confusion_matrix(matrix: object) -> None:
     with pytest.raises(ValueError, match="a confusion matrix"):
         ConfusionMatrix.from_matrix(matrix)  # type: ignore[arg-type]

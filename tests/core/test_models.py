@@ -33,8 +33,12 @@ def scored(net):
 
 def smooth(height, width, cells=5, channels=3):
     """Smooth random images in 0..1."""
-    coarse = torch.rand(1, channels, cells, cells, generator=torch.Generator().manual_seed(height + width))
-    return nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True).clamp(0, 1)
+    coarse = torch.rand(
+        1, channels, cells, cells, generator=torch.Generator().manual_seed(height + width)
+    )
+    return nn.functional.interpolate(
+        coarse, size=(height, width), mode="bicubic", align_corners=True
+    ).clamp(0, 1)
 
 
 # Table 1
@@ -131,7 +135,9 @@ def averaging(net, active):
     for module in list(net.trunk.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.MaxPool2d):
-                pool = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode, False)
+                pool = nn.AvgPool2d(
+                    child.kernel_size, child.stride, child.padding, child.ceil_mode, False
+                )
                 setattr(module, name, pool)
             elif isinstance(child, ResponseNorm):
                 setattr(module, name, nn.Identity())
@@ -259,7 +265,11 @@ def test_only_intermediate_upsampling_is_learned():
     net = FCN("googlenet", 8, 3, upsampling="learned", width=WIDTH)
     learned = [name for name, _ in net.named_parameters() if "upscore" in name]
     assert learned == ["heads.scores.upscore32.weight", "heads.scores.upscore16.weight"]
-    assert not [n for n, _ in FCN("googlenet", 32, 3, upsampling="learned").named_parameters() if "upscore" in n]
+    assert not [
+        n
+        for n, _ in FCN("googlenet", 32, 3, upsampling="learned").named_parameters()
+        if "upscore" in n
+    ]
 
 
 # Heads
@@ -269,7 +279,10 @@ def test_only_intermediate_upsampling_is_learned():
 def test_heads_share_a_trunk_and_score_on_their_own():
     net = scored(FCN("googlenet", 8, heads={"semantic": 33, "geometric": 3}, width=WIDTH))
     scores = net(smooth(40, 50))
-    assert {head: s.shape for head, s in scores.items()} == {"semantic": (1, 33, 40, 50), "geometric": (1, 3, 40, 50)}
+    assert {head: s.shape for head, s in scores.items()} == {
+        "semantic": (1, 33, 40, 50),
+        "geometric": (1, 3, 40, 50),
+    }
     alone = FCN("googlenet", 8, 3, width=WIDTH).eval()
     alone.trunk.load_state_dict(net.trunk.state_dict())
     alone.heads["scores"].load_state_dict(net.heads["geometric"].state_dict())
@@ -344,8 +357,13 @@ def test_an_upgrade_of_vgg16_rounds_the_corners_only(alignment):
     scores = [net(image) for net in nets]
     assert torch.equal(cells[0], cells[1])
     assert torch.equal(cells[0], cells[2])
-    beyond = "replicate" if alignment == "tight" else "constant"  # the authors' nets fade to zero past the last cell
-    bent = sum(nn.functional.pad(cells[0], (2,) * 4, mode=beyond).diff(2, axis).abs().max() for axis in (2, 3))
+    beyond = (
+        "replicate" if alignment == "tight" else "constant"
+    )  # the authors' nets fade to zero past the last cell
+    bent = sum(
+        nn.functional.pad(cells[0], (2,) * 4, mode=beyond).diff(2, axis).abs().max()
+        for axis in (2, 3)
+    )
     for finer in scores[1:]:
         change = (finer - scores[0]).abs().max()
         assert 0 < change <= bent / 8 * 1.25  # the second step bends a quarter as much
@@ -374,7 +392,9 @@ def test_an_upgrade_takes_the_learned_filters_along():
     nn.init.normal_(coarser.heads["scores"].upscore32.weight)
     finer = FCN("googlenet", 8, 3, upsampling="learned", width=WIDTH)
     finer.upgrade_from(coarser)
-    assert torch.equal(finer.heads["scores"].upscore32.weight, coarser.heads["scores"].upscore32.weight)
+    assert torch.equal(
+        finer.heads["scores"].upscore32.weight, coarser.heads["scores"].upscore32.weight
+    )
 
 
 def test_an_upgrade_leaves_the_coarser_net_its_own_weights():
@@ -389,14 +409,26 @@ def test_an_upgrade_leaves_the_coarser_net_its_own_weights():
 @pytest.mark.parametrize(
     ("ours", "theirs", "message"),
     [
-        ({}, {"net": "vgg16"}, "cannot upgrade: net is googlenet here and vgg16 in the coarser net"),
+        (
+            {},
+            {"net": "vgg16"},
+            "cannot upgrade: net is googlenet here and vgg16 in the coarser net",
+        ),
         ({}, {"num_classes": 4}, "num_classes is 3 here and 4"),
         ({}, {"num_classes": None, "heads": {"a": 3}}, "num_classes is 3 here and None"),
         ({}, {"alignment": "reference"}, "alignment is tight here and reference"),
         ({}, {"width": WIDTH / 2}, f"width is {WIDTH} here and {WIDTH / 2}"),
         ({"stride": 32}, {"stride": 8}, "cannot upgrade: stride 8 is finer than 32"),
-        ({"stride": 8, "upsampling": "learned"}, {"stride": 16}, "one net learns its upsampling and the other does"),
-        ({"stride": 8}, {"stride": 16, "upsampling": "learned"}, "one net learns its upsampling and the other does"),
+        (
+            {"stride": 8, "upsampling": "learned"},
+            {"stride": 16},
+            "one net learns its upsampling and the other does",
+        ),
+        (
+            {"stride": 8},
+            {"stride": 16, "upsampling": "learned"},
+            "one net learns its upsampling and the other does",
+        ),
     ],
 )
 def test_upgrades_between_other_nets_are_refused(ours, theirs, message):
@@ -412,7 +444,9 @@ def test_upgrades_between_other_nets_are_refused(ours, theirs, message):
 
 
 def test_settings_build_the_net_again():
-    net = FCN("alexnet", 16, heads={"a": 2}, alignment="reference", upsampling="learned", width=WIDTH)
+    net = FCN(
+        "alexnet", 16, heads={"a": 2}, alignment="reference", upsampling="learned", width=WIDTH
+    )
     again = build(net.settings)
     assert again.settings == net.settings
     again.load_state_dict(net.state_dict())
@@ -428,7 +462,10 @@ def test_settings_are_no_mans_but_the_nets():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"net": "resnet"}, 'unknown net "resnet": choose one of alexnet, bvlc_alexnet, vgg16, googlenet'),
+        (
+            {"net": "resnet"},
+            'unknown net "resnet": choose one of alexnet, bvlc_alexnet, vgg16, googlenet',
+        ),
         ({"stride": 4}, "unknown stride 4: choose 32, 16 or 8"),
         ({"num_classes": None}, "give either num_classes, for one task, or heads, for several"),
         ({"heads": {"a": 2}}, "give either num_classes, for one task, or heads, for several"),
@@ -452,7 +489,9 @@ def test_settings_that_make_no_net_are_refused(settings, message):
 @pytest.mark.parametrize("shape", [(3, 40, 40), (1, 1, 40, 40), (1, 4, 40, 40), (40, 40)])
 def test_images_of_another_shape_are_refused(shape):
     net = FCN("googlenet", 32, 2, width=WIDTH)
-    with pytest.raises(ValueError, match=f"images must be N x 3 x H x W.*not {' x '.join(map(str, shape))}"):
+    with pytest.raises(
+        ValueError, match=f"images must be N x 3 x H x W.*not {' x '.join(map(str, shape))}"
+    ):
         net(torch.zeros(shape))
 
 
@@ -465,7 +504,9 @@ def test_images_without_pixels_are_refused(shape):
 
 def test_images_in_bytes_are_refused():
     """Times 255, they would wrap around in silence."""
-    with pytest.raises(ValueError, match=r"images must be RGB .* not torch.uint8: divide bytes by 255"):
+    with pytest.raises(
+        ValueError, match=r"images must be RGB .* not torch.uint8: divide bytes by 255"
+    ):
         FCN("googlenet", 32, 2, width=WIDTH)(torch.zeros(1, 3, 40, 40, dtype=torch.uint8))
 
 
@@ -474,7 +515,9 @@ def test_width_scales_the_trunk():
     assert all(2 * half[s] == whole[s] for s in STRIDES)
 
 
-@pytest.mark.parametrize("heads", [{"a.b": 3}, {"": 3}, {"items": 3}, {"training": 3}, {1: 3}, {"a": 2.5}, {"a": "3"}])
+@pytest.mark.parametrize(
+    "heads", [{"a.b": 3}, {"": 3}, {"items": 3}, {"training": 3}, {1: 3}, {"a": 2.5}, {"a": "3"}]
+)
 def test_heads_that_cannot_be_are_refused(heads: dict) -> None:
     with pytest.raises(ValueError, match="head"):
         fcn.FCN("googlenet", 32, heads=heads, width=0.05)

@@ -44,7 +44,9 @@ def write_caffemodel(path, tensors, field="layer", shapes=True, runs=1):
         if shapes:
             blob.shape.dim.extend(tensor.shape)
         else:
-            blob.num, blob.channels, blob.height, blob.width = (1,) * (4 - tensor.dim()) + tuple(tensor.shape)
+            blob.num, blob.channels, blob.height, blob.width = (1,) * (4 - tensor.dim()) + tuple(
+                tensor.shape
+            )
     path.write_bytes(net.SerializeToString())
     return path
 
@@ -52,7 +54,9 @@ def write_caffemodel(path, tensors, field="layer", shapes=True, runs=1):
 def random_tensors(module):
     """Numbers for every parameter that are none of the module's own."""
     generator = torch.Generator().manual_seed(1)
-    return {name: torch.randn(p.shape, generator=generator) for name, p in module.named_parameters()}
+    return {
+        name: torch.randn(p.shape, generator=generator) for name, p in module.named_parameters()
+    }
 
 
 def one_line(error):
@@ -122,7 +126,13 @@ def test_a_file_cut_short_anywhere_is_named_or_lacks_whole_layers(tmp_path_facto
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"<html>Not Found</html>", b"\xff\xd8\xff\xe0JFIF", b'name: "GoogleNet"', b"\xa2\x06\x04\x0a\x02\xff\xfe"],
+    [
+        b"",
+        b"<html>Not Found</html>",
+        b"\xff\xd8\xff\xe0JFIF",
+        b'name: "GoogleNet"',
+        b"\xa2\x06\x04\x0a\x02\xff\xfe",
+    ],
     ids=["empty", "page", "jpeg", "prototxt", "not-text"],
 )
 def test_a_foreign_file_is_named(tmp_path, data):
@@ -145,7 +155,9 @@ def test_numbers_that_do_not_fill_their_shape_are_named(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     for suffix in (".caffemodel", ".safetensors", ".pth"):
-        with pytest.raises(FileNotFoundError, match=f"nothing{suffix}: no such weight file") as error:
+        with pytest.raises(
+            FileNotFoundError, match=f"nothing{suffix}: no such weight file"
+        ) as error:
             read_weights(tmp_path / f"nothing{suffix}", "vgg16")
         one_line(error)
 
@@ -212,7 +224,9 @@ def test_weights_of_another_net_are_refused_and_change_nothing():
     ) as error:
         load_into(net, random_tensors(googlenet(num_classes=7, width=0.1)), source="wide.pth")
     assert "(6x3x7x7 for 4x3x7x7)" in one_line(error)
-    with pytest.raises(ValueError, match="wrong shapes"):  # the same number of numbers is not enough
+    with pytest.raises(
+        ValueError, match="wrong shapes"
+    ):  # the same number of numbers is not enough
         load_into(net, {"conv1.7x7_s2.weight": torch.zeros(4, 7, 7, 3)})
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
@@ -224,7 +238,9 @@ def test_a_mean_alone_is_not_weights():
 
 def test_the_mean_reaches_the_net():
     net = FCN("vgg16", 32, 5, width=WIDTH)
-    report = load_into(net, random_tensors(vgg16(width=WIDTH)) | {"mean": torch.tensor([1.0, 2.0, 3.0])})
+    report = load_into(
+        net, random_tensors(vgg16(width=WIDTH)) | {"mean": torch.tensor([1.0, 2.0, 3.0])}
+    )
     assert "mean" in report.loaded
     assert net.mean.tolist() == [1, 2, 3]
 
@@ -237,7 +253,10 @@ def torchvision_state():
     """The state of torchvision's VGG-16: random convolutions, and fully connected layers that take no memory."""
     generator = torch.Generator().manual_seed(0)
     with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in torchvision_vgg16(weights=None).state_dict().items()}
+        shapes = {
+            name: tensor.shape
+            for name, tensor in torchvision_vgg16(weights=None).state_dict().items()
+        }
     return {
         name: torch.randn(shape, generator=generator) * (2 / (9 * shape[1])) ** 0.5 if len(shape) == 4
         else torch.randn(shape, generator=generator) / 10 if name.startswith("features")
@@ -255,7 +274,11 @@ def test_torchvisions_vgg16_computes_the_same_from_bgr(torchvision_state, monkey
         whole = vgg16()
         theirs = torchvision_vgg16(weights=None).features
     features_only = member == VGG16_Weights.IMAGENET1K_FEATURES
-    expected = {n: p.shape for n, p in whole.state_dict().items() if not features_only or n.startswith("conv")}
+    expected = {
+        n: p.shape
+        for n, p in whole.state_dict().items()
+        if not features_only or n.startswith("conv")
+    }
     assert {n: t.shape for n, t in tensors.items() if n != "mean"} == expected
     if not features_only:  # each fully connected layer comes from its own, in order
         assert [tensors[f"fc{i}.bias"][0].item() for i in (6, 7, 8)] == [0, 3, 6]
@@ -270,7 +293,12 @@ def test_torchvisions_vgg16_computes_the_same_from_bgr(torchvision_state, monkey
     assert not report.missing
     assert len(report.loaded) == 26
     theirs.load_state_dict(
-        {n.removeprefix("features."): t for n, t in torchvision_state.items() if n.startswith("features")}, assign=True
+        {
+            n.removeprefix("features."): t
+            for n, t in torchvision_state.items()
+            if n.startswith("features")
+        },
+        assign=True,
     )
     rgb = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
     normalisation = member.transforms()
@@ -279,26 +307,39 @@ def test_torchvisions_vgg16_computes_the_same_from_bgr(torchvision_state, monkey
         reference = theirs((rgb - torch.tensor(normalisation.mean).view(3, 1, 1)) / std)
         result = ours(rgb.flip(1) * 255 - mean.view(3, 1, 1))
     assert reference.std() > 1e-3
-    torch.testing.assert_close(result, reference, rtol=1e-3, atol=1e-4 * reference.abs().max().item())
+    torch.testing.assert_close(
+        result, reference, rtol=1e-3, atol=1e-4 * reference.abs().max().item()
+    )
 
 
 def test_torchvisions_published_file_is_known_by_its_name(torchvision_state, tmp_path):
     state = torchvision_state
     path = tmp_path / "vgg16-397923af.pth"
-    torch.save(state, path)  # expanded tensors are written as they lie in memory, so the file is small
+    torch.save(
+        state, path
+    )  # expanded tensors are written as they lie in memory, so the file is small
     tensors = read_weights(path, "vgg16")
     assert tensors["mean"].tolist() == pytest.approx([103.53, 116.28, 123.675])
-    torch.testing.assert_close(tensors["conv1_1.weight"][:, 2], state["features.0.weight"][:, 0] / (255 * 0.229))
+    torch.testing.assert_close(
+        tensors["conv1_1.weight"][:, 2], state["features.0.weight"][:, 0] / (255 * 0.229)
+    )
     assert torch.equal(tensors["conv5_3.weight"], state["features.28.weight"])
     renamed = path.rename(tmp_path / "vgg16_from_caffe.pth")
-    with pytest.raises(ValueError, match=r"vgg16_from_caffe\.pth: .* input convention is unknown") as error:
+    with pytest.raises(
+        ValueError, match=r"vgg16_from_caffe\.pth: .* input convention is unknown"
+    ) as error:
         read_weights(renamed, "vgg16")
     one_line(error)
 
 
 def test_torchvisions_weights_of_other_nets_are_refused(torchvision_state, monkeypatch):
-    for member, architecture in [(AlexNet_Weights.DEFAULT, "alexnet"), (VGG16_Weights.DEFAULT, "googlenet")]:
-        with pytest.raises(ValueError, match=f"{member}: torchvision has no weights for this {architecture}") as error:
+    for member, architecture in [
+        (AlexNet_Weights.DEFAULT, "alexnet"),
+        (VGG16_Weights.DEFAULT, "googlenet"),
+    ]:
+        with pytest.raises(
+            ValueError, match=f"{member}: torchvision has no weights for this {architecture}"
+        ) as error:
             read_weights(member, architecture)
         one_line(error)
     batch_norm = torchvision_state | {"features.1.running_mean": torch.zeros(64)}
@@ -307,13 +348,17 @@ def test_torchvisions_weights_of_other_nets_are_refused(torchvision_state, monke
         read_weights(VGG16_Weights.DEFAULT, "vgg16")
 
 
-@pytest.mark.parametrize("failure", [URLError("no route to host"), RuntimeError('invalid hash value (expected "3")')])
+@pytest.mark.parametrize(
+    "failure", [URLError("no route to host"), RuntimeError('invalid hash value (expected "3")')]
+)
 def test_a_failed_download_is_one_clear_line(monkeypatch, failure):
     def fail(*_, **__):
         raise failure
 
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", fail)
-    with pytest.raises(FileNotFoundError, match=r"cannot be fetched from https://.*(no route|invalid hash)") as error:
+    with pytest.raises(
+        FileNotFoundError, match=r"cannot be fetched from https://.*(no route|invalid hash)"
+    ) as error:
         read_weights(VGG16_Weights.DEFAULT, "vgg16")
     one_line(error)
 
@@ -342,7 +387,9 @@ def test_broken_files_of_tensors_are_named(tmp_path, suffix):
     whole = path.read_bytes()
     for data in (b"", b"\0" * 100, b"<html>", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=f"net{suffix}: truncated, or not a file of plain tensors") as error:
+        with pytest.raises(
+            ValueError, match=f"net{suffix}: truncated, or not a file of plain tensors"
+        ) as error:
             read_weights(path, "vgg16")
         one_line(error)
 
@@ -353,7 +400,10 @@ def test_broken_files_of_tensors_are_named(tmp_path, suffix):
         (Payload(), "not a file of plain tensors"),
         ([torch.zeros(1)], "holds no dictionary of tensors"),
         ({"state_dict": {"a": torch.zeros(1)}}, "holds no dictionary of tensors"),
-        ({"conv1.weight": torch.tensor([1.0, float("nan")])}, r"not every number is finite in conv1\.weight"),
+        (
+            {"conv1.weight": torch.tensor([1.0, float("nan")])},
+            r"not every number is finite in conv1\.weight",
+        ),
     ],
     ids=["object", "list", "nested", "nan"],
 )
@@ -369,7 +419,8 @@ def test_unknown_kinds_of_file_and_net_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"net\.h5: unknown kind of weight file"):
         read_weights(tmp_path / "net.h5", "vgg16")
     with pytest.raises(
-        ValueError, match="resnet: no such classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet"
+        ValueError,
+        match="resnet: no such classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet",
     ):
         read_weights(tmp_path / "net.pth", "resnet")
 
@@ -379,7 +430,9 @@ def test_unknown_kinds_of_file_and_net_are_named(tmp_path):
 
 @pytest.fixture
 def fcn():
-    net = FCN("googlenet", 16, heads={"semantic": 5, "geometric": 3}, upsampling="learned", width=WIDTH)
+    net = FCN(
+        "googlenet", 16, heads={"semantic": 5, "geometric": 3}, upsampling="learned", width=WIDTH
+    )
     load_into(net, random_tensors(net))
     return net.to(memory_format=torch.channels_last)
 
@@ -422,7 +475,9 @@ def test_saving_replaces_a_file_whole_or_not_at_all(tmp_path, fcn, monkeypatch):
                 save(fcn, path, {})
         assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
         assert sha256(path) == checksum
-    with pytest.raises(ValueError, match=r"net\.safetensors: not written.*trunk\.conv1\.7x7_s2\.bias"):
+    with pytest.raises(
+        ValueError, match=r"net\.safetensors: not written.*trunk\.conv1\.7x7_s2\.bias"
+    ):
         save(fcn, path, {})
     save(fcn, path, {}, half=False)  # 1e5 fits into 32 bits
 
@@ -435,8 +490,16 @@ def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
         ({"settings": "{"}, stored, "does not say which net it is for"),
         ({"settings": '{"net": "resnet"}'}, stored, "does not say which net it is for"),
         ({"settings": '{"depth": 50}'}, stored, "does not say which net it is for"),
-        ({"settings": json.dumps(fcn.settings | {"net": "vgg16"})}, stored, "weights of another net"),
-        ({"settings": json.dumps(fcn.settings)}, {n: t for n, t in stored.items() if n != "mean"}, "incomplete.*mean"),
+        (
+            {"settings": json.dumps(fcn.settings | {"net": "vgg16"})},
+            stored,
+            "weights of another net",
+        ),
+        (
+            {"settings": json.dumps(fcn.settings)},
+            {n: t for n, t in stored.items() if n != "mean"},
+            "incomplete.*mean",
+        ),
     ]:
         save_file(tensors, path, metadata)
         with pytest.raises(ValueError, match=rf"net\.safetensors: {message}") as error:
@@ -453,7 +516,10 @@ def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
 
 def test_sha256(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
-    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        sha256(tmp_path / "abc")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 def test_sources_name_their_nets_and_torchvisions_addresses():
@@ -486,7 +552,9 @@ def test_googlenet_knows_a_cat(folder):
 
     photo = data.chelsea()  # 300 x 451
     rgb = transform.resize(photo[:, 75:375], (224, 224), anti_aliasing=True)
-    bgr = torch.tensor(rgb[..., ::-1].copy() * 255 - [104, 117, 123], dtype=torch.float32).permute(2, 0, 1)
+    bgr = torch.tensor(rgb[..., ::-1].copy() * 255 - [104, 117, 123], dtype=torch.float32).permute(
+        2, 0, 1
+    )
     with torch.no_grad():
         scores = net(bgr[None])[0].softmax(0)
     assert scores.argmax().item() in range(281, 286)  # tabby, tiger, Persian, Siamese, Egyptian cat
@@ -500,7 +568,9 @@ def test_alexnets_convolutions_load_and_its_classifier_is_missing(folder):
     net.to_empty(device="cpu")
     report = load_into(net, read_weights(path, "alexnet"), source=str(path))
     assert len(report.loaded) == 10
-    assert report.missing == tuple(f"fc{i}.{kind}" for i in (6, 7, 8) for kind in ("weight", "bias"))
+    assert report.missing == tuple(
+        f"fc{i}.{kind}" for i in (6, 7, 8) for kind in ("weight", "bias")
+    )
     assert not report.left_over
 
 
@@ -514,10 +584,16 @@ def test_a_net_whose_numbers_are_not_finite_is_not_loaded(tmp_path, value):
         load(tmp_path / "net.safetensors")
 
 
-@pytest.mark.parametrize("change", [{"width": float("inf")}, {"num_classes": 10**11}, {"num_classes": 2.5}])
+@pytest.mark.parametrize(
+    "change", [{"width": float("inf")}, {"num_classes": 10**11}, {"num_classes": 2.5}]
+)
 def test_a_net_of_impossible_settings_is_named(tmp_path, change):
     net = FCN("googlenet", 32, 3, width=0.05)
-    save_file(net.state_dict(), tmp_path / "net.safetensors", {"settings": json.dumps(net.settings | change)})
+    save_file(
+        net.state_dict(),
+        tmp_path / "net.safetensors",
+        {"settings": json.dumps(net.settings | change)},
+    )
     with pytest.raises(ValueError, match=r"net\.safetensors: does not say which net"):
         load(tmp_path / "net.safetensors")
 

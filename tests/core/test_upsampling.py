@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fcn.geometry import IMAGE, ReceptiveField, receptive_field, transposed
-from fcn.upsampling import Deconvolution, Interpolation, bilinear_filter, crop, upsample_onto, upsampler
+from fcn.upsampling import (
+    Deconvolution,
+    Interpolation,
+    bilinear_filter,
+    crop,
+    upsample_onto,
+    upsampler,
+)
 
 FACTORS = st.integers(1, 20)
 
@@ -59,8 +66,14 @@ def test_even_filters_interpolate_between_pixels(half, h, w):
     x = torch.randn(1, 3, h, w)
     up = Deconvolution(3, factor, 2 * factor)(x)
     expected = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-    inside = (..., slice(half, factor * h - half), slice(half, factor * w - half))  # between the outermost centres
-    torch.testing.assert_close(crop(up, half, expected.shape[-2:])[inside], expected[inside], atol=1e-5, rtol=1e-5)
+    inside = (
+        ...,
+        slice(half, factor * h - half),
+        slice(half, factor * w - half),
+    )  # between the outermost centres
+    torch.testing.assert_close(
+        crop(up, half, expected.shape[-2:])[inside], expected[inside], atol=1e-5, rtol=1e-5
+    )
 
 
 @given(FACTORS, st.integers(1, 5), st.integers(1, 6))
@@ -70,7 +83,9 @@ def test_odd_filters_interpolate_on_pixels(factor, h, w):
     up = crop(Deconvolution(3, factor, 2 * factor - 1)(x), factor - 1, size)
     expected = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
     torch.testing.assert_close(up, expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(up[..., ::factor, ::factor], x)  # a pixel on a cell's centre has the cell's value
+    assert torch.equal(
+        up[..., ::factor, ::factor], x
+    )  # a pixel on a cell's centre has the cell's value
 
 
 @pytest.mark.parametrize("size", [3, 4])
@@ -153,7 +168,9 @@ def grids(draw):
     factor = draw(FACTORS) if odd else 2 * draw(st.integers(1, 10))
     shift = draw(st.integers(-2 * factor, 3 * factor)) + (Fraction(0) if odd else Fraction(1, 2))
     fine = ReceptiveField(
-        draw(st.integers(1, 9)), Fraction(draw(st.sampled_from([1, 2, 8]))), Fraction(draw(st.integers(-100, 100)), 2)
+        draw(st.integers(1, 9)),
+        Fraction(draw(st.sampled_from([1, 2, 8]))),
+        Fraction(draw(st.integers(-100, 100)), 2),
     )
     return ReceptiveField(30, fine.stride * factor, fine.offset + shift * fine.stride), fine
 
@@ -188,7 +205,9 @@ def test_the_geometry_chooses_the_filter(factor, odd):
 def test_a_filter_that_the_geometry_forbids_is_refused():
     coarse = ReceptiveField(9, Fraction(4), Fraction(1, 3))
     with pytest.raises(ValueError, match="no whole number of cells"):
-        upsample_onto(torch.zeros(1, 1, 2, 2), upsampler(1, coarse, IMAGE, "bilinear"), coarse, IMAGE, (4, 4))
+        upsample_onto(
+            torch.zeros(1, 1, 2, 2), upsampler(1, coarse, IMAGE, "bilinear"), coarse, IMAGE, (4, 4)
+        )
 
 
 def test_unknown_kinds_are_refused():
