@@ -243,7 +243,7 @@ print(f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {
 # PASCAL VOC can score its test images):
 
 # %% tags=["wrap-last-column"]
-records = fcn.records.load(results_dir)
+records = fcn.records.load_records(results_dir)
 recorded = {name for name in EXPERIMENTS if tables.final(records, name)}
 overview = []
 for name, title in TITLES.items():

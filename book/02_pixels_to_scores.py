@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from figures import labelling, style
+from figures import labelling, shared, style
 from scipy import ndimage
 
 from fcn.data.sample import VOID
@@ -84,7 +84,7 @@ style.plt.show()
 # %%
 print("shape", labels.shape, " values", np.unique(labels).tolist())
 print(f"void: {100 * (labels == VOID).mean():.1f} % of the pixels")
-labelling.zoom(image, labels, PALETTE, corner=(130, 150), side=14)
+labelling.zoom(labels, PALETTE, corner=(130, 150), side=14)
 style.plt.show()
 
 # %% [markdown]
@@ -290,7 +290,7 @@ style.plt.show()
 # The matrix holds more than its four summaries. For *nothing thin* it tells what the lost pixels became:
 
 # %%
-labelling.confusion(split["nothing thin"].matrix.numpy(), NAMES)
+shared.confusion(split["nothing thin"].matrix.numpy(), NAMES)
 style.plt.show()
 
 # %% [markdown]

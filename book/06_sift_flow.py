@@ -280,7 +280,7 @@ if preset == "read":
 # ones on record, and so bear a later commit than the run that they speak for.
 
 # %% tags=["full-width"]
-found = record.load(results_dir)
+found = record.load_records(results_dir)
 short = {stride: of_one[0] for stride, name in text.SHORT.items() if (of_one := record.find(found, name))}
 tuned = next(iter(record.find(found, text.TUNED)), None)
 for name in (*text.SHORT.values(), text.TUNED):

@@ -333,7 +333,7 @@ tabled = [e for e in EXPERIMENTS.values() if e.paper and e.paper[0] in ("Table 1
 for experiment in tabled if preset == "paper" else []:
     runs.run(experiment, data=data, device=device, seed=seed, out=Path("../runs"), results=Path(results_dir))
 
-found = record.load(results_dir)
+found = record.load_records(results_dir)
 text.table_1(found)
 
 # %% [markdown]

@@ -92,7 +92,7 @@ Markdown(
 # Every FCN's row is a run of the catalogue. The data were not at hand for this project, so ours read:
 
 # %% tags=["full-width"]
-tables.table("Table 4", record.load(results_dir))
+tables.table("Table 4", record.load_records(results_dir))
 
 # %% [markdown]
 # The data set comes in the layout of the authors' release (see `data_scripts/README.md`):

@@ -101,7 +101,7 @@ Markdown(
 # The data were not at hand for this project, so that our rows are commands:
 
 # %% tags=["full-width"]
-tables.table("Table 6", record.load(results_dir))
+tables.table("Table 6", record.load_records(results_dir))
 
 # %% [markdown]
 # Others have gone on with the 59 classes:

@@ -649,7 +649,7 @@ plt.show()
 # settings below; each run takes the same number of iterations.
 
 # %%
-runs = sampling.find(record.load(results_dir), seed)
+runs = sampling.find(record.load_records(results_dir), seed)
 print(sampling.not_run(runs) or "all three runs are recorded")
 
 # %%
@@ -701,7 +701,7 @@ if len(runs) == 3:
 # Half of that explanation can be tested by one more run: batches of 32 photos, as for the quarter, and *all* their cells.
 
 # %%
-Markdown(sampling.control(record.load(results_dir), runs, seed))
+Markdown(sampling.control(record.load_records(results_dir), runs, seed))
 
 # %% [markdown]
 # If leaving out cells were what helped, the run with all of them would have the higher loss. Where the two agree, the

@@ -46,7 +46,7 @@ style.use()
 torch.set_num_threads(1)
 pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 
-found = record.load(results_dir)
+found = record.load_records(results_dir)
 finals = [run for run in found if run.purpose == "final"]
 
 

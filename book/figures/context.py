@@ -1,38 +1,38 @@
-"""Chapter 9: PASCAL-Context's classes and tasks, its published results, and what a small net makes of a toy of it."""
+"""Chapter 9: PASCAL-Context's classes and tasks, its published results, class frequencies."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures.style import COLOURS
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+
+from figures.shared import frequency_bars
+from figures.style import COLOURS
 
 _TASKS = ("#1b7f79", "#8cbdb6", "#e3e6e8")  # in both tasks, in that of 59 alone, in neither
 
 
 def waffle(in_both: int, in_first: int, of_all: int) -> Figure:
-    """A square a class: those ``in_both`` tasks, those ``in_first`` alone, and the rest ``of_all``."""
+    """One square per class: those ``in_both`` tasks, those ``in_first`` alone, and the rest ``of_all``."""
     columns = 27
-    shades = np.repeat([0, 1, 2], [in_both, in_first, of_all - in_both - in_first]).astype(float)
+    counts = (in_both, in_first, of_all - in_both - in_first)
     grid = np.full(-(-of_all // columns) * columns, np.nan)
-    grid[:of_all] = shades
+    grid[:of_all] = np.repeat([0.0, 1, 2], counts)
     figure, axes = plt.subplots(figsize=(6.4, 3.9))
-    axes.pcolormesh(
-        grid.reshape(-1, columns)[::-1], cmap=ListedColormap(_TASKS), vmin=-0.5, vmax=2.5, edgecolor="white", lw=2
-    )
+    squares = grid.reshape(-1, columns)[::-1]
+    axes.pcolormesh(squares, cmap=ListedColormap(_TASKS), vmin=-0.5, vmax=2.5, edgecolor="white", lw=2)
     axes.set_aspect("equal")
     axes.set_axis_off()
     names = ("in the tasks of 59 and 33", "in that of 59 alone", "background in both")
-    counts = (in_both, in_first, of_all - in_both - in_first)
     keys = [Patch(color=c, label=f"{n}: {k}") for c, n, k in zip(_TASKS, names, counts, strict=True)]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, columnspacing=1)
     return figure
 
 
 def table_6(rows: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
-    """Mean IU by task: for each its rows (label, percent), the FCNs in the paper's colour, others grey."""
+    """Mean IU by task, {task: (label, percent), ...}: FCNs in the paper's colour, others grey."""
     figure, panels = plt.subplots(1, len(rows), figsize=(7.6, 2.9), sharex=True)
     for axes, (task, values) in zip(panels, rows.items(), strict=True):
         places = np.arange(len(values))[::-1]
@@ -47,14 +47,9 @@ def table_6(rows: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
 
 
 def frequencies(shares: Mapping[str, float], tints: Mapping[str, str], kinds: Mapping[str, str]) -> Figure:
-    """The share of the pixels of each class, in percent, on a logarithmic axis; ``kinds`` says what each class is and
-    ``tints`` the colour of that."""
-    ordered = sorted(shares, key=lambda name: shares[name])
-    figure, axes = plt.subplots(figsize=(6.6, 0.3 * len(ordered) + 1))
-    places = np.arange(len(ordered))
-    axes.barh(places, [shares[name] for name in ordered], color=[tints[kinds[name]] for name in ordered], height=0.7)
-    axes.set_yticks(places, ordered)
-    axes.set(xscale="log", xlabel="share of the pixels, % (logarithmic)")
-    axes.tick_params(axis="y", length=0)
+    """Share of the pixels per class, in percent (logarithmic), in the colour of its kind: {kind: colour}, {class: kind}."""
+    figure, axes = plt.subplots(figsize=(6.6, 0.3 * len(shares) + 1))
+    frequency_bars(axes, shares, {name: tints[kind] for name, kind in kinds.items()})
+    axes.set_xlabel("share of the pixels, % (logarithmic)")
     axes.legend(handles=[Patch(color=tint, label=kind) for kind, tint in tints.items()], loc="lower right")
     return figure

@@ -1,25 +1,25 @@
-"""Chapter 3: a fully connected layer as a convolution, its map of answers, and what that map costs."""
+"""Chapter 3: a fully connected layer as a convolution, its map of answers, and its cost."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.patheffects as effects
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import grids, style
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fcn.geometry import ReceptiveField
+from figures import grids, style
 
 
 def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple[int, int]) -> Figure:
-    """A map, the weights of a fully connected layer laid out as a kernel, and the scores of every window of the map.
+    """A map (h x w), the weights of a fully connected layer as a kernel (k x k), and a score for each window.
 
-    ``values`` h x w, ``kernel`` k x k, ``scores`` (h - k + 1) x (w - k + 1); the window of one ``cell`` is framed.
+    The window of one ``cell`` (row, column) and its score are framed.
     """
-    maps = [("a larger map", values), ("the weights", kernel), ("a score a window", scores)]
+    maps = [("a larger map", values), ("the weights", kernel), ("one score per window", scores)]
     height = max(len(np.asarray(numbers)) for _, numbers in maps)
     figure, axes = plt.subplots(figsize=(7.2, 2.6))
     left = 0.0
@@ -36,17 +36,15 @@ def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple
 
 
 def guesses(photo: Tensor, names: Sequence[str], probabilities: ArrayLike) -> Figure:
-    """A photo (3 x H x W, 0..1) beside the most likely classes and their probabilities (0..1)."""
+    """A photo (3 x H x W, 0..1) next to its most likely classes and their probabilities (0..1)."""
     figure = plt.figure(figsize=(7.2, 2.6))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
-    style.show(left, photo, "what the classifier is given")
+    style.show(left, photo, "the classifier's input")
     values = np.asarray(probabilities)
     right.barh(np.arange(len(values)), values, color=style.COLOURS["ours"], height=0.6)
     right.set_yticks(np.arange(len(values)), names)
     right.invert_yaxis()
-    right.set_xlim(0, 1)
-    right.set_xlabel("probability")
-    right.set_title("what it answers")
+    right.set(title="its answer", xlabel="probability", xlim=(0, 1))
     for row, value in enumerate(values):
         right.text(value + 0.02, row, f"{value:.2f}", va="center", fontsize=9)
     return figure
@@ -55,11 +53,10 @@ def guesses(photo: Tensor, names: Sequence[str], probabilities: ArrayLike) -> Fi
 def answers(
     photo: Tensor, field: ReceptiveField, window: int, heat: ArrayLike, names: NDArray[np.str_], sure: ArrayLike
 ) -> Figure:
-    """Two views of one map of answers over a photo (3 x H x W, 0..1): the likeliest class here and there, and one heat.
+    """Two views of a map of answers over a photo (3 x H x W, 0..1): the surest classes, and one heatmap.
 
-    ``field`` places the cells: cell i is centred on pixel ``stride * i + offset``; ``window`` is the classifier's
-    input size in pixels. ``heat`` h x w is the probability of the classes in question, ``names`` h x w the likeliest
-    class of each cell and ``sure`` h x w its probability.
+    Cell i is centred on pixel ``field.stride * i + field.offset``; ``window`` is the classifier's input size in pixels.
+    ``heat`` (h x w) is the probability of some classes, ``names`` the likeliest class, ``sure`` its probability.
     """
     heat, sure = np.asarray(heat), np.asarray(sure)
     height, width = photo.shape[-2:]
@@ -68,7 +65,7 @@ def answers(
     rows = field_centres(field, heat.shape[0])
     columns = field_centres(field, heat.shape[1])
 
-    style.show(top, photo, "what the surest cells see")
+    style.show(top, photo, "the surest cells")
     named: list[tuple[float, float]] = []
     for place in np.argsort(-sure, axis=None):
         r, c = np.unravel_index(place, sure.shape)
@@ -81,7 +78,7 @@ def answers(
             text = top.text(columns[c], rows[r] - 14, name, ha="center", va="bottom", color="white", linespacing=0.95)
             text.set(fontsize=10, path_effects=[effects.withStroke(linewidth=2.5, foreground="black")])
 
-    style.show(bottom, photo.mean(0, keepdim=True).expand(3, -1, -1) * 0.6 + 0.3, "the probability that it is a cat")
+    style.show(bottom, photo.mean(0, keepdim=True).expand(3, -1, -1) * 0.6 + 0.3, "the probability of a cat")
     half = float(field.stride) / 2
     extent = (columns[0] - half, columns[-1] + half, rows[-1] + half, rows[0] - half)
     drawn = bottom.imshow(heat, extent=extent, cmap="rocket", vmin=0, vmax=1, alpha=0.25 + 0.6 * heat)
@@ -95,28 +92,25 @@ def answers(
 
 
 def field_centres(field: ReceptiveField, cells: int) -> NDArray[np.floating]:
-    """The pixels on which the first ``cells`` cells of a map are centred, along one axis."""
+    """Centres of the first ``cells`` cells of a map, in pixels along one axis."""
     return float(field.offset) + float(field.stride) * np.arange(cells)
 
 
 def costs(counted: Mapping[str, Sequence[float]], ratios: Mapping[str, Mapping[str, float]]) -> Figure:
-    """What dense evaluation saves: multiply-adds counted, and speed measured.
+    """Savings of dense evaluation: multiply-adds counted, and speed measured.
 
-    ``counted``: for each way of computing the map, the multiply-adds (in thousand millions) of its convolutions and of
-    its fully connected layers; ``ratios``: for "forward" and "backward" how many times as fast dense
-    evaluation is, {"counted": ..., "this machine": ..., "the paper": ...}.
+    ``counted``: for each way, the multiply-adds (10^9) of its convolutions and of its fully connected layers;
+    ``ratios``: speed-ups of the "forward" and the "backward" pass, {"counted", "this machine", "the paper"}.
     """
     figure = plt.figure(figsize=(7.6, 3.0))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
     ways = list(counted)
-    convolutions = [counted[way][0] for way in ways]
-    connected = [counted[way][1] for way in ways]
+    convolutions, connected = zip(*counted.values(), strict=True)
     left.bar(ways, convolutions, color=style.COLOURS["8s"], width=0.55, label="convolutions")
     left.bar(ways, connected, bottom=convolutions, color=style.COLOURS["32s"], width=0.55, label="fc6, fc7, fc8")
     for i, way in enumerate(ways):
         left.text(i, sum(counted[way]), f"{sum(counted[way]):.1f}", ha="center", va="bottom", fontsize=9)
-    left.set_ylabel("multiply-adds, thousand millions")
-    left.set_title("counted")
+    left.set(title="counted", ylabel="multiply-adds (10$^9$)")
     left.legend(loc="upper left")
     left.margins(y=0.15)
 
@@ -130,18 +124,21 @@ def costs(counted: Mapping[str, Sequence[float]], ratios: Mapping[str, Mapping[s
             right.text(place, value, f"{value:.1f}", ha="center", va="bottom", fontsize=9)
     right.axhline(1, color="black", linewidth=0.8, linestyle=":")
     right.set_xticks(range(len(passes)), passes)
-    right.set_ylabel("times as fast as patch by patch")
-    right.set_title("dense evaluation pays")
+    right.set(title="dense evaluation pays", ylabel="times as fast as patch by patch")
     right.legend(loc="upper center", ncol=3, bbox_to_anchor=(0.5, -0.1), columnspacing=1, handlelength=1.2)
     right.margins(y=0.15)
     return figure
 
 
 def pixels_alone(
-    images: Sequence[Tensor], labels: Sequence[Tensor], guessed: Sequence[Tensor], palette: NDArray[np.uint8],
-    names: Sequence[str], accuracy: float,
-) -> Figure:  # fmt: skip
-    """Photos, their labels, and what a net of 1x1 convolutions makes of them, one row a scene."""
+    images: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    guessed: Sequence[Tensor],
+    palette: style.Palette,
+    names: Sequence[str],
+    accuracy: float,
+) -> Figure:
+    """Photos, their labels, and the predictions of a net of 1x1 convolutions, one row per scene."""
     figure = plt.figure(figsize=(7.2, 2.35 * len(images) + 0.9))
     axes = figure.subplots(len(images), 3, squeeze=False)
     for row, (image, label, guess) in enumerate(zip(images, labels, guessed, strict=True)):
@@ -149,6 +146,5 @@ def pixels_alone(
         style.show(axes[row, 1], style.colour(label, palette), "its labels" if row == 0 else "")
         title = f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)" if row == 0 else ""
         style.show(axes[row, 2], style.colour(guess, palette), title)
-    present = sorted({int(c) for maps in (*labels, *guessed) for c in maps.unique() if c < len(names)})
-    style.legend(figure, names, palette, present, loc="outside lower center", ncol=5)
+    style.class_legend(figure, names, palette, [*labels, *guessed], columns=5)
     return figure

@@ -1,23 +1,24 @@
-"""Section 3.2: shifted nets and the dilated net, a rarefied filter, padded borders, and what dense scores cost."""
+"""Section 3.2: shifted nets and the dilated net, a dilated filter, padded borders, the cost of dense scores."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import grids, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-SHIFTS = ("#1b7f79", "#b0722b", "#5b6fa8", "#8c3b6b")  # one for each shift of a small net
+from figures import grids, style
+
+SHIFTS = ("#1b7f79", "#b0722b", "#5b6fa8", "#8c3b6b")  # one per shift of a small net
 NETS = {"alexnet": "#b0722b", "vgg16": "#5b6fa8", "googlenet": "#1b7f79"}
 
 
 def connections(layers: Sequence[tuple[int, int]], names: Sequence[str], pixels: int) -> Figure:
     """A net in one dimension, drawn for each shift of its input and, last, dilated: the same lines, all at once.
 
-    ``layers`` holds a kernel and a stride for each layer, ``names`` what its cells are called, the image's first.
+    ``layers`` holds the kernel and the stride of each layer, ``names`` the names of the maps, the image first.
     """
     stride = int(np.prod([s for _, s in layers]))
     titles = [f"shifted by {shift}" for shift in range(stride)] + ["dilated, all strides 1"]
@@ -26,21 +27,19 @@ def connections(layers: Sequence[tuple[int, int]], names: Sequence[str], pixels:
         axes = panels[panel]
         for shift in range(stride) if panel == stride else [panel]:
             _connected(axes, layers, pixels, shift, stride)
-        axes.scatter(range(pixels), np.zeros(pixels), s=26, facecolor="white", edgecolor="#2f353b", zorder=4)
-        axes.set_title(title)
-        axes.set(xlim=(-0.8, pixels - 0.2), ylim=(-0.4, len(layers) + 0.4))
+        axes.scatter(range(pixels), np.zeros(pixels), s=26, facecolor="white", edgecolor=style.INK, zorder=4)
+        axes.set(title=title, xlim=(-0.8, pixels - 0.2), ylim=(-0.4, len(layers) + 0.4), xlabel="pixel")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         axes.set_xticks(range(0, pixels, 2))
-        axes.set_xlabel("pixel")
     panels[0].set_yticks(range(len(names)), names)
     return figure
 
 
 def _connected(axes: Axes, layers: Sequence[tuple[int, int]], pixels: int, shift: int, stride: int) -> None:
-    """The cells that belong to one shift, and what each of them reads."""
+    """Cells of one shift, each with lines to its inputs."""
     tint = SHIFTS[shift % len(SHIFTS)]
-    step, offset, cells = 1, 0.0, pixels  # of the dense map below: how far apart a filter's cells lie in it
+    step, offset, cells = 1, 0.0, pixels  # of the dense map below; a filter reads every step-th cell of it
     for height, (kernel, s) in enumerate(layers):
         above = cells - (kernel - 1) * step
         centre = offset + (kernel - 1) * step / 2
@@ -52,8 +51,8 @@ def _connected(axes: Axes, layers: Sequence[tuple[int, int]], pixels: int, shift
         step, offset, cells = step * s, centre, above
 
 
-def rarefied(filters: ArrayLike, stride: int) -> Figure:
-    """A filter (k x k) and the same with ``stride`` - 1 rows and columns of zeros between its own."""
+def dilated_filter(filters: ArrayLike, stride: int) -> Figure:
+    """A filter (k x k), and the same with ``stride`` - 1 rows and columns of zeros between its rows and columns."""
     small = np.asarray(filters)
     large = np.zeros([stride * (n - 1) + 1 for n in small.shape])
     large[::stride, ::stride] = small
@@ -61,14 +60,17 @@ def rarefied(filters: ArrayLike, stride: int) -> Figure:
     side, wide = len(small), len(large)
     grids.draw(axes, small, (0, (wide - side) / 2), "f")
     grids.sign(axes, (side + 0.8, wide / 2), "→")
-    grids.draw(axes, large, (side + 1.6, 0), f"f ', for a stride of {stride} taken away",
-               colour=lambda i, j: grids.PAPER if i % stride == j % stride == 0 else "white")  # fmt: skip
+
+    def tint(i: int, j: int) -> str:
+        return grids.PAPER if i % stride == j % stride == 0 else "white"
+
+    grids.draw(axes, large, (side + 1.6, 0), f"f ', for a stride of {stride} removed", colour=tint)
     grids.finish(axes, side + 1.6 + wide, wide)
     return figure
 
 
 def borders(image: ArrayLike, differences: Mapping[str, ArrayLike]) -> Figure:
-    """An image (H x W x 3) beside maps of the relative difference of two nets' scores, on one logarithmic scale."""
+    """An image (H x W x 3) and maps of the relative difference of two nets' scores, on one logarithmic scale."""
     figure, axes = plt.subplots(1, len(differences) + 1, figsize=(7.6, 7.6 / (len(differences) + 1) + 0.5))
     style.show(axes[0], np.asarray(image), "the image")
     axes[0].set_axis_on()
@@ -84,9 +86,9 @@ def borders(image: ArrayLike, differences: Mapping[str, ArrayLike]) -> Figure:
 
 
 def costs(counts: Mapping[str, Mapping[str, Mapping[int, float]]], title: str) -> Figure:
-    """Multiply-adds (10^9) of each net to reach an output stride, dilated and by shift-and-stitch, a panel a net.
+    """Multiply-adds (10^9) of each net, one panel per net, against the stride of its scores.
 
-    ``counts`` maps a net to {"dilated", "shift-and-stitch", and others}, each a number for each output stride.
+    ``counts``: {net: {"dilated" | "shift-and-stitch" | "FCN": {stride: multiply-adds}}}.
     """
     figure, panels = plt.subplots(1, len(counts), figsize=(7.6, 3.3), sharey=True)
     for axes, (net, ways) in zip(np.atleast_1d(panels), counts.items(), strict=True):
@@ -97,7 +99,7 @@ def costs(counts: Mapping[str, Mapping[str, Mapping[int, float]]], title: str) -
 
 
 def times(seconds: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Seconds of one net to reach an output stride, by each way, as ``costs`` draws multiply-adds."""
+    """Seconds of one net against the stride of its scores: {"dilated" | ...: {stride: seconds}}."""
     figure, axes = plt.subplots(figsize=(4.8, 3.3))
     _by_stride(axes, seconds, NETS["googlenet"])
     axes.set_ylabel("seconds")
@@ -113,7 +115,7 @@ def _by_stride(axes: Axes, ways: Mapping[str, Mapping[int, float]], tint: str) -
         strides = sorted(values, reverse=True)
         filled = "white" if way == "shift-and-stitch" else tint
         if way == "FCN":
-            tint = filled = "#d1495b"
+            tint = filled = style.HIGHLIGHT
         heights = [values[s] for s in strides]
         axes.plot([np.log2(s) for s in strides], heights, marker=marker, linestyle=line, color=tint, mfc=filled)
     axes.set(yscale="log", xlabel="stride of the scores")
@@ -125,10 +127,14 @@ def _by_stride(axes: Axes, ways: Mapping[str, Mapping[int, float]], tint: str) -
 def _with_key(figure: Figure, counts: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
     present = {way for ways in counts.values() for way in ways}
     names = {"dilated": "dilated", "shift-and-stitch": "shift-and-stitch", "FCN": "FCN-32s, 16s, 8s: then upsampled"}
-    keys = [
-        Line2D([], [], marker=marker, linestyle=line, color="#d1495b" if way == "FCN" else "#444b54",
-               mfc="white" if way == "shift-and-stitch" else None, label=names[way])
-        for way, (marker, line) in _MARKS.items() if way in present
-    ]  # fmt: skip
-    figure.legend(handles=keys, loc="outside lower center", ncols=3)
+    keys = []
+    for way, (marker, line) in _MARKS.items():
+        tint = style.HIGHLIGHT if way == "FCN" else style.COLOURS["loss"]
+        filled = "white" if way == "shift-and-stitch" else tint
+        keys.append(Line2D([], [], marker=marker, linestyle=line, color=tint, mfc=filled, label=names[way]))
+    figure.legend(
+        handles=[key for key in keys if key.get_label() in {names[way] for way in present}],
+        ncols=3,
+        loc="outside lower center",
+    )
     return figure

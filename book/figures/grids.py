@@ -1,4 +1,4 @@
-"""Small maps drawn as squares with their numbers, for examples that fit on a page."""
+"""Small maps drawn as squares with numbers, for worked examples."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-PAPER, GRID, HIGHLIGHT = "#f7f5f0", "#b9b4a8", "#d1495b"
+from figures.style import HIGHLIGHT
+
+PAPER, GRID = "#f7f5f0", "#b9b4a8"
 
 Colour = str | tuple[float, ...]
 
@@ -21,10 +23,10 @@ def draw(
     colour: Callable[[int, int], Colour] | Colour = PAPER,
     fontsize: float = 11,
 ) -> tuple[float, float]:
-    """Draw a map (h x w) with its upper left ``corner`` (x, y) there, one unit a cell, y downwards; returns w and h.
+    """Draw a map (h x w) with its upper left ``corner`` at (x, y), one unit per cell, y downwards; returns w and h.
 
-    A cell that is NaN stays blank. ``colour`` is of every cell, or a function of row and column. Call ``finish`` when
-    all maps are drawn.
+    NaN cells stay blank. ``colour`` applies to every cell, or is a function of row and column. Call ``finish`` at the
+    end.
     """
     values = np.asarray(numbers)
     left, top = corner
@@ -39,9 +41,9 @@ def draw(
     return values.shape[1], values.shape[0]
 
 
-def frame(axes: Axes, corner: tuple[float, float], side: float, colour: Colour = HIGHLIGHT) -> None:
-    """Frame ``side`` x ``side`` cells from an upper left corner on."""
-    axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=2.5, zorder=3))
+def frame(axes: Axes, corner: tuple[float, float], side: float) -> None:
+    """Frame ``side`` x ``side`` cells with this upper left corner."""
+    axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=HIGHLIGHT, linewidth=2.5, zorder=3))
 
 
 def sign(axes: Axes, place: tuple[float, float], text: str) -> None:
@@ -50,6 +52,6 @@ def sign(axes: Axes, place: tuple[float, float], text: str) -> None:
 
 
 def finish(axes: Axes, width: float, height: float) -> None:
-    """Show so many units from the origin on, with room for the titles above."""
+    """Set the limits of the drawing, with room for the titles above."""
     axes.set(xlim=(-0.1, width + 0.1), ylim=(height + 0.1, -1.1), aspect="equal")
     axes.set_axis_off()

@@ -1,23 +1,22 @@
-"""Chapter 8: rooms in colour and depth, the three channels of HHA, and two ways to fuse them."""
+"""Chapter 8: rooms in colour and depth, the three channels of HHA, early and late fusion."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures.style import COLOURS, colour, legend, show
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
-from fcn.data.sample import VOID
 from fcn.data.synthetic.indoor import Room
+from figures.style import COLOURS, Palette, class_legend, colour, show
 
 _CHANNELS = (("horizontal disparity", "310 / z, z in m"), ("height above ground", "cm"), ("angle", "degrees + 38"))
 _INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
 
 
-def room(one: Room, names: Sequence[str], palette: NDArray[np.uint8]) -> Figure:
+def room(one: Room, names: Sequence[str], palette: Palette) -> Figure:
     """A room's photo, its labels and its depth in metres."""
     figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.6))
     show(axes[0], one.image, "photo")
@@ -26,13 +25,12 @@ def room(one: Room, names: Sequence[str], palette: NDArray[np.uint8]) -> Figure:
     axes[2].set_title("depth")
     axes[2].set_axis_off()
     figure.colorbar(drawn, ax=axes[2], label="m", shrink=0.75)
-    present = sorted({*np.unique(one.labels).tolist()} - {VOID})
-    legend(figure, names, palette, present, loc="outside lower center", ncols=min(7, len(present)), columnspacing=1)
+    class_legend(figure, names, palette, [one.labels], columns=7)
     return figure
 
 
 def channels(encoded: NDArray[np.uint8]) -> Figure:
-    """The three channels of an HHA image, H x W x 3, each with its scale."""
+    """Channels of an HHA image (H x W x 3), each with its scale."""
     figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.2))
     for axis, channel, (title, unit) in zip(axes, np.moveaxis(encoded, -1, 0), _CHANNELS, strict=True):
         drawn = axis.imshow(channel, cmap="mako", vmin=0, vmax=255)
@@ -44,7 +42,7 @@ def channels(encoded: NDArray[np.uint8]) -> Figure:
 
 
 def angles(encoded: Mapping[str, NDArray[np.uint8]]) -> Figure:
-    """The angle channel of HHA images, by what they were told of gravity, in degrees from gravity."""
+    """Angle channel of HHA images, in degrees from gravity; titles name the direction of gravity that was used."""
     figure, axes = plt.subplots(1, len(encoded), figsize=(7.8, 2.3))
     for axis, (title, image) in zip(axes, encoded.items(), strict=True):
         drawn = axis.imshow(image[..., 2].astype(float) - 38, cmap="mako", vmin=0, vmax=180)
@@ -55,18 +53,18 @@ def angles(encoded: Mapping[str, NDArray[np.uint8]]) -> Figure:
 
 
 def fusions() -> Figure:
-    """Early fusion, one net of four channels, above late fusion, two nets whose scores are averaged."""
+    """Early fusion, one net of four channels, and late fusion, two nets whose scores are averaged."""
     figure, axes = plt.subplots(figsize=(7.6, 3.0))
     axes.set(xlim=(0, 100), ylim=(0, 42))
     axes.set_axis_off()
     _box(axes, 2, 31, 22, 9, "colour + log depth\n4 channels", _INPUT)
-    _box(axes, 36, 31, 24, 9, "one trunk, one head", _NET)
+    _box(axes, 36, 31, 24, 9, "one backbone, one head", _NET)
     _box(axes, 80, 31, 18, 9, "scores", _SCORES)
     _arrow(axes, (24, 35.5), (36, 35.5))
     _arrow(axes, (60, 35.5), (80, 35.5))
     for y, name in ((13, "colour\n3 channels"), (1, "HHA\n3 channels")):
         _box(axes, 2, y, 22, 9, name, _INPUT)
-        _box(axes, 36, y, 24, 9, "trunk and head", _NET)
+        _box(axes, 36, y, 24, 9, "backbone and head", _NET)
         _arrow(axes, (24, y + 4.5), (36, y + 4.5))
         _arrow(axes, (60, y + 4.5), (80, 11.5))
     _box(axes, 80, 7, 18, 9, "mean of\nthe scores", _SCORES)
@@ -85,7 +83,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 
 
 def table_4(rows: Sequence[tuple[str, Mapping[str, float]]]) -> Figure:
-    """Mean IU of the published rows, top to bottom as in the table, the first of them not an FCN."""
+    """Mean IU of the published rows in the order of the table; the first is no FCN."""
     figure, axes = plt.subplots(figsize=(6.4, 0.42 * len(rows) + 0.9))
     places = np.arange(len(rows))[::-1]
     values = [scores["mean_iu"] for _, scores in rows]

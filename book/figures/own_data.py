@@ -1,38 +1,38 @@
-"""Chapter 13: a data set of one's own, and what a net made of the photos that were held out."""
+"""Chapter 13: your own data set, and predictions for its held-out photos."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures.style import COLOURS, colour, legend, show
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from fcn.data.sample import Sample
+from figures.style import COLOURS, FAINT, WRONG, Palette, class_legend, colour, show
 
 
-def pairs(samples: Sequence[Sample], names: Sequence[str], palette: np.ndarray) -> Figure:
-    """Photos, of whatever sizes, at one scale, and below each its label map in the colours of ``palette``."""
+def pairs(samples: Sequence[Sample], names: Sequence[str], palette: Palette) -> Figure:
+    """Photos of any size at one scale, and their label maps below."""
     tall = max(sample.image.shape[1] for sample in samples)
     wide = [sample.image.shape[2] for sample in samples]
     inches = 7.6 / sum(wide)
     figure, rows = plt.subplots(2, len(samples), figsize=(7.6, 2 * tall * inches + 0.75), width_ratios=wide)
     for sample, photo, below in zip(samples, *rows, strict=True):
-        show(photo, sample.image, f"{sample.name}")
+        show(photo, sample.image, sample.name)
         show(below, colour(sample.labels["semantic"], palette))
         for axes in (photo, below):
             axes.set_ylim(tall - 0.5, -0.5)
-    present = sorted(set().union(*(_classes(sample.labels["semantic"]) for sample in samples)))
-    legend(figure, names, palette, present, loc="outside lower center", ncols=5)
+    class_legend(figure, names, palette, [sample.labels["semantic"] for sample in samples], columns=5)
     return figure
 
 
-def balance(shares: Sequence[float], names: Sequence[str], palette: np.ndarray) -> Figure:
-    """The share of the labelled pixels that each class has, in percent, on a logarithmic axis, largest first."""
+def balance(shares: Sequence[float], names: Sequence[str], palette: Palette) -> Figure:
+    """Share of the labelled pixels per class, in percent (logarithmic), largest first."""
     order = [i for i in np.argsort(shares)[::-1] if shares[i] > 0]
     figure, axes = plt.subplots(figsize=(6.4, 0.27 * len(order) + 0.8))
     heights = [shares[i] for i in order]
-    bars = axes.barh([names[i] for i in order], heights, color=palette[order] / 255, edgecolor="#69727b", lw=0.6)
+    bars = axes.barh([names[i] for i in order], heights, color=palette[order] / 255, edgecolor=FAINT, lw=0.6)
     axes.bar_label(bars, [f"{value:.1f}" for value in heights], padding=3, fontsize=9)
     axes.set(xscale="log", xlabel="share of the labelled pixels, %", xlim=(min(heights) / 2, 1.6 * max(heights)))
     axes.invert_yaxis()
@@ -41,33 +41,26 @@ def balance(shares: Sequence[float], names: Sequence[str], palette: np.ndarray) 
 
 
 def loss(curve: Sequence[dict[str, float]]) -> Figure:
-    """The training loss of a record's curve against the images seen."""
+    """Training loss of a record's curve against the images seen."""
     figure, axes = plt.subplots(figsize=(6.4, 2.4))
     axes.plot([point["images"] for point in curve], [point["loss"] for point in curve], color=COLOURS["loss"])
-    axes.set(xlabel="images seen", ylabel="loss, nats a pixel", ylim=(0, None))
+    axes.set(xlabel="images seen", ylabel="loss, nats per pixel", ylim=(0, None))
     return figure
 
 
-def predictions(
-    samples: Sequence[Sample], found: Sequence[Tensor], names: Sequence[str], palette: np.ndarray
-) -> Figure:
-    """A row for each photo: the photo, its labels, what was ``found`` (H x W), and where the two differ."""
+def predictions(samples: Sequence[Sample], found: Sequence[Tensor], names: Sequence[str], palette: Palette) -> Figure:
+    """One row per photo: the photo, its labels, the prediction ``found`` (H x W), and the wrong pixels."""
     figure, rows = plt.subplots(len(samples), 4, figsize=(7.6, 1.55 * len(samples) + 0.8))
     for row, sample, prediction in zip(np.atleast_2d(rows), samples, found, strict=True):
         labels = sample.labels["semantic"]
         wrong = (prediction != labels) & (labels < len(names))
         pale = 255 - (255 - sample.image.float().mean(0).numpy()[..., None].repeat(3, 2)) * 0.35
-        pale[wrong.numpy()] = (181, 64, 74)
+        pale[wrong.numpy()] = 255 * np.array(to_rgb(WRONG))
         show(row[0], sample.image)
         show(row[1], colour(labels, palette))
         show(row[2], colour(prediction, palette))
         show(row[3], pale.astype(np.uint8))
     for axes, title in zip(np.atleast_2d(rows)[0], ("photo", "labels", "prediction", "wrong"), strict=True):
         axes.set_title(title)
-    present = sorted(set().union(*map(_classes, found), *(_classes(s.labels["semantic"]) for s in samples)))
-    legend(figure, names, palette, present, loc="outside lower center", ncols=5)
+    class_legend(figure, names, palette, [*found, *(s.labels["semantic"] for s in samples)], columns=5)
     return figure
-
-
-def _classes(labels: Tensor) -> set[int]:
-    return set(labels.unique().tolist()) - {255}

@@ -1,24 +1,26 @@
-"""The figures of the chapter of results: ours beside the paper's rows, and one change at a time."""
+"""Chapter 12: our scores next to the paper's, and one change at a time."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from figures import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fcn.replication.claims import SURE, Comparison
 from fcn.replication.paper import Row
 from fcn.replication.tables import COLUMNS, MEASURED
+from figures import style
 
 OUTCOMES = {"higher": style.COLOURS["ours"], "lower": style.COLOURS["paper"], "unclear": style.COLOURS["others"]}
 
 
-def apart(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Each run of ours less a published row, metric by metric, in points: ``ours`` holds for each experiment the scores
-    in percent, one entry a seed, and each is a dot. Zero is the published row, whose value stands beside the metric."""
+def against_paper(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Scores of each run less a published row, in points, metric by metric; one dot per seed.
+
+    ``ours``: {experiment: [scores in percent of each seed]}.
+    """
     metrics = [metric for metric in MEASURED if metric in row.metrics]
     figure, axes = plt.subplots(figsize=(7, (0.3 + 0.1 * len(ours)) * len(metrics) + 1.5))
     shades = sns.color_palette("crest", len(ours))
@@ -27,8 +29,8 @@ def apart(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure
         for line, metric in enumerate(metrics):
             x = [values[metric] - row.metrics[metric] for values in seeds if metric in values]
             y = line + step * (number - (len(ours) - 1) / 2)
-            axes.plot(x, [y] * len(x), "o", color=shades[number], markersize=7, alpha=0.85,
-                      label=name if line == 0 else None)  # fmt: skip
+            label = name if line == 0 else None
+            axes.plot(x, [y] * len(x), "o", color=shades[number], markersize=7, alpha=0.85, label=label)
     axes.axvline(0, color=style.COLOURS["paper"], linewidth=1.5, zorder=0)
     axes.set_yticks(range(len(metrics)), [f"{COLUMNS[m]} ({row.metrics[m]:.1f})" for m in metrics])
     axes.set(ylim=(len(metrics) - 0.5, -0.5), xlabel=f"points from {row.table}, {row.label} (its values in brackets)")
@@ -39,16 +41,16 @@ def apart(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure
 
 
 def one_change(comparisons: Sequence[Comparison]) -> Figure:
-    """What each change makes of mean IU (geometric accuracy for the geometric task), in points, with the interval that
-    the spread of seeds leaves; coloured by its outcome."""
+    """Effect of each change on its metric, in points, with its confidence interval; coloured by the outcome."""
     figure, axes = plt.subplots(figsize=(7, 0.36 * len(comparisons) + 1.5))
     y = np.arange(len(comparisons))
     for at, one in zip(y, comparisons, strict=True):
         axes.errorbar(one.difference, at, xerr=one.uncertain, fmt="o", color=OUTCOMES[one.outcome], capsize=3)
     axes.axvline(0, color="0.4", linewidth=1, zorder=0)
-    axes.set_yticks(y, [f"{one.claim.change}" for one in comparisons])
+    axes.set_yticks(y, [one.claim.change for one in comparisons])
     axes.set(
-        ylim=(len(y) - 0.5, -0.5), xlabel=f"points with the change, less without (bars: {100 * SURE:.0f} % interval)"
+        ylim=(len(y) - 0.5, -0.5),
+        xlabel=f"points with the change less those without (bars: {100 * SURE:.0f} % interval)",
     )
     axes.grid(axis="x", color="0.9")
     names = {"higher": "higher", "lower": "lower", "unclear": "no difference seen"}

@@ -1,6 +1,7 @@
-"""The look that all figures share: colours, fonts, label maps in their palette with a legend."""
+"""Look of all figures: colours, fonts, images without axes, label maps with a legend."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,33 +10,36 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fcn.data.sample import VOID
 
-# One colour for each thing the book compares again and again.
+# One colour per quantity that the book compares again and again.
 COLOURS = {
-    "32s": "#8da0cb", "16s": "#66a5ad", "8s": "#1b7f79",
-    "paper": "#b0722b", "ours": "#1b7f79", "others": "#9aa0a6", "loss": "#444b54",
-}  # fmt: skip
+    "32s": "#8da0cb",
+    "16s": "#66a5ad",
+    "8s": "#1b7f79",
+    "paper": "#b0722b",
+    "ours": "#1b7f79",
+    "others": "#9aa0a6",
+    "loss": "#444b54",
+}
+TUNED = "#8c3b6b"  # the tuned recipe of chapter 6
+INK, FAINT, WRONG, HIGHLIGHT = "#2f353b", "#69727b", "#b5404a", "#d1495b"
 VOID_COLOUR = (235, 235, 235)
+
+Palette = NDArray[np.uint8]  # C x 3, RGB
 
 
 def use() -> None:
     """Set the style of the book; every chapter calls it once, after its imports."""
     sns.set_theme(context="notebook", style="ticks", palette=list(COLOURS.values()))
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.labelsize": 10,
-            "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.frameon": False, "legend.fontsize": 9,
-            "image.interpolation": "nearest", "image.cmap": "mako",
-        }
-    )  # fmt: skip
+    plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
-def colour(labels: Tensor | np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """A label map (H x W, void 255) in the colours of ``palette`` (C x 3, uint8): H x W x 3, uint8."""
+def colour(labels: Tensor | np.ndarray, palette: Palette) -> NDArray[np.uint8]:
+    """A label map (H x W, void 255) in the colours of ``palette``: H x W x 3, uint8."""
     table = np.full((256, 3), VOID_COLOUR, np.uint8)
     table[: len(palette)] = palette
     table[VOID] = VOID_COLOUR
@@ -43,31 +47,43 @@ def colour(labels: Tensor | np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 
 def show(axes: Axes, image: Tensor | np.ndarray, title: str = "") -> None:
-    """An image (3 x H x W tensor, uint8 or 0..1, or an H x W x 3 array) without ticks and frame."""
+    """An image (3 x H x W tensor, uint8 or 0..1, or an H x W x 3 array) without ticks or frame."""
     array = np.asarray(image)
     axes.imshow(np.moveaxis(array, 0, -1) if isinstance(image, Tensor) and array.ndim == 3 else array)
     axes.set_title(title)
     axes.set_axis_off()
 
 
-def legend(
-    on: Axes | Figure, names: Sequence[str], palette: np.ndarray, present: Sequence[int] | None = None, **more: Any
-) -> None:
-    """A legend of the classes ``present`` (by default all), each with its colour, on axes or on a whole figure."""
-    indices = range(len(names)) if present is None else present
-    on.legend(handles=[Patch(color=tuple(np.asarray(palette[i]) / 255), label=names[i]) for i in indices], **more)
+def classes_in(*label_maps: Tensor | np.ndarray) -> list[int]:
+    """Classes present in the label maps, in ascending order, void left out."""
+    return sorted({int(c) for labels in label_maps for c in np.unique(np.asarray(labels))} - {VOID})
 
 
-def probability(axes: Axes, certain: Tensor) -> None:
-    """How probable a net holds the class that it chose, H x W in 0..1."""
-    axes.imshow(certain.numpy(), cmap="mako", vmin=0, vmax=1)
-    axes.set_title(f"probability, mean {certain.mean():.2f}")
-    axes.set_axis_off()
+def legend(on: Axes | Figure, names: Sequence[str], palette: Palette, present: Iterable[int], **options: Any) -> None:
+    """A legend of the classes ``present``, each with its colour, for axes or for a whole figure."""
+    on.legend(handles=[Patch(color=np.asarray(palette[c]) / 255, label=names[c]) for c in present], **options)
 
 
-def largest_classes(on: SubFigure, labels: Tensor, names: Sequence[str], palette: np.ndarray) -> None:
-    """A legend below ``on`` of the classes with at least 1 % of ``labels`` (H x W), the six largest at most."""
+def largest_classes(on: SubFigure, labels: Tensor, names: Sequence[str], palette: Palette) -> None:
+    """A legend below ``on``: the largest classes of ``labels`` (H x W) with at least 1 % of the pixels, at most six."""
     share = 100 * labels.flatten().bincount(minlength=len(names)) / labels.numel()
     shown = [c for c in share.argsort(descending=True).tolist() if share[c] >= 1][:6]
     keys = [Patch(color=palette[c] / 255, label=f"{names[c]} {share[c]:.0f} %") for c in shown]
     on.legend(handles=keys, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
+
+
+def class_legend(
+    figure: Figure, names: Sequence[str], palette: Palette, label_maps: Iterable[Tensor | np.ndarray], columns: int = 6
+) -> None:
+    """A legend below the figure of the classes in the label maps."""
+    present = classes_in(*label_maps)
+    legend(
+        figure,
+        names,
+        palette,
+        present,
+        loc="outside lower center",
+        ncols=min(len(present), columns),
+        columnspacing=1.2,
+        handlelength=1.2,
+    )

@@ -1,10 +1,9 @@
-"""Chapter 10: what ground truth loses on a coarse grid, and what that says of a net."""
+"""Chapter 10: ground truth on a coarse grid, and the upper bound for a net."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures.style import COLOURS, VOID_COLOUR, colour, legend, show
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -12,12 +11,16 @@ from numpy.typing import NDArray
 
 from fcn.data.sample import VOID
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Protocol
+from figures.style import COLOURS, TUNED, VOID_COLOUR, Palette, class_legend, colour, show
 
 _WRONG = (196, 52, 45)
 _WAYS = {
-    ("vote", "bilinear"): "#1b7f79", ("vote", "repeat"): "#66a5ad", ("mean", "bilinear"): "#8c3b6b",
-    ("sample", "bilinear"): "#b0722b", ("sample", "repeat"): "#d9b382",
-}  # fmt: skip
+    ("vote", "bilinear"): COLOURS["8s"],
+    ("vote", "repeat"): COLOURS["16s"],
+    ("mean", "bilinear"): TUNED,
+    ("sample", "bilinear"): COLOURS["paper"],
+    ("sample", "repeat"): "#d9b382",
+}
 _VOIDS = {"void an error": "-", "void left out": ":", "void abstains": "--"}
 
 
@@ -27,9 +30,9 @@ def round_trips(
     cells: Mapping[int, NDArray[np.integer]],
     back: Mapping[int, NDArray[np.integer]],
     names: Sequence[str],
-    palette: NDArray[np.uint8],
+    palette: Palette,
 ) -> Figure:
-    """A scene and its labels, then for each factor the ``cells``, the labels ``back`` from them, and what is wrong."""
+    """A scene and its labels, then for each factor the ``cells``, the labels ``back`` at the pixels, and the errors."""
     figure, axes = plt.subplots(3, len(cells) + 1, figsize=(7.8, 4.6))
     show(axes[0, 0], image, "image")
     show(axes[1, 0], colour(labels, palette), "ground truth")
@@ -43,14 +46,15 @@ def round_trips(
         wrong[labels == VOID] = VOID_COLOUR
         wrong[(labels != VOID) & (back[factor] != labels)] = _WRONG
         show(column[2], wrong, f"{100 * (back[factor] != labels)[labels != VOID].mean():.1f} % wrong")
-    present = sorted({*np.unique(labels).tolist()} - {VOID})
-    legend(figure, names, palette, present, loc="outside lower center", ncols=len(present), columnspacing=1)
+    class_legend(figure, names, palette, [labels], columns=len(names))
     return figure
 
 
 def beside_paper(mean_iu: NDArray[np.floating]) -> Figure:
-    """Every protocol's mean IU less the paper's, in points, by factor; ``mean_iu``: protocols x factors x 2, as
-    :func:`fcn.bounds.seg11valid` gives it, with predicted void an error and left out."""
+    """Mean IU of every protocol less the paper's, in points, by factor.
+
+    ``mean_iu``: protocols x factors x 2, with predicted void an error and left out.
+    """
     figure, axes = plt.subplots(figsize=(7.4, 4.2))
     axes.axhline(0, color=COLOURS["loss"], lw=1)
     places = np.arange(len(FACTORS))
@@ -58,10 +62,9 @@ def beside_paper(mean_iu: NDArray[np.floating]) -> Figure:
     for i, protocol in enumerate(PROTOCOLS):
         for column, void in _void_of(protocol):
             nearest = (protocol.down, protocol.up, void) == ("vote", "bilinear", "void an error")
-            axes.plot(
-                places, mean_iu[i, :, column] - paper, _VOIDS[void], color=_WAYS[protocol.down, protocol.up],
-                lw=3 if nearest else 1.4, marker="o", ms=6 if nearest else 3,
-            )  # fmt: skip
+            size = {"lw": 3, "ms": 6} if nearest else {"lw": 1.4, "ms": 3}
+            tint = _WAYS[protocol.down, protocol.up]
+            axes.plot(places, mean_iu[i, :, column] - paper, _VOIDS[void], color=tint, marker="o", **size)
     axes.set_xticks(places, [f"1/{factor}" for factor in FACTORS])
     axes.set(xlabel="scale of the grid", ylabel="mean IU less the paper's (points)")
     axes.grid(axis="y", color="0.92")
@@ -72,14 +75,14 @@ def beside_paper(mean_iu: NDArray[np.floating]) -> Figure:
 
 
 def _void_of(protocol: Protocol) -> list[tuple[int, str]]:
-    """The columns of the recorded scores that a protocol has, and what they say of void."""
+    """Columns of a protocol's scores, with their treatment of void."""
     return [(0, "void abstains")] if protocol.void == "abstains" else [(0, "void an error"), (1, "void left out")]
 
 
 def stripes(
     widths: Sequence[int], left: Mapping[str, NDArray[np.floating]], shades: Mapping[str, str], factor: int
 ) -> Figure:
-    """The IU of a stripe, in percent, against its width in pixels, at one ``factor``, a line a way of coarsening."""
+    """IU of a stripe, in percent, against its width in pixels at one ``factor``, one line per way of coarsening."""
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     for name, iu in left.items():
         line, width = ("--", 1.6) if name.startswith("sample") else ("-", 6 if name == "vote, repeat" else 2)
@@ -93,15 +96,15 @@ def stripes(
 
 
 def per_class(iu: NDArray[np.floating], names: Sequence[str]) -> Figure:
-    """IU of each class at each factor, F x C in percent, as a table in colours; classes by what 1/32 leaves them."""
+    """IU of each class at each factor (F x C, percent) as a coloured table, classes in order of their IU at 1/32."""
     order = np.argsort(iu[FACTORS.index(32)])[::-1]
     figure, axes = plt.subplots(figsize=(6.2, 6.6))
     axes.imshow(iu[:, order].T, cmap="mako", vmin=0, vmax=100, aspect="auto")
     for row, label in enumerate(order):
         for column in range(len(FACTORS)):
             value = iu[column, label]
-            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9,
-                      color="white" if value < 55 else "black")  # fmt: skip
+            tint = "white" if value < 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color=tint)
     axes.set_xticks(range(len(FACTORS)), [f"1/{factor}" for factor in FACTORS])
     axes.set_yticks(range(len(order)), [names[label] for label in order])
     axes.tick_params(length=0)
@@ -111,33 +114,28 @@ def per_class(iu: NDArray[np.floating], names: Sequence[str]) -> Figure:
 
 
 def against_border(near: NDArray[np.floating], iu: NDArray[np.floating], names: Sequence[str], factor: int) -> Figure:
-    """Each class's IU at ``factor`` against the share of its pixels within half a cell of another label, in percent."""
+    """IU of each class at ``factor`` against the share of its pixels within half a cell of another label, in percent."""
     figure, axes = plt.subplots(figsize=(6.6, 4.2))
     axes.scatter(near, iu, s=42, color=COLOURS["8s"], zorder=3)
-    # From below, each class that has room for its name, to the right of its dot.
+    # From below, name each class whose name has room to the right of its dot.
     named: list[tuple[float, float]] = []
     for label in np.argsort(iu):
         x, y = float(near[label]), float(iu[label])
         if all(abs(x - other) > 15 or abs(y - height) > 2.5 for other, height in named):
             axes.annotate(names[label], (x, y), (7, 0), textcoords="offset points", fontsize=9, va="center")
             named.append((x, y))
-    axes.set(
-        xlabel=f"pixels within {factor // 2} px of another label (% of the class)",
-        ylabel=f"IU that 1/{factor} leaves (%)",
-    )
+    axes.set(xlabel=f"pixels within {factor // 2} px of another label (% of the class)", ylabel=f"IU at 1/{factor} (%)")
     axes.margins(x=0.12, y=0.06)
     axes.grid(color="0.93")
     return figure
 
 
 def headroom(reached: Mapping[int, float], bound: Mapping[int, float]) -> Figure:
-    """Mean IU that a net reached at each stride, and above it the bound for that scale, in percent."""
+    """Mean IU of a net at each stride, and the upper bound at that scale, in percent."""
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     rows = np.arange(len(reached))[::-1]
-    axes.barh(rows, [bound[s] for s in reached], color="#dfe4e6", height=0.62, label="Appendix A")
-    axes.barh(
-        rows, list(reached.values()), color=[COLOURS[f"{s}s"] for s in reached], height=0.62, label="reached (Table 2)"
-    )
+    axes.barh(rows, [bound[s] for s in reached], color="#dfe4e6", height=0.62)
+    axes.barh(rows, list(reached.values()), color=[COLOURS[f"{s}s"] for s in reached], height=0.62)
     for row, stride in zip(rows, reached, strict=True):
         axes.text(reached[stride] - 1, row, f"{reached[stride]}", ha="right", va="center", color="white", fontsize=10)
         axes.text(bound[stride] - 1, row, f"{bound[stride]}", ha="right", va="center", fontsize=10)

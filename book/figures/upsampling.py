@@ -1,4 +1,4 @@
-"""Chapter 4: interpolation as stamped tents, transposed convolution, its filters, alignment, borders, learning."""
+"""Chapter 4: interpolation as stamped tents, transposed convolution and its filters, alignment, borders, learning."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,20 +6,20 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from figures import grids, style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fcn.geometry import ReceptiveField
+from figures import grids, style
 
 TINTS = ("#8da0cb", "#e0a458", "#7fb69a", "#d98a94")
 INK = style.COLOURS["loss"]
 
 
 def tents(values: ArrayLike, factor: int) -> Figure:
-    """Linear interpolation of a few ``values``, ``factor`` (even) times finer: each stamps a tent, and tents add up."""
+    """Linear interpolation of ``values``, ``factor`` (even) times finer: each value stamps a tent, and tents add up."""
     heights = np.asarray(values, float)
     centres = factor * np.arange(len(heights)) + (factor - 1) / 2
     pixels = np.arange(factor * len(heights))
@@ -44,10 +44,7 @@ def tents(values: ArrayLike, factor: int) -> Figure:
 
 
 def stamps(values: ArrayLike, kernel: ArrayLike, stride: int) -> Figure:
-    """A transposed convolution step by step: each cell of ``values`` stamps ``kernel`` (k x k), and the stamps add up.
-
-    ``values`` are 2 x 2, so that the four stamps fit in a row. The sum is (stride + k) wide and high.
-    """
+    """A transposed convolution: each cell of ``values`` (2 x 2) stamps ``kernel`` (k x k), and the stamps add up."""
     cells, weights = np.asarray(values), np.asarray(kernel)
     side = stride * (len(cells) - 1) + len(weights)
     indices = list(np.ndindex(cells.shape))
@@ -133,9 +130,9 @@ def filters(even: ArrayLike, odd: ArrayLike) -> Figure:
 
 
 def centres(fields: Mapping[str, Mapping[int, ReceptiveField]], width: int) -> Figure:
-    """Where the cells of each net's maps are centred, at each stride, in the first ``width`` pixels of an image.
+    """Centres of the cells of each net's maps in the first ``width`` pixels of an image: {net: {stride: field}}.
 
-    ``fields``: {net: {stride: field}}. A hollow mark shows where stretching the map to the image's size puts the cell.
+    A hollow mark shows the place of the cell when the map is stretched to the size of the image.
     """
     figure, axes = plt.subplots(figsize=(7.4, 3.6))
     rows: list[str] = []
@@ -153,7 +150,7 @@ def centres(fields: Mapping[str, Mapping[int, ReceptiveField]], width: int) -> F
     axes.axvline(-0.5, color=INK, linewidth=1.5)
     axes.text(0.3, -1.0, "← the image's edge", fontsize=9, color=INK, va="center")
     axes.plot([], [], "o", color=INK, markersize=5, label="centre of a cell")
-    axes.plot([], [], "o", color=INK, markersize=8, fillstyle="none", label="where stretching the map puts it")
+    axes.plot([], [], "o", color=INK, markersize=8, fillstyle="none", label="its place in the stretched map")
     axes.set(xlim=(-4, width + 4), ylim=(len(rows) - 1.4, -1.6), xlabel="pixel")
     axes.set_yticks([i for i, row in enumerate(rows) if row], [row for row in rows if row])
     axes.legend(loc="upper center", ncol=2, bbox_to_anchor=(0.45, -0.16))
@@ -161,20 +158,18 @@ def centres(fields: Mapping[str, Mapping[int, ReceptiveField]], width: int) -> F
 
 
 def shifted(
-    image: Tensor,
-    masks: Mapping[str, NDArray[np.bool_]],
-    curves: Mapping[str, Sequence[tuple[float, float]]],
+    image: Tensor, masks: Mapping[str, NDArray[np.bool_]], curves: Mapping[str, Sequence[tuple[float, float]]]
 ) -> Figure:
-    """What a shift costs: outlines of one class over a photo for several shifts, and mean IU against the shift.
+    """Cost of a shift: outlines of one class (``masks``, H x W, by title) on a photo, and mean IU against the shift.
 
-    ``image`` 3 x H x W; ``masks`` H x W, by title; ``curves``: {stride as "32s": [(shift, pixels; mean IU, percent)]}.
+    ``curves``: {"32s": [(shift in pixels, mean IU in percent), ...], ...}.
     """
     figure = plt.figure(figsize=(7.6, 5.6))
     grid = figure.add_gridspec(2, len(masks), height_ratios=[1.1, 1])
     for column, (title, mask) in enumerate(masks.items()):
         axes = figure.add_subplot(grid[0, column])
         style.show(axes, image, title)
-        for colour, width in (("white", 2.6), (grids.HIGHLIGHT, 1.4)):
+        for colour, width in (("white", 2.6), (style.HIGHLIGHT, 1.4)):
             axes.contour(mask.astype(float), [0.5], colors=[colour], linewidths=width)
     axes = figure.add_subplot(grid[1, :])
     for name, points in curves.items():
@@ -190,10 +185,7 @@ def shifted(
 
 
 def borders(profiles: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
-    """A score of 1 everywhere, upsampled to the first pixels of an image: plain, and with the border repeated.
-
-    ``profiles``: {name of the net: (plain, repeated)}, along one row of pixels.
-    """
+    """A score of 1 everywhere, upsampled: the first pixels of a row, {net: (plain, with the border repeated)}."""
     figure, axes = plt.subplots(figsize=(7.2, 2.8))
     repeated: ArrayLike = ()
     for (name, (plain, repeated)), tint in zip(profiles.items(), ("32s", "paper", "8s"), strict=False):  # noqa: B007
@@ -207,10 +199,9 @@ def borders(profiles: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
 def learning(
     snapshots: Mapping[str, ArrayLike], errors: Mapping[str, float], curve: Sequence[float], chance: float
 ) -> Figure:
-    """A filter as it learns, and what it is worth.
+    """A filter as it learns (``snapshots`` of 4 x 4 taps, by title), its loss per step (``curve``), and the result.
 
-    ``snapshots``: filters of 4 x 4 taps, by title; ``errors``: root mean square error on new maps
-    of each way to upsample; ``curve``: the loss of each step; ``chance``: the loss of the bilinear filter.
+    ``errors``: root mean square error on new maps per method; ``chance``: the loss of the bilinear filter.
     """
     figure = plt.figure(figsize=(7.6, 5.0))
     rows = figure.add_gridspec(2, 1, height_ratios=[1, 1.15])
