@@ -1,14 +1,13 @@
-"""NYUDv2 (Silberman et al. 2012) with the 40 classes of Gupta et al. (2013): 1449 indoor photos with depth.
+"""NYUDv2 (Silberman et al. 2012), 40 classes (Gupta et al. 2013): 1449 indoor photos with depth.
 
-Section 5 of the paper and its Table 4. The folder is laid out as in the authors' release::
+Section 5 of the paper, Table 4. The layout of the authors' release::
 
-    data/images/img_N.png       the photo
-    data/hha/img_N.png          depth encoded as three channels: horizontal disparity, height above ground, angle
-    data/depth/img_N.png        depth itself, 16 bits, in millimetres, its holes filled
-    segmentation/img_N.mat      its variable segmentation: 0 void, 1..40 the classes
+    data/images/img_N.png       photo
+    data/hha/img_N.png          depth as three channels: disparity, height above ground, angle
+    data/depth/img_N.png        depth in millimetres, 16 bits, holes filled
+    segmentation/img_N.mat      variable segmentation: 0 void, 1..40 classes
 
-The lists are those of the authors' release: 795 photos to train on, of which 381 are ``train`` and 414 ``val``, and
-654 to test.
+The lists are those of the release: 795 training photos (381 ``train``, 414 ``val``), 654 test.
 """
 
 from collections.abc import Sequence
@@ -19,32 +18,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.label_files import read_mat
+from fcn.data import reading
 from fcn.data.palettes import PALETTES
-from fcn.data.reading import (
-    checked_files,
-    checked_folder,
-    checked_labels,
-    checked_names,
-    read_list,
-    read_photo,
-)
 from fcn.data.sample import VOID, ListedDataset, Sample
 from fcn.preprocessing import MEAN_LOG_DEPTH
 
 MEAN_BGR = (116.190, 97.203, 92.318)
-"""Mean colour, blue, green, red in 0..255, as in the authors' release."""
+"""Mean colour, BGR in 0..255, as in the authors' release."""
 
 CLASSES = (
-    "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter",
-    "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes", "ceiling", "books",
-    "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard", "person", "night stand",
-    "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
+    "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf",
+    "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror",
+    "floor mat", "clothes", "ceiling", "books", "refrigerator", "television", "paper", "towel",
+    "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp",
+    "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
 )  # fmt: skip
-
 PALETTE = PALETTES["nyud"]
-"""A colour a class, C x 3, RGB."""
-
 SPLITS = ("trainval", "train", "val", "test")
 INPUTS = {
     "rgb": ("images",),
@@ -52,24 +41,23 @@ INPUTS = {
     "rgbd": ("images", "depth"),
     "rgb-hha": ("images", "hha"),
 }
-"""What a net is given, and the folders below ``data`` that it lies in."""
-_LISTS = Path(__file__).parent / "lists"
+"""Inputs of a net and the folders below ``data`` that provide them."""
 
 
 class Nyud(ListedDataset):
     """NYUDv2 in the layout of the authors' release.
 
-    ``split``: ``trainval`` (795), ``train`` (381), ``val`` (414) or ``test`` (654); ``names`` takes other numbers in
-    place of the split's. ``inputs`` says what an image is:
+    ``split``: ``trainval`` (795), ``train`` (381), ``val`` (414) or ``test`` (654); ``names``
+    replaces its photos by others, given by number. ``inputs`` determines ``image``:
 
     * ``rgb``: uint8, 3 x H x W, the photo;
     * ``hha``: uint8, 3 x H x W, in the order of the files;
     * ``rgb-hha``: uint8, 6 x H x W, the photo and HHA, for late fusion;
-    * ``rgbd``: float32, 4 x H x W, the photo in 0..255 and the natural logarithm of depth in millimetres, for early
-      fusion. Pixels without a depth get the mean, ``MEAN_LOG_DEPTH``.
+    * ``rgbd``: float32, 4 x H x W, the photo in 0..255 and the natural logarithm of depth in
+      millimetres, for early fusion. Unknown depth becomes the mean, ``MEAN_LOG_DEPTH``.
 
-    Raises FileNotFoundError where a folder or a file is missing and ValueError for a split or inputs that do not exist,
-    an empty list, and, on reading, for files that do not hold what they should.
+    Raises FileNotFoundError for a missing folder or file; ValueError for unknown splits or inputs,
+    an empty list and, on reading, for invalid files.
     """
 
     name = "nyud"
@@ -83,19 +71,14 @@ class Nyud(ListedDataset):
         *,
         names: Sequence[str] | None = None,
     ) -> None:
-        if inputs not in INPUTS:
-            raise ValueError(f"NYUDv2 has no inputs '{inputs}'; choose one of {', '.join(INPUTS)}")
+        reading.check_choice("NYUDv2", "inputs", inputs, INPUTS)
         self.split, self.inputs = split, inputs
-        self.names = (
-            split_names(split) if names is None else checked_names(names, "Nyud(names=...)")
-        )
-        self.root = checked_folder(root, "NYUDv2")
+        self.names = reading.checked_names(split_names(split) if names is None else names, "names")
+        self.root = reading.checked_folder(root, "NYUDv2")
         files = [f"img_{name}" for name in self.names]
         for part in INPUTS[inputs]:
-            checked_files(
-                checked_folder(self.root / "data" / part, f"NYUDv2's {part}"), files, ".png"
-            )
-        checked_files(checked_folder(self.root / "segmentation", "NYUDv2's labels"), files, ".mat")
+            reading.checked_files(self.root / "data" / part, files, ".png", f"{part} of NYUDv2")
+        reading.checked_files(self.root / "segmentation", files, ".mat", "label maps of NYUDv2")
 
     def __getitem__(self, index: int) -> Sample:
         """``image`` as ``inputs`` says; ``labels["semantic"]`` int64, H x W, void 255."""
@@ -104,44 +87,34 @@ class Nyud(ListedDataset):
         if parts[0].shape[1:] != parts[-1].shape[1:]:
             sizes = " and ".join(" x ".join(map(str, part.shape[1:])) for part in parts)
             raise ValueError(
-                f"{self.root}: the files of img_{name} differ in size ({sizes}); unpack NYUDv2 again"
+                f"{self.root}: sizes of the files img_{name} differ ({sizes}); unpack NYUDv2 again"
             )
-        image = torch.cat(parts)  # float32 as soon as one part is
+        image = torch.cat(parts)  # float32 if one part is
         path = self.root / "segmentation" / f"img_{name}.mat"
-        stored = read_mat(path, "segmentation", "NYUDv2").astype(np.int64)
-        labels = checked_labels(
-            np.where(stored == 0, VOID, stored - 1),
-            size=(image.shape[1], image.shape[2]), num_classes=len(CLASSES), file=path,
-        )  # fmt: skip
-        return Sample(image, {"semantic": labels}, name)
+        stored = reading.read_mat(path, "segmentation", "NYUDv2").astype(np.int64)
+        labels = np.where(stored == 0, VOID, stored - 1)
+        checked = reading.checked_labels(labels, len(CLASSES), path, image.shape[1:])
+        return Sample(image, {"semantic": checked}, name)
 
     def _read(self, part: str, name: str) -> Tensor:
         path = self.root / "data" / part / f"img_{name}.png"
-        return _read_log_depth(path) if part == "depth" else read_photo(path)
+        return _read_log_depth(path) if part == "depth" else reading.read_photo(path)
 
 
 def _read_log_depth(path: Path) -> Tensor:
-    """The natural logarithm of depth in millimetres, float32, 1 x H x W; the mean where a pixel has none."""
-    try:
-        with Image.open(path) as opened:
-            depth = np.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"{path}: cannot be read as a depth image ({type(error).__name__}); unpack it again"
-        ) from None
-    if depth.ndim != 2 or depth.min() < 0:
-        raise ValueError(
-            f"{path}: no depth image, which has one number, 0 or more, a pixel; unpack NYUDv2 again"
-        )
+    """The natural logarithm of depth in millimetres, float32, 1 x H x W; the mean if unknown."""
+    with reading.decoding(path, "depth image", "unpack NYUDv2 again"), Image.open(path) as opened:
+        depth = np.array(opened)
+        if depth.ndim != 2 or depth.min() < 0:
+            raise ValueError("it does not hold one number of at least 0 per pixel")
     known = depth > 0
     logarithm = np.where(known, np.log(np.where(known, depth, 1)), MEAN_LOG_DEPTH)
     return torch.from_numpy(logarithm.astype(np.float32))[None]
 
 
 def split_names(split: str) -> list[str]:
-    """The numbers of a split's photos, in order. Raises ValueError for a split that is none."""
-    if split not in SPLITS:
-        raise ValueError(f"NYUDv2 has no split '{split}'; choose one of {', '.join(SPLITS)}")
+    """The numbers of a split's photos in order. Raises ValueError for an unknown split."""
+    reading.check_choice("NYUDv2", "split", split, SPLITS)
     if split == "trainval":
         return split_names("train") + split_names("val")
-    return read_list(_LISTS / f"nyud_{split}.txt")
+    return reading.read_list(reading.LISTS / f"nyud_{split}.txt")

@@ -1,97 +1,107 @@
-"""Data sets: one module each, all of the same shape, and the checks that they share.
+"""Read photos, label maps and lists. Every error is one line that names the file and the remedy."""
 
-A data set is a ``torch.utils.data.Dataset`` of :class:`Sample`, with
-
-* ``name`` and ``split``: what it is and which part of it,
-* ``heads``: for each task the names of its classes, in the order of their labels,
-* ``names``: the names of its samples, in order, and ``checksum``: the SHA-256 of that list.
-
-Every check here raises one line that says what is wrong, in which file, and how to mend it.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from fcn.data.sample import VOID
 
+LISTS = Path(__file__).parent / "lists"
+"""The lists that ship with the package."""
+
 
 def read_list(path: str | Path) -> list[str]:
-    """The names in a text file, one a line, blank lines skipped.
+    """The names in a UTF-8 text file, one per line; blank lines are skipped.
 
-    Raises FileNotFoundError where there is no such file and ValueError where it names nothing or a name twice.
+    Raises FileNotFoundError, and ValueError if the list is empty or contains a name twice.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list of images; give a text file with one name a line")
+        raise FileNotFoundError(f"{path}: no such list of images; give one name per line")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file in UTF-8; give a list with one name a line") from None
+        raise ValueError(f"{path}: not a UTF-8 text file; give one name per line") from None
     return checked_names([line.strip() for line in lines if line.strip()], path)
 
 
-
-
 def checked_names(names: Sequence[str], source: str | Path) -> list[str]:
-    """The names as a list. Raises ValueError where it is empty or names an image twice; ``source`` is named then."""
+    """The names as a list. Raises ValueError, naming ``source``, if empty or if one is repeated."""
     if not names:
-        raise ValueError(f"{source}: the list of images is empty; name at least one image, one a line")
+        raise ValueError(f"{source}: the list of images is empty; give at least one name")
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"{source}: '{twice}' is listed twice; name each image once")
+        raise ValueError(f"{source}: '{twice}' is listed twice; list each image once")
     return list(names)
 
 
+def check_choice(owner: str, what: str, value: str, choices: Iterable[str]) -> None:
+    """Raises ValueError, listing the ``choices``, if ``value`` is not one of them."""
+    if value not in choices:
+        raise ValueError(f"{owner} has no {what} '{value}'; choose one of {', '.join(choices)}")
+
+
 def checked_folder(folder: str | Path, what: str) -> Path:
-    """The folder as a path. Raises FileNotFoundError that says what should lie there where there is none."""
+    """The folder as a path. Raises FileNotFoundError, naming its content, if it does not exist."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder}: no such folder of {what}; set FCN_DATA, or --data, to the folder that contains it"
+            f"{folder}: {what} not found; set FCN_DATA or --data to the folder that contains it"
         )
     return folder
 
 
-def checked_files(folder: Path, names: Sequence[str], suffix: str) -> None:
-    """Raises FileNotFoundError that names the first absent ``folder/name+suffix`` and counts the rest."""
-    absent = [name for name in names if not (folder / f"{name}{suffix}").is_file()]
-    if absent:
-        first = folder / f"{absent[0]}{suffix}"
+def checked_files(folder: str | Path, names: Sequence[str], suffix: str, what: str) -> Path:
+    """The folder as a path, once it exists and holds ``name + suffix`` for all names.
+
+    Raises FileNotFoundError with the first missing file and the number of missing files.
+    """
+    folder = checked_folder(folder, what)
+    missing = [name for name in names if not (folder / f"{name}{suffix}").is_file()]
+    if missing:
         raise FileNotFoundError(
-            f"{first}: no such file ({len(absent)} of {len(names)} are missing); unpack the data set again"
+            f"{folder / missing[0]}{suffix}: no such file ({len(missing)} of {len(names)} are "
+            f"missing); unpack the data set again"
         )
+    return folder
+
+
+@contextmanager
+def decoding(path: Path, kind: str, remedy: str) -> Iterator[None]:
+    """Turn the errors of opening and decoding ``path`` with Pillow into one line.
+
+    Raises FileNotFoundError if it does not exist and ValueError if it cannot be decoded.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such {kind}; check the path, or {remedy}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: cannot be read as a {kind} ({reason}); {remedy}") from None
 
 
 def read_photo(path: str | Path) -> Tensor:
-    """A photo as uint8, 3 x H x W, RGB, upright.
+    """A photo as uint8, 3 x H x W, RGB, rotated as its EXIF tag says.
 
-    Grey and palette photos become RGB, 16-bit ones keep their upper eight bits, what is transparent shows white, and
-    the orientation that a camera noted in EXIF is carried out.
-
-    Raises FileNotFoundError where there is no such file and ValueError where it cannot be decoded to its end.
+    Grey and palette photos become RGB, 16-bit ones keep their upper eight bits, and transparent
+    pixels are shown on white. Raises FileNotFoundError, and ValueError if it cannot be decoded.
     """
-    path = Path(path)
-    try:
-        with Image.open(path) as opened:
-            return torch.from_numpy(np.array(_as_rgb(ImageOps.exif_transpose(opened)))).permute(2, 0, 1).contiguous()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such photo; check the path") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path}: cannot be read as a photo, it is truncated, corrupt or no image ({reason}); "
-            f"download or save it again"
-        ) from None
+    with decoding(Path(path), "photo", "download or save it again"), Image.open(path) as opened:
+        pixels = np.array(_as_rgb(ImageOps.exif_transpose(opened)))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise ValueError("its pixels are fractions, of no known range; save it with 8 bits a channel")
+        raise ValueError("floating-point pixels of unknown range; save it with 8 bits per channel")
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -100,30 +110,62 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def read_png(path: str | Path) -> NDArray[np.uint8]:
+    """A label map stored as a palette or grey PNG, H x W: indices, not colours.
+
+    Raises FileNotFoundError, and ValueError if it cannot be decoded or its pixels are colours.
+    """
+    with decoding(Path(path), "label map", "unpack the data set again"), Image.open(path) as opened:
+        if opened.mode not in ("P", "L"):
+            raise ValueError(f"its pixels are colours ({opened.mode}), not class indices")
+        return np.array(opened)
+
+
+def read_mat(path: str | Path, variable: str, dataset: str) -> NDArray[Any]:
+    """A variable of a MATLAB file, as stored.
+
+    Raises FileNotFoundError, and ValueError if it cannot be decoded or lacks the variable.
+    """
+    import scipy.io
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such label map; unpack {dataset} again")
+    try:
+        return scipy.io.loadmat(path, variable_names=[variable])[variable]
+    except KeyError:
+        raise ValueError(
+            f"{path}: no variable {variable}, so not a label map of {dataset}; unpack it again"
+        ) from None
+    except Exception as error:  # scipy raises many kinds of error for a truncated file
+        raise ValueError(
+            f"{path}: cannot be read as a MATLAB file ({type(error).__name__}); it is truncated or "
+            f"corrupt, unpack {dataset} again"
+        ) from None
+
+
 def checked_labels(
-    labels: np.ndarray,
-    *,
-    size: tuple[int, int],
+    labels: NDArray[Any],
     num_classes: int,
     file: str | Path,
-    mend: str = "check that the file belongs to this data set",
+    size: tuple[int, ...] | None = None,
+    remedy: str = "check that the file belongs to this data set",
 ) -> Tensor:
-    """A label map (H x W, integers, void 255) as int64, after two checks.
+    """A label map, H x W, void 255, as int64.
 
-    Raises ValueError, naming ``file``, where it is not of the photo's ``size`` (height, width), and where a label is
-    neither void nor one of ``num_classes`` classes.
+    Raises ValueError, naming ``file``, if its shape differs from ``size`` (height, width) or if a
+    label is neither void nor in 0..num_classes-1.
     """
-    if labels.shape != tuple(size):
+    if size is not None and labels.shape != tuple(size):
         found = " x ".join(map(str, labels.shape))
         raise ValueError(
-            f"{file}: the label map is {found} but its photo is {size[0]} x {size[1]} (height x width); "
-            f"resize neither, find the map that belongs to the photo"
+            f"{file}: the label map is {found} but its photo is {size[0]} x {size[1]} (height x "
+            f"width); do not resize either, find the label map of this photo"
         )
     outside = (labels != VOID) & ((labels < 0) | (labels >= num_classes))
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise ValueError(
-            f"{file}: label {labels[row, column]} at row {row}, column {column} is outside the classes "
-            f"0..{num_classes - 1} (void is {VOID}); {mend}"
+            f"{file}: label {labels[row, column]} at row {row}, column {column} is outside the "
+            f"classes 0..{num_classes - 1} (void is {VOID}); {remedy}"
         )
     return torch.from_numpy(labels.astype(np.int64))

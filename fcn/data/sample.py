@@ -1,4 +1,7 @@
-"""Samples and the data set protocol."""
+"""Samples, and the interface that all data sets share.
+
+Each data set is one module with a ``torch.utils.data.Dataset`` of :class:`Sample`.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 VOID = 255
-"""The label of pixels that have none: it enters neither loss nor metrics."""
+"""Label of unlabelled pixels; ignored by the loss and the metrics."""
 
 
 class Sample(NamedTuple):
-    """One photo with its label maps.
+    """A photo with its label maps.
 
-    ``image``: uint8, 3 x H x W, RGB; ``labels``: for each head int64, H x W, void 255; ``name``: as in the list.
+    ``image``: uint8, 3 x H x W, RGB. ``labels``: for each head int64, H x W, void 255.
     """
 
     image: Tensor
@@ -23,7 +26,10 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Protocol):
-    """What training, evaluation and figures need of a data set."""
+    """The interface that training, evaluation and figures rely on.
+
+    ``heads``: for each task the class names in label order. ``names``: the sample names in order.
+    """
 
     name: str
     split: str
@@ -39,7 +45,7 @@ class SegmentationDataset(Protocol):
 
 
 class ListedDataset(Dataset[Sample]):
-    """A data set that is a list of names: its length, and the checksum that tells it from another."""
+    """Base class of the data sets: a list of names with a length and a checksum."""
 
     names: list[str]
 
@@ -53,13 +59,11 @@ class ListedDataset(Dataset[Sample]):
 
 
 def list_checksum(names: Sequence[str]) -> str:
-    """SHA-256, in hexadecimal, of the names joined by line feeds: tells one list of images from another."""
+    """SHA-256, in hexadecimal, of the names joined by line feeds."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def validation_part(names: Sequence[str]) -> set[str]:
-    """A tenth of a list of training images, to choose recipes on: those whose names have the lowest SHA-256.
-
-    As good as chance and the same everywhere, for data sets that have no such part of their own.
-    """
-    return set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[: round(len(names) / 10)])
+    """A fixed tenth of a list of training images: the names with the lowest SHA-256."""
+    ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return set(ordered[: round(len(names) / 10)])

@@ -26,7 +26,11 @@ def rgb(colour: str) -> list[int]:
 
 def labels_of(name: str) -> np.ndarray:
     """Labels 0..2 and void."""
-    labels = np.random.default_rng(ord(name[0])).integers(0, len(NAMES) + 1, SIZES[name]).astype(np.uint8)
+    labels = (
+        np.random.default_rng(ord(name[0]))
+        .integers(0, len(NAMES) + 1, SIZES[name])
+        .astype(np.uint8)
+    )
     return np.where(labels == len(NAMES), VOID, labels).astype(np.uint8)
 
 
@@ -46,7 +50,9 @@ def root(tmp_path) -> Path:
             (tmp_path / folder / junk).write_bytes(b"\0")
         (tmp_path / folder / "__MACOSX").mkdir()
     for name, ending in (("a", "jpg"), ("b", "PNG"), ("c", "webp")):
-        photo = np.random.default_rng(ord(name)).integers(0, 256, (*SIZES[name], 3)).astype(np.uint8)
+        photo = (
+            np.random.default_rng(ord(name)).integers(0, 256, (*SIZES[name], 3)).astype(np.uint8)
+        )
         Image.fromarray(photo).save(tmp_path / "photos" / f"{name}.{ending}")
         Image.fromarray(labels_of(name)).save(tmp_path / "labels" / f"{name}.png")
     (tmp_path / "classes.txt").write_text("\n".join(NAMES) + "\n")
@@ -68,7 +74,12 @@ def colour_list(root: Path) -> None:
 def test_photos_and_labels_come_in_pairs_and_junk_is_ignored(root):
     data = folder(root)
     assert data.names == ["a", "b", "c"]
-    assert (data.name, data.split, data.heads, data.palette) == ("folder", "all", {"semantic": NAMES}, None)
+    assert (data.name, data.split, data.heads, data.palette) == (
+        "folder",
+        "all",
+        {"semantic": NAMES},
+        None,
+    )
     for sample in (data[i] for i in range(len(data))):
         assert (sample.image.dtype, sample.image.shape) == (torch.uint8, (3, *SIZES[sample.name]))
         assert sample.labels["semantic"].dtype == torch.int64
@@ -188,14 +199,14 @@ def refused(make: Callable[[], object], kind: type[Exception], *parts: str) -> N
         ("\n \n", ["number of classes is 0"]),
         ("road\n", ["number of classes is 1", "background is one"]),
         ("\n".join(f"class {i}" for i in range(256)), ["number of classes is 256", "255"]),
-        ("sky\nroad\nsky\n", ["class 'sky' is there twice"]),
-        ("sky #0000ff\nroad #0000FF\n", ["colour '#0000ff' is there twice"]),
+        ("sky\nroad\nsky\n", ["class 'sky' appears twice"]),
+        ("sky #0000ff\nroad #0000FF\n", ["colour '#0000ff' appears twice"]),
         ("sky #0000ff\nroad\n", ["'road' has no colour"]),
         ("sky #0000ff\nroad #00f\n", ["'road #00f'", "#9ecae1"]),
         ("sky #0000ff\nroad #00000g\n", ["'road #00000g'"]),
         ("# my classes\nsky\nroad\n", ["'# my classes'"]),
         ("#0000ff\n#00ff00\n", ["'#0000ff'"]),
-        ("sky\nvoid\nroad\n", ["'void' is no class but label 255"]),
+        ("sky\nvoid\nroad\n", ["'void' is not a class but label 255"]),
         ("sky #0000ff\nvoid #000000\n", ["number of classes is 1"]),
     ],
 )
@@ -205,7 +216,9 @@ def test_a_wrong_list_of_classes_is_named(root, text, parts):
 
 
 def test_a_list_that_is_none(root):
-    refused(lambda: read_classes(root / "none.txt"), FileNotFoundError, "none.txt", "one class a line")
+    refused(
+        lambda: read_classes(root / "none.txt"), FileNotFoundError, "none.txt", "one class per line"
+    )
     refused(lambda: read_classes(root), FileNotFoundError, str(root))
     (root / "classes.txt").write_bytes(b"\xff\xfe\x00s")
     refused(lambda: folder(root), ValueError, "classes.txt", "UTF-8")
@@ -231,16 +244,24 @@ def emptied(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "kind", "parts"),
     [
-        (remove("labels", "b.png"), FileNotFoundError, ["b.PNG: has no label map", "b.png", "1 of 3"]),
+        (
+            remove("labels", "b.png"),
+            FileNotFoundError,
+            ["b.PNG: has no label map", "b.png", "1 of 3"],
+        ),
         (remove("photos", "c.webp"), FileNotFoundError, ["c.png: has no photo", "1 of 3"]),
-        (touch("photos", "a.tiff"), ValueError, ["a.tiff", "a.jpg", "same name", "folder of their own"]),
+        (
+            touch("photos", "a.tiff"),
+            ValueError,
+            ["a.tiff", "a.jpg", "same name", "their own folder"],
+        ),
         (touch("labels", "a.PNG"), ValueError, ["a.PNG", "a.png", "same name"]),
-        (touch("photos", "d.heic"), ValueError, ["d.heic", "save it as JPEG"]),
-        (touch("labels", "a.jpg"), ValueError, ["a.jpg", ".png", "save label maps as PNG"]),
-        (touch("photos", "notes"), ValueError, ["notes", "move it away"]),
-        (lambda root: (root / "photos" / "more").mkdir(), ValueError, ["more", "side by side"]),
-        (emptied("photos"), ValueError, ["photos: holds no photos"]),
-        (emptied("labels"), ValueError, ["labels: holds no label maps"]),
+        (touch("photos", "d.heic"), ValueError, ["d.heic", "save it as PNG"]),
+        (touch("labels", "a.jpg"), ValueError, ["a.jpg", ".png", "save it as PNG"]),
+        (touch("photos", "notes"), ValueError, ["notes", "remove it"]),
+        (lambda root: (root / "photos" / "more").mkdir(), ValueError, ["more", "directly into"]),
+        (emptied("photos"), ValueError, ["photos: contains no photos"]),
+        (emptied("labels"), ValueError, ["labels: contains no label maps"]),
     ],
 )
 def test_a_wrong_folder_is_named_before_anything_is_read(root, spoil, kind, parts):
@@ -266,7 +287,7 @@ def test_one_photo_cannot_be_split(root):
         (root / "photos" / name).unlink()
         (root / "labels" / f"{name[0]}.png").unlink()
     assert len(folder(root)) == 1
-    refused(lambda: folder(root, "train"), ValueError, "photos", "one photo alone")
+    refused(lambda: folder(root, "train"), ValueError, "photos", "only one photo")
 
 
 def save(labels: np.ndarray, **more: str) -> Callable[[Path], None]:
@@ -282,13 +303,25 @@ SMOOTHED[2, 9] = (1, 2, 255)
 @pytest.mark.parametrize(
     ("spoil", "parts"),
     [
-        (save(OUTSIDE), ["label 3 at row 5, column 7", "classes 0..2", "void is 255", "classes.txt", "label 0"]),
+        (
+            save(OUTSIDE),
+            ["label 3 at row 5, column 7", "classes 0..2", "void is 255", "classes.txt", "label 0"],
+        ),
         (save(labels_of("a").astype(np.uint16) + 900), ["label 90", "outside the classes"]),
         (save(labels_of("b")), ["33 x 48", "photo is 40 x 56", "height x width"]),
-        (save(SMOOTHED), ["#0102ff at row 2, column 9", "classes.txt", "void #rrggbb", "smoothing"]),
-        (save(labels_of("a"), format="JPEG"), ["JPEG file under another name", "save it as PNG"]),
-        (lambda root: (root / "labels" / "a.png").write_bytes(b"\x89PNG"), ["cannot be read as a label map"]),
-        (lambda root: Image.new("LA", (56, 40)).save(root / "labels" / "a.png"), ["neither labels nor colours", "LA"]),
+        (
+            save(SMOOTHED),
+            ["#0102ff at row 2, column 9", "classes.txt", "void #rrggbb", "smoothing"],
+        ),
+        (save(labels_of("a"), format="JPEG"), ["JPEG file with another extension", "save it as PNG"]),
+        (
+            lambda root: (root / "labels" / "a.png").write_bytes(b"\x89PNG"),
+            ["cannot be read as a label map"],
+        ),
+        (
+            lambda root: Image.new("LA", (56, 40)).save(root / "labels" / "a.png"),
+            ["neither labels nor colours", "LA"],
+        ),
     ],
 )
 def test_a_wrong_label_map_is_named_on_reading(root, spoil, parts):
@@ -301,7 +334,9 @@ def test_a_wrong_label_map_is_named_on_reading(root, spoil, parts):
 
 def test_a_label_map_in_colours_without_a_list_of_them(root):
     save(painted(labels_of("a")))(root)
-    refused(lambda: folder(root)[0], ValueError, "a.png", "in colours", "classes.txt", "sky #9ecae1")
+    refused(
+        lambda: folder(root)[0], ValueError, "a.png", "in colours", "classes.txt", "sky #9ecae1"
+    )
 
 
 def test_a_photo_that_cannot_be_read(root):

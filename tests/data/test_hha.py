@@ -18,7 +18,9 @@ CAMERA = Camera(50.0, 52.0, 27.3, 19.6)
 WALL, FLOOR, CEILING = 128, 38, 218  # 90, 0 and 180 degrees, plus 38
 
 
-def plane(normal: tuple[float, float, float], distance: float, camera: Camera = CAMERA) -> np.ndarray:
+def plane(
+    normal: tuple[float, float, float], distance: float, camera: Camera = CAMERA
+) -> np.ndarray:
     """The depth of the plane ``normal . p = distance``, 0 where a pixel's ray does not meet it."""
     x, y = camera.rays(SIZE)
     towards = normal[0] * x + normal[1] * y + normal[2]
@@ -42,7 +44,9 @@ def test_a_floor_that_a_level_camera_sees() -> None:
     assert 0.4 < below.mean() < 0.6
     assert (channels[~below] == 0).all()
     assert (channels[below][:, 1:] == (0, FLOOR)).all()
-    np.testing.assert_array_equal(channels[below][:, 0], np.rint(310 / depth[below].clip(1)).clip(0, 255))
+    np.testing.assert_array_equal(
+        channels[below][:, 0], np.rint(310 / depth[below].clip(1)).clip(0, 255)
+    )
 
 
 def test_a_ceiling_where_no_ground_is_in_view() -> None:
@@ -61,9 +65,15 @@ def test_channels_stop_at_255_and_depth_at_a_metre() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.tuples(*[st.floats(-0.35, 0.35)] * 2), st.floats(0.5, 8), st.floats(30, 90), st.floats(15, 40), st.floats(15, 25)
+    st.tuples(*[st.floats(-0.35, 0.35)] * 2),
+    st.floats(0.5, 8),
+    st.floats(30, 90),
+    st.floats(15, 40),
+    st.floats(15, 25),
 )
-def test_the_normal_of_any_plane(slant: tuple, distance: float, focal: float, cx: float, cy: float) -> None:
+def test_the_normal_of_any_plane(
+    slant: tuple, distance: float, focal: float, cx: float, cy: float
+) -> None:
     camera = Camera(focal, 1.1 * focal, cx, cy)
     normal = np.array([*slant, 1]) / np.linalg.norm([*slant, 1])
     depth = plane(tuple(normal), distance, camera)
@@ -81,7 +91,9 @@ def test_gravity_of_any_length_and_a_camera_that_looks_down() -> None:
     seen = depth > 0
     for told in (gravity, 9.81 * gravity, None):  # None: the only surface there is tells
         assert (hha(depth, CAMERA, told)[seen][:, 1:] == (0, FLOOR)).all()
-    assert (hha(depth, CAMERA)[seen][:, 2] == FLOOR + 30).all()  # not told, it takes the camera to be level
+    assert (
+        hha(depth, CAMERA)[seen][:, 2] == FLOOR + 30
+    ).all()  # not told, it takes the camera to be level
 
 
 def test_unknown_depth_is_zero_and_spoils_nothing_beside_it() -> None:
@@ -132,7 +144,9 @@ def inner(one: Room, margin: int = 4) -> np.ndarray:
     for row in range(margin, height - margin):
         for column in range(margin, width - margin):
             window = np.s_[row - margin : row + margin + 1, column - margin : column + margin + 1]
-            whole[row, column] = same[window].all() and (one.labels[window] == one.labels[row, column]).all()
+            whole[row, column] = (
+                same[window].all() and (one.labels[window] == one.labels[row, column]).all()
+            )
     return whole
 
 
@@ -168,7 +182,9 @@ def test_rooms_in_the_layout_of_nyud(tmp_path: Path) -> None:
         for one, sample in zip(rooms, Nyud(tmp_path, inputs=inputs, names=names), strict=False):
             np.testing.assert_array_equal(sample.labels["semantic"], one.labels)
             if inputs in ("rgb-hha", "hha"):
-                expected = torch.from_numpy(hha(one.depth, one.camera, one.gravity)).permute(2, 0, 1)
+                expected = torch.from_numpy(hha(one.depth, one.camera, one.gravity)).permute(
+                    2, 0, 1
+                )
                 assert torch.equal(sample.image[-3:], expected)
             if inputs == "rgbd":
                 np.testing.assert_allclose(sample.image[3], np.log(1000 * one.depth), atol=2e-3)
@@ -179,9 +195,9 @@ def test_rooms_in_the_layout_of_nyud(tmp_path: Path) -> None:
     ("depth", "gravity", "words"),
     [
         (np.ones((2, 3, 3)), DOWN, "H x W"),
-        (np.zeros((4, 5)), DOWN, "no depth"),
-        (np.full((4, 5), np.nan), DOWN, "no depth"),
-        (np.full((4, 5), -1.0), DOWN, "-1 m lies behind"),
+        (np.zeros((4, 5)), DOWN, "no known depth"),
+        (np.full((4, 5), np.nan), DOWN, "no known depth"),
+        (np.full((4, 5), -1.0), DOWN, "-1 m is behind"),
         (np.ones((4, 5)), (0, 0, 0), "three numbers"),
         (np.ones((4, 5)), (0, 1), "three numbers"),
     ],
