@@ -1,22 +1,26 @@
-"""What an experiment is, and the recipes of the catalogue: the paper's, the authors' heavy one and our own."""
+"""An experiment: one row of the catalogue, everything that a run needs to know."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from fcn.models import Fusion
-from fcn.pretrained import PRETRAINED
 from fcn.training.recipe import Recipe
-from fcn.upsampling import Upsampling
+from fcn.training.record import Deviation
+
+if TYPE_CHECKING:
+    from fcn.models import Fusion
+    from fcn.upsampling import Upsampling
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run: which net, on which data, by which recipe, and how it departs from the paper.
+    """A net, its data and the recipe that trains it. The other settings are those of ``fcn.FCN``.
 
-    ``start`` names the experiments whose nets it goes on from (section 4.2): one, or one for each stream of a net of
-    two. Without any it starts from ImageNet weights, ``weights`` or those of its trunk in ``PRETRAINED``. ``paper`` is
-    the table and the row that it replicates, or comes nearest to; ``task`` the one head that is trained and scored
-    where that is not all of them. The other settings are those of ``fcn.FCN``.
+    ``paper`` is the table and row that the experiment replicates, or comes closest to. ``start``
+    names the experiments whose nets it starts from (section 4.2): one, or one per stream of late
+    fusion. Without any, the backbone starts from ImageNet weights: the file ``weights``, or that
+    of ``fcn.pretrained.PRETRAINED``. ``task`` is the only head that is trained and scored; empty:
+    all of them. ``deviations`` from the paper are those that no setting can express; the others
+    are derived (``fcn.replication.deviations``).
     """
 
     name: str
@@ -24,45 +28,45 @@ class Experiment:
     net: str
     stride: int
     recipe: Recipe
-    paper: tuple[str, str] | None
+    paper: tuple[str, str] | None = None
     start: tuple[str, ...] = ()
-    upsampling: Upsampling = "learned"
+    upsampling: "Upsampling" = "learned"
     alignment: str = "tight"
-    fusion: Fusion = "sum"
+    fusion: "Fusion" = "sum"
     scaled_skips: bool = False
     width: float = 1.0
     task: str = ""
     weights: str = ""
-    random_scores: bool = False  # score layers start at random, not at zero
-    deviations: tuple[str, ...] = field(default=())
+    random_scores: bool = False  # initialize score layers at random instead of at zero
+    deviations: tuple[Deviation, ...] = field(default=())
 
     @property
     def inputs(self) -> str:
-        """What the net is given: ``rgb``, or the inputs of NYUDv2 that the data set's name ends in."""
+        """The images that the net takes: ``rgb``, or the suffix of an NYUDv2 data set."""
         return self.dataset.removeprefix("nyud-") if self.dataset.startswith("nyud-") else "rgb"
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of ``fcn.models.build``, without the heads."""
+        return {
+            "net": self.net,
+            "stride": self.stride,
+            "alignment": self.alignment,
+            "upsampling": self.upsampling,
+            "width": self.width,
+            "inputs": self.inputs,
+            "fusion": self.fusion,
+            "scaled_skips": self.scaled_skips,
+        }
+
+    @property
+    def net_settings(self) -> dict[str, Any]:
+        """The entry ``net`` of a record: ``settings``, initial scores and task."""
+        return self.settings | {"random_scores": self.random_scores, "task": self.task}
+
+    @property
     def initial_weights(self) -> str:
-        """The file of ImageNet weights that the trunk starts from; empty for a net that starts at random."""
+        """The file of ImageNet weights that the backbone starts from; empty if it has none."""
+        from fcn.pretrained import PRETRAINED  # imports torch
+
         return (self.weights or PRETRAINED[self.net]) if self.width == 1 and not self.start else ""
-
-    def but(self, variant: str, *deviations: str, recipe: dict[str, Any] | None = None, **changes: Any) -> "Experiment":
-        """The same run with something changed, called ``<name>-<variant>``; ``recipe`` are changes of the recipe."""
-        return replace(
-            self, name=f"{self.name}-{variant}", recipe=replace(self.recipe, **(recipe or {})),
-            deviations=self.deviations + deviations, **changes,
-        )  # fmt: skip
-
-
-
-
-
-
-
-
-
-
-
-
-
-
