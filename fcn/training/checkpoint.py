@@ -1,4 +1,4 @@
-"""Checkpoints and interruption."""
+"""Checkpoints, and stopping at one on Ctrl-C."""
 
 import os
 import signal
@@ -6,63 +6,76 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    pass
+from fcn.environment import atomic_write
+
+STATE = {"net", "optimizer", "ema", "run", "losses"}
 
 
 class Stopped(Exception):
-    """The run was told to stop, and stands at a checkpoint."""
+    """Raised when a run was asked to stop and has written its checkpoint."""
 
 
-@contextmanager
-def interruptible(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """A ``stop`` for :func:`train`, under which Ctrl-C lets the step end and its checkpoint be written.
-
-    KeyboardInterrupt is raised then; at once at a second Ctrl-C. Left alone: an interrupt that something else handles
-    already, and runs of several processes, which would end at different steps.
-    """
-    told: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        told.append(number)
-
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler and "WORLD_SIZE" not in os.environ
-    ours = ours and threading.current_thread() is threading.main_thread()
-    try:
-        if ours:
-            signal.signal(signal.SIGINT, note)
-        yield lambda: bool(told)
-    except Stopped:
-        if not told:
-            raise
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-    if told:
-        log("interrupted; the same command with --resume goes on from the checkpoint")
-        raise KeyboardInterrupt
+def write_checkpoint(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write ``state`` atomically, labelled with the ``identity`` of its run."""
+    with atomic_write(path) as partial:
+        torch.save({"identity": identity} | state, partial)
 
 
 def read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
-    """What ``train`` saved at ``path`` of the run with this ``identity``.
+    """The state saved by the run with this ``identity``.
 
-    Raises FileNotFoundError where there is none, and ValueError where it is no whole checkpoint or that of another run.
+    Raises FileNotFoundError for a missing file, ValueError for a damaged or another run's one.
     """
     if path is None or not path.is_file():
-        raise FileNotFoundError(f"{path}: no checkpoint to resume from; start the run without --resume")
+        raise FileNotFoundError(f"{path}: no checkpoint to resume; start the run without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except Exception:  # torch raises a dozen kinds for a file that is cut short or foreign
+    except Exception:  # torch raises a dozen types for a truncated or foreign file
         state = None
-    if not isinstance(state, dict) or not {"identity", "net", "optimizer", "average", "run", "losses"} <= state.keys():
-        raise ValueError(f"{path}: no whole checkpoint of a run; remove it and start the run without --resume")
+    if not isinstance(state, dict) or not STATE | {"identity"} <= state.keys():
+        raise ValueError(
+            f"{path}: not a complete checkpoint; remove it and start the run without --resume"
+        )
     if state["identity"] != identity:
-        raise ValueError(f"{path}: the checkpoint of another run (recipe, seed, data or net differ)")
+        raise ValueError(f"{path}: from another run (its recipe, seed, data or net differs)")
     return state
+
+
+@contextmanager
+def interruptible(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Yield a ``stop`` for :func:`~fcn.training.loop.train` that turns True on Ctrl-C.
+
+    The step finishes and its checkpoint is written before KeyboardInterrupt is raised; a second
+    Ctrl-C raises it at once. Does nothing if SIGINT already has a handler, outside the main thread,
+    and in a run of several processes, which would stop at different steps.
+    """
+    interrupted = threading.Event()
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupted.set()
+
+    active = (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        and threading.current_thread() is threading.main_thread()
+        and "WORLD_SIZE" not in os.environ
+    )
+    try:
+        if active:
+            signal.signal(signal.SIGINT, handle)
+        yield interrupted.is_set
+    except Stopped:
+        if not interrupted.is_set():
+            raise
+    finally:
+        if active:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted.is_set():
+        log("interrupted; the same command with --resume continues from the checkpoint")
+        raise KeyboardInterrupt

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,15 +26,17 @@ def evaluate(
     precision: str = "32-true",
     log: Callable[[str], None] | None = None,
 ) -> dict[str, ConfusionMatrix]:
-    """One confusion matrix for each head of ``net`` over the whole of ``dataset``, image by image at its own size.
+    """One confusion matrix per head of ``net``, over images at their own sizes.
 
-    Under ``torchrun`` each process takes its share of the images, and all return the matrices of the whole. Raises
-    ValueError where the net's classes are not the data set's.
+    Under ``torchrun`` each process takes its share of the images and all return the sum. Raises
+    ValueError if the classes of net and data set differ.
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device, precision)
     net.to(fabric.device).to(memory_format=torch.channels_last).eval()
-    matrices = {head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads}
+    matrices = {
+        head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads
+    }
     for i in range(fabric.global_rank, len(dataset), fabric.world_size):
         sample = dataset[i]
         with fabric.autocast():
@@ -46,49 +50,48 @@ def evaluate(
     return matrices
 
 
-def seed_everything(seed: int) -> None:
-    """Seed what is drawn outside the training loop: the weights of layers that start at random."""
-    torch.manual_seed(seed)
-
-
 def is_main_process() -> bool:
-    """Whether this process writes the files: the first of several under ``torchrun``, or the only one."""
+    """True in the process that writes the files: the first under ``torchrun``, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def wait() -> None:
-    """Wait for the other processes, where there are any."""
+    """Wait for the other processes, if there are any."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
 def launch_fabric(device: str, precision: str) -> "Fabric":
-    from lightning_fabric import Fabric  # takes longer to import than all the rest together
+    """Fabric on one ``device``, or on those of all processes that ``torchrun`` started."""
+    package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
+    Fabric = import_module(package).Fabric  # slow to import
 
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     fabric = Fabric(
         accelerator=device,
         devices=int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1,
         strategy="ddp" if many else "auto",
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
     )
     fabric.launch()
     return fabric
 
 
 def scored_heads(net: FCN | LateFusion, dataset: SegmentationDataset) -> list[str]:
-    """The heads of ``dataset`` that ``net`` scores: a net for one task scores the first.
+    """The heads of ``dataset`` that ``net`` scores; a single-task net scores the first.
 
-    Raises ValueError where their classes are not as many.
+    Raises ValueError if their numbers of classes differ.
     """
     classes = {next(iter(dataset.heads)): net.classes["scores"]} if net.single else net.classes
     for head, number in classes.items():
         known = len(dataset.heads.get(head, ()))
         if number != known:
-            raise ValueError(f'the net scores {number} classes for "{head}", of which {dataset.name} has {known}')
+            raise ValueError(
+                f'the net scores {number} classes for "{head}", but {dataset.name} has {known}'
+            )
     return list(classes)
 
 
 def by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
-    """Scores by the name of their head; those of a net for one task have none."""
+    """Scores by head, for single-task nets too."""
     return scores if isinstance(scores, dict) else {heads[0]: scores}

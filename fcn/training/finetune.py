@@ -55,14 +55,20 @@ class Fitted:
         table = pd.DataFrame(columns, list(self.scores.classes), dtype=float).round(1)
         names = self.scores.classes
         return table.assign(
-            **{"most taken for": [names[i] if n else "" for i, n in zip(taken_for, missed, strict=True)]}
+            **{
+                "most taken for": [
+                    names[i] if n else "" for i, n in zip(taken_for, missed, strict=True)
+                ]
+            }
         )
 
 
 def recipe(epochs: float, batch_size: int, rate: float, device: str) -> Recipe:
     """The tuned recipe with so many epochs, photos a batch and this learning rate; in 16 bits on NVIDIA's GPUs."""
     precision = "bf16-mixed" if device == "cuda" else "32-true"
-    return replace(TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate, precision=precision)
+    return replace(
+        TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate, precision=precision
+    )
 
 
 def fit(
@@ -97,18 +103,28 @@ def fit(
     settings = recipe(epochs, batch_size, rate, device)
     part = {split: Folder(photos, labels, classes, split, side=side) for split in ("train", "val")}
     evaluate.seed_everything(seed)
-    net, initial = begin(start, stride, {head: len(names) for head, names in part["train"].heads.items()}, width)
+    net, initial = begin(
+        start, stride, {head: len(names) for head, names in part["train"].heads.items()}, width
+    )
     name = f"own-{net.settings['net']}-{stride}s"
-    kept, checkpoint = (out / f"{name}.seed{seed}.{ending}" for ending in ("safetensors", "checkpoint"))
+    kept, checkpoint = (
+        out / f"{name}.seed{seed}.{ending}" for ending in ("safetensors", "checkpoint")
+    )
     if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
-        raise ValueError(f"{out}: holds photos or label maps, and nothing else may; name another folder with --out")
+        raise ValueError(
+            f"{out}: holds photos or label maps, and nothing else may; name another folder with --out"
+        )
     environment_module.check_writable(out, "--out")
     environment = provenance.environment(device)
 
     learned_from, held_out = (census(data, log) for data in part.values())
     _check_census(learned_from, held_out, part["train"], labels)
-    log(f"{len(part['train'])} photos to learn from, {len(part['val'])} held out, {len(learned_from)} classes")
-    if absent := [c for c, n in zip(part["train"].classes.names, learned_from, strict=True) if not n]:
+    log(
+        f"{len(part['train'])} photos to learn from, {len(part['val'])} held out, {len(learned_from)} classes"
+    )
+    if absent := [
+        c for c, n in zip(part["train"].classes.names, learned_from, strict=True) if not n
+    ]:
         log(f"no pixel to learn from, so never to be found: {', '.join(absent)}")
 
     with checkpoint_module.interruptible(log) as stop:
@@ -128,7 +144,9 @@ def fit(
         seed=seed,
         images_seen=done.images_seen,
         curve=done.curve,
-        dataset=records.Data(Folder.name, *(records.Split(d.split, len(d), d.checksum) for d in part.values())),
+        dataset=records.Data(
+            Folder.name, *(records.Split(d.split, len(d), d.checksum) for d in part.values())
+        ),
         initial_weights=initial,
         seconds=round(done.seconds, 1),
         deviations=(
@@ -156,7 +174,9 @@ def begin(
         return FCN("googlenet", stride, heads=heads, upsampling="interpolate", width=width), None
     if start == "imagenet":
         if not os.environ.get("FCN_WEIGHTS"):
-            raise FileNotFoundError("--start imagenet: set FCN_WEIGHTS to the folder of the ImageNet weights")
+            raise FileNotFoundError(
+                "--start imagenet: set FCN_WEIGHTS to the folder of the ImageNet weights"
+            )
         path = Path(os.environ["FCN_WEIGHTS"]) / PRETRAINED["googlenet"]
         net = FCN("googlenet", stride, heads=heads, upsampling="interpolate")
         net.load_pretrained(path)
@@ -178,10 +198,18 @@ def copy_trunk(path: Path, stride: int, heads: dict[str, int]) -> FCN:
     other = models.load(path)
     settings = other.settings
     if not isinstance(other, FCN) or settings.get("inputs", "rgb") != "rgb":
-        raise ValueError(f"{path}: a net for more than colours; give one that learned from photos alone")
-    net = FCN(settings["net"], stride, heads=heads, upsampling="interpolate", width=settings["width"])
+        raise ValueError(
+            f"{path}: a net for more than colours; give one that learned from photos alone"
+        )
+    net = FCN(
+        settings["net"], stride, heads=heads, upsampling="interpolate", width=settings["width"]
+    )
     state = other.state_dict()
-    trunk = {name: tensor for name, tensor in state.items() if name == "mean" or name.startswith("trunk.")}
+    trunk = {
+        name: tensor
+        for name, tensor in state.items()
+        if name == "mean" or name.startswith("trunk.")
+    }
     pretrained.load_into(net, trunk, allow_missing=("heads",), source=str(path))
     return net
 
@@ -197,7 +225,9 @@ def census(data: Folder, log: Log) -> list[int]:
     return counts[: len(data.classes.names)].tolist()
 
 
-def _check_census(learned_from: list[int], held_out: list[int], data: Folder, labels: str | Path) -> None:
+def _check_census(
+    learned_from: list[int], held_out: list[int], data: Folder, labels: str | Path
+) -> None:
     found = [name for name, n in zip(data.classes.names, learned_from, strict=True) if n]
     if len(found) < 2:
         what = f"one class alone, {found[0]}" if found else "no labelled pixel"
@@ -206,7 +236,9 @@ def _check_census(learned_from: list[int], held_out: list[int], data: Folder, la
             f"({VOID} is void: a mask of 0 and {VOID} has to be saved as 0 and 1)"
         )
     if not sum(held_out):
-        raise ValueError(f"{labels}: no labelled pixel in the photos held out for scoring; label more photos")
+        raise ValueError(
+            f"{labels}: no labelled pixel in the photos held out for scoring; label more photos"
+        )
 
 
 def _palette(data: Folder) -> dict[str, str]:

@@ -1,175 +1,225 @@
-"""A data set held on the device as bytes: batches are put together, mirrored, shifted and scaled there.
+"""Fast training on a GPU: the data set resident on the device, steps captured as CUDA graphs.
 
-Every photo and label map is decoded once, at the start, by the readers of the data set, and copied to the device. From
-then on a training step asks for a batch by the numbers of its images and how each is to be changed: one small table of
-whole numbers goes to the device, and everything else happens there, so that a step never waits for its input.
+Every photo and label map is decoded once and copied to the device as bytes. Batches are gathered,
+mirrored and shifted there, drawn from the same seeds as ``fcn.data.augment`` draws from and equal
+to its results bit for bit. Only a small table of integers crosses to the device per step.
 
-The changes are those of ``fcn.transforms``, drawn in the same way from the same seeds: mirrored and shifted images come
-out equal to the last bit, and scaled photos, which a CPU rounds once more on the way, to one or two levels of 255.
+A small net at batch size 1 or 20 keeps a fast GPU waiting for the next kernel launch. A CUDA graph
+launches all kernels of a step as one. It reads its inputs from and leaves its results in the same
+memory every time, so shapes must not change, nothing may synchronize, and values that change from
+step to step, such as the learning rate, must be tensors. Dropout still advances the generator.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from fcn.data.augment import AUGMENTATIONS, GREY, RandomScale, RandomShift
+from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift
 from fcn.data.sample import VOID, ListedDataset, Sample, SegmentationDataset
+
+WARM_UP = 3  # calls before the capture: libraries choose algorithms, optimizers create their state
 
 
 @dataclass(frozen=True)
 class Change:
-    """How one image is changed: mirrored or not, brought to another size, and moved within its frame, in that order.
+    """The augmentation of one image: mirrored first, then shifted by ``down``, ``right`` pixels."""
 
-    ``size`` is (height, width) in pixels after scaling; ``start`` the place of the frame's upper left corner in the
-    scaled image, (down, right), below zero where the frame begins before the image does.
-    """
-
-    mirrored: bool
-    size: tuple[int, int]
-    start: tuple[int, int]
+    mirrored: bool = False
+    down: int = 0
+    right: int = 0
 
 
 class Resident(ListedDataset):
-    """All samples of ``dataset``, or the ``first`` so many, as bytes on ``device``, and batches of them.
+    """The samples of ``dataset``, or the ``first`` of them, as bytes on ``device``.
 
-    Photos of several sizes are kept in the upper left corner of a frame for the largest, beside grey and void, as
-    ``fcn.training.collate`` pads a batch. Memory: 3 bytes a pixel and 1 more for each head. Raises ValueError as the
-    data set does where a file does not hold what it should, and where a photo has other than three channels.
+    Smaller photos are padded with grey and void at the bottom and right, as ``collate`` pads. Needs
+    3 bytes per pixel and 1 more per head. Raises ValueError for photos without three channels.
     """
 
     def __init__(
-        self, dataset: SegmentationDataset, device: torch.device | str = "cpu", first: int | None = None
+        self,
+        dataset: SegmentationDataset,
+        device: torch.device | str = "cpu",
+        first: int | None = None,
     ) -> None:
         self.name, self.split, self.heads = dataset.name, dataset.split, dataset.heads
         self.names = list(dataset.names)[:first]
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             samples = list(pool.map(lambda i: _bytes(dataset[i]), range(len(self.names))))
-        self.sizes = [(image.shape[1], image.shape[2]) for image, _ in samples]
-        frame = tuple(max(side) for side in zip(*self.sizes, strict=True))
-        self.images = torch.full((len(samples), 3, *frame), GREY, dtype=torch.uint8)
-        self.labels = {h: torch.full((len(samples), *frame), VOID, dtype=torch.uint8) for h in self.heads}
-        for i, (image, labels) in enumerate(samples):
+        self.sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
+        frame = (len(samples), *(max(side) for side in zip(*self.sizes, strict=True)))
+        self.images = torch.full((frame[0], 3, *frame[1:]), GREY, dtype=torch.uint8)
+        self.labels = {head: torch.full(frame, VOID, dtype=torch.uint8) for head in self.heads}
+        for i, sample in enumerate(samples):
             height, width = self.sizes[i]
-            self.images[i, :, :height, :width] = image
-            for head, label in labels.items():
-                self.labels[head][i, :height, :width] = label
+            self.images[i, :, :height, :width] = sample.image
+            for head, labels in sample.labels.items():
+                self.labels[head][i, :height, :width] = labels
         self.images = self.images.to(device)
         self.labels = {head: labels.to(device) for head, labels in self.labels.items()}
 
     @property
-    def device(self) -> torch.device:
-        """Where the bytes lie."""
-        return self.images.device
-
-    @property
     def one_size(self) -> bool:
-        """Whether every photo has the same size, so that all batches have."""
+        """True if all photos, and so all batches, have the same size."""
         return len(set(self.sizes)) == 1
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` uint8, 3 x H x W, and ``labels`` int64, H x W, void 255, both on the device, at their own size."""
+        """The sample on the device: image uint8, 3 x H x W; labels int64, H x W, void 255."""
         height, width = self.sizes[index]
-        labels = {head: labels[index, :height, :width].long() for head, labels in self.labels.items()}
-        return Sample(self.images[index, :, :height, :width].clone(), labels, self.names[index])
+        labels = {h: kept[index, :height, :width].long() for h, kept in self.labels.items()}
+        image = self.images[index, :, :height, :width].clone()
+        return Sample(image, labels, self.names[index])
 
-    def draw(self, augment: str, index: int, seed: int) -> Change:
-        """How image ``index`` is changed: what ``fcn.transforms`` draws for ``augment`` where torch has this seed.
+    def batch(
+        self, indices: Sequence[int], changes: Sequence[Change]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W, int64}) on the device.
 
-        Raises ValueError for a change that is not known here.
-        """
-        height, width = self.sizes[index]
-        if augment == "none":
-            return Change(False, (height, width), (0, 0))
-        if augment not in AUGMENTATIONS or not augment.startswith("mirror"):
-            raise ValueError(f'augmentation "{augment}" cannot be carried out on the device: choose another')
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            mirrored = bool(torch.rand(1) < 0.5)
-            change = Change(mirrored, (height, width), (0, 0))
-            for transform in AUGMENTATIONS[augment].transforms[1:]:
-                change = _DRAWN[type(transform)](transform, change)
-            return change
-
-    def batch(self, indices: Sequence[int], changes: Sequence[Change]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W, int64}) on the device, as ``collate`` has them.
-
-        H and W are those of the largest image of the batch; what lies beyond an image is grey and void.
+        H and W are those of the largest image of the batch, as in ``collate``.
         """
         sizes = [self.sizes[i] for i in indices]
-        plan = [
-            (i, change.mirrored, *size, *change.size, *change.start)
+        rules = [
+            (i, change.mirrored, *size, change.down, change.right)
             for i, size, change in zip(indices, sizes, changes, strict=True)
         ]
-        index, mirrored, height, width, tall, wide, down, right = (
-            torch.tensor(plan).to(self.device, non_blocking=True).T[..., None]
-        )
-        rows = _Axis(height, tall, down, torch.zeros_like(mirrored), max(h for h, _ in sizes))
-        columns = _Axis(width, wide, right, mirrored, max(w for _, w in sizes))
-        inside = rows.inside[:, :, None] & columns.inside[:, None, :]
-        picture, row, column = index[..., None], rows.nearest[:, :, None], columns.nearest[:, None, :]
+        device = self.images.device
+        table = torch.tensor(rules).to(device, non_blocking=True)
+        index, mirrored, height, width, down, right = table.T[..., None]  # each N x 1
+        rows, row_inside = _source(max(h for h, _ in sizes), height, down)
+        columns, column_inside = _source(max(w for _, w in sizes), width, right)
+        columns = torch.where(mirrored.bool(), width - 1 - columns, columns)
+        inside = row_inside[:, :, None] & column_inside[:, None, :]
+        place = index[..., None], rows[:, :, None], columns[:, None, :]
         labels = {
-            head: torch.where(inside, held[picture, row, column], VOID).long() for head, held in self.labels.items()
+            head: torch.where(inside, kept[place], VOID).long()
+            for head, kept in self.labels.items()
         }
-        if all(size == change.size for size, change in zip(sizes, changes, strict=True)):
-            images = self.images[picture, :, row, column].permute(0, 3, 1, 2)
-        else:
-            held = self.images[index[:, 0]].float()
-            images = rows.weights(held.shape[2])[:, None] @ held @ columns.weights(held.shape[3])[:, None].mT
-            images = images.round().clamp(0, 255).to(torch.uint8)
+        images = self.images[place[0], :, place[1], place[2]].permute(0, 3, 1, 2)
         return torch.where(inside[:, None], images, GREY), labels
 
 
-class _Axis:
-    """Where along one axis the pixels of a batch's frames come from.
+def draw(augment: str, seed: int) -> Change:
+    """The change that ``fcn.data.augment`` draws for ``augment`` from torch's ``seed``.
 
-    All arguments but ``frame``, the number of pixels to fill, are N x 1: the length of each image, that after scaling,
-    where the frame starts in the scaled image, and whether the image is mirrored.
+    Raises ValueError for an augmentation that the device does not support.
+    """
+    transforms = AUGMENTATIONS[augment].transforms if augment in AUGMENTATIONS else (None,)
+    change = Change()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for transform in transforms:
+            match transform:
+                case RandomHorizontalFlip():
+                    change = replace(change, mirrored=bool(torch.rand(1) < transform.p))
+                case RandomShift():
+                    change = replace(change, **transform.make_params([]))
+                case _:
+                    raise ValueError(f'augmentation "{augment}" is not available on the device')
+    return change
+
+
+def _bytes(sample: Sample) -> Sample:
+    if len(sample.image) != 3:
+        raise ValueError(f"{sample.name}: {len(sample.image)} channels; only RGB photos fit here")
+    return sample._replace(labels={h: labels.byte() for h, labels in sample.labels.items()})
+
+
+def _source(frame: int, length: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixel along one axis that each of ``frame`` pixels shows, and whether there is one.
+
+    ``length`` and ``shift`` are N x 1, the results N x frame.
+    """
+    place = torch.arange(frame, device=length.device)[None]
+    source = place - shift
+    inside = (place < length) & (source >= 0) & (source < length)
+    return source.clamp(min=0).minimum(length - 1), inside
+
+
+class Captured:
+    """``function`` from tensors to a tensor, captured as a CUDA graph after ``WARM_UP`` calls.
+
+    Every call runs ``function`` exactly once, so it may be a training step. Inputs of another shape
+    and devices other than CUDA run it uncaptured. So does every call after a failed capture, which
+    ``log`` is told; without ``log`` the error is raised. A replay overwrites the previous result.
     """
 
-    def __init__(self, length: Tensor, scaled: Tensor, start: Tensor, mirrored: Tensor, frame: int) -> None:
-        place = torch.arange(frame, device=length.device)[None]
-        self.length, self.mirrored = length, mirrored.bool()
-        self.place = place + start
-        self.inside = (place < length) & (self.place >= 0) & (self.place < scaled)
-        self.scale = length.float() / scaled.float()
-        nearest = ((self.place + 0.5) * self.scale).floor().long()
-        nearest = nearest.clamp(min=0).minimum(length - 1)
-        self.nearest = torch.where(self.mirrored, length - 1 - nearest, nearest)
+    def __init__(
+        self, function: Callable[..., Tensor], log: Callable[[str], None] | None = None
+    ) -> None:
+        self.function, self.log = function, log
+        self.calls = 0
+        self.failed = False
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.inputs: Sequence[Tensor] = ()
+        self.result = torch.empty(0)
 
-    def weights(self, pixels: int) -> Tensor:
-        """N x frame x pixels: the share of each of an image's pixels in a pixel of the frame, by linear interpolation,
-        over a wider triangle where the image shrinks (torch's ``antialias``)."""
-        source = torch.arange(pixels, device=self.length.device)[None, None]
-        mirrored = torch.where(self.mirrored[..., None], self.length[..., None] - 1 - source, source)
-        centre = ((self.place + 0.5) * self.scale)[..., None]
-        reach = self.scale.clamp(min=1)[..., None]
-        weights = (1 - (mirrored + 0.5 - centre).abs() / reach).clamp(min=0)
-        weights = weights * (source < self.length[..., None])
-        return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-9)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if self.failed or inputs[0].device.type != "cuda":
+            return self.function(*inputs)
+        if self.graph is None:
+            self.calls += 1
+            if self.calls == 1:
+                self.stream = torch.cuda.Stream()
+            if self.calls <= WARM_UP:
+                return self._warm_up(inputs)
+            try:
+                self.graph = self._capture(inputs)
+            except RuntimeError as error:
+                if self.log is None:
+                    raise
+                self.failed = True
+                self.log(f"not captured, slower: {str(error).splitlines()[0]}")
+                return self.function(*inputs)
+        if [x.shape for x in inputs] != [x.shape for x in self.inputs]:
+            return self.function(*inputs)
+        for static, new in zip(self.inputs, inputs, strict=True):
+            static.copy_(new)
+        self.graph.replay()
+        return self.result
+
+    def _warm_up(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Call on the stream that will capture: what the first calls allocate must belong to it."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = self.function(*inputs)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def _capture(self, inputs: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
+        self.inputs = [x.clone() for x in inputs]
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            self.result = self.function(*self.inputs)
+        return graph
 
 
-def _shifted(transform: RandomShift, change: Change) -> Change:
-    drawn = transform.make_params([])
-    return Change(change.mirrored, change.size, (-drawn["down"], -drawn["right"]))
+def captured_step(
+    step: Callable[[list[tuple[Tensor, dict[str, Tensor]]]], Tensor],
+    heads: list[str],
+    optimizer: torch.optim.Optimizer,
+    steady: bool,
+    log: Callable[[str], None],
+) -> Callable[[list[tuple[Tensor, dict[str, Tensor]]]], Tensor]:
+    """``step`` of one batch with the labels of ``heads``, captured on CUDA.
 
+    A learning rate that is not ``steady`` becomes a tensor, which every replay reads anew.
+    """
+    for group in optimizer.param_groups:
+        device = group["params"][0].device
+        if device.type == "cuda" and not steady:
+            group["lr"] = torch.zeros((), device=device)
+    captured = Captured(
+        lambda images, *labels: step([(images, dict(zip(heads, labels, strict=True)))]), log
+    )
 
-def _scaled(transform: RandomScale, change: Change) -> Change:
-    drawn = transform.make_params([])
-    new = tuple(max(1, round(side * drawn["factor"])) for side in change.size)
-    spare = tuple(side - scaled for side, scaled in zip(change.size, new, strict=True))
-    left, top = (round(drawn[along] * abs(s)) for along, s in (("across", spare[1]), ("down", spare[0])))
-    sign = -1 if max(spare) > 0 else 1  # a smaller image lies inside the frame, a larger one is cut by it
-    return Change(change.mirrored, (new[0], new[1]), (sign * top, sign * left))
+    def replay(batch: list[tuple[Tensor, dict[str, Tensor]]]) -> Tensor:
+        [(images, labels)] = batch
+        return captured(images, *(labels[head] for head in heads)).clone()
 
-
-_DRAWN: dict[type, Callable[..., Change]] = {RandomShift: _shifted, RandomScale: _scaled}
-
-
-def _bytes(sample: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-    if len(sample.image) != 3:
-        raise ValueError(f"{sample.name}: {len(sample.image)} channels; only colour photos can be held as bytes here")
-    return sample.image, {head: labels.to(torch.uint8) for head, labels in sample.labels.items()}
+    return replay

@@ -1,4 +1,4 @@
-"""Which images a training step sees: their order, how each is changed, and the share of every process, by position."""
+"""Data loading: shuffling, augmentation and sharding, all determined by the seed and a position."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.data.augment import GREY, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
-from fcn.training.gpu import Resident
+from fcn.training.gpu import Resident, draw
 from fcn.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,42 +21,46 @@ Batch = tuple[Tensor, dict[str, Tensor]]
 
 
 def batches(
-    dataset: SegmentationDataset, recipe: Recipe, seed: int, positions: Iterable[list[int]], pin_memory: bool = False
+    dataset: SegmentationDataset,
+    recipe: Recipe,
+    seed: int,
+    positions: Iterable[list[int]],
+    pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """The batches at ``positions``: put together on the device where the data set lies there, otherwise here."""
+    """The batches at ``positions``, made on the device if the data set is there."""
     schedule = Schedule(dataset, recipe, seed)
     if isinstance(dataset, Resident):
         return _on_device(dataset, schedule, recipe.augment, positions)
-    # Begun here and now: it draws a number that it does not need, and must not take it from a step's dropout.
-    return iter(DataLoader(schedule, batch_sampler=positions, collate_fn=collate, pin_memory=pin_memory))
+    # iter() draws a seed it does not need: now, so that it does not disturb the dropout of a step.
+    loader = DataLoader(
+        schedule, batch_sampler=positions, collate_fn=collate, pin_memory=pin_memory
+    )
+    return iter(loader)
 
 
 def _on_device(
     dataset: Resident, schedule: "Schedule", augment: str, positions: Iterable[list[int]]
 ) -> Iterator[Batch]:
     for members in positions:
-        indices = [schedule.index(position) for position in members]
-        changes = [
-            dataset.draw(augment, index, schedule.seed_of(position))
-            for index, position in zip(indices, members, strict=True)
-        ]
-        yield dataset.batch(indices, changes)
+        changes = [draw(augment, schedule.seed_of(position)) for position in members]
+        yield dataset.batch([schedule.index(position) for position in members], changes)
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """A batch of images (N x 3 x H x W, uint8) and labels ({head: N x H x W}); smaller ones are padded with void."""
+    """Stack samples into a batch; smaller ones are padded with grey and void."""
     height = max(s.image.shape[-2] for s in samples)
     width = max(s.image.shape[-1] for s in samples)
 
-    def fill(x: Tensor, value: int) -> Tensor:
+    def pad(x: Tensor, value: int) -> Tensor:
         return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value)
 
-    images = torch.stack([fill(s.image, GREY) for s in samples])
-    return images, {h: torch.stack([fill(s.labels[h], VOID) for s in samples]) for h in samples[0].labels}
+    images = torch.stack([pad(s.image, GREY) for s in samples])
+    heads = samples[0].labels
+    return images, {h: torch.stack([pad(s.labels[h], VOID) for s in samples]) for h in heads}
 
 
 class Schedule(Dataset[Sample]):
-    """The run's images by position: number ``p`` is an image of epoch p // n, changed as the recipe says."""
+    """The images of a run by position: ``p`` is an image of epoch p // n, augmented."""
 
     def __init__(self, dataset: SegmentationDataset, recipe: Recipe, seed: int) -> None:
         self.dataset, self.seed, self.replacement = dataset, seed, recipe.replacement
@@ -64,18 +68,20 @@ class Schedule(Dataset[Sample]):
         self.epoch, self.order = -1, [0]
 
     def index(self, position: int) -> int:
-        """The number of the image at a position."""
+        """The index of the image at a position."""
         n = len(self.dataset)
         epoch = position // n
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(mix(self.seed, epoch, 0))
-            draw = torch.randint(n, (n,), generator=generator) if self.replacement else None
-            self.order = (draw if draw is not None else torch.randperm(n, generator=generator)).tolist()
+            if self.replacement:
+                self.order = torch.randint(n, (n,), generator=generator).tolist()
+            else:
+                self.order = torch.randperm(n, generator=generator).tolist()
             self.epoch = epoch
         return self.order[position % n]
 
     def seed_of(self, position: int) -> int:
-        """The seed from which the change at a position is drawn."""
+        """The seed of the augmentation at a position."""
         return mix(self.seed, position, 1 << 16)
 
     def __getitem__(self, position: int) -> Sample:
@@ -86,7 +92,7 @@ class Schedule(Dataset[Sample]):
 
 
 class Positions(Sampler[list[int]]):
-    """For each step the positions of this process's share of the batch, in the ``parts`` that are scored at a time."""
+    """The positions of each forward pass: ``parts`` per step and process, at most a micro-batch."""
 
     def __init__(self, first: int, last: int, recipe: Recipe, fabric: "Fabric") -> None:
         self.first, self.last, self.batch = first, last, recipe.batch_size
@@ -106,7 +112,7 @@ class Positions(Sampler[list[int]]):
 
 
 def mix(seed: int, *numbers: int) -> int:
-    """One seed out of several numbers, different for different ones."""
+    """One seed from several numbers."""
     for number in numbers:
         seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % (1 << 63)
     return seed

@@ -43,7 +43,9 @@ def commit(root: Path | None = None) -> str | None:
 
     def git(*arguments: str) -> list[str]:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
 
     try:
         top, head = git("rev-parse", "--show-toplevel", "HEAD")
@@ -51,7 +53,9 @@ def commit(root: Path | None = None) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         said = os.environ.get("FCN_COMMIT") or None
         if said and not re.fullmatch(r"[0-9a-f]{40}(\+changes)?", said):
-            raise ValueError(f"FCN_COMMIT is {said!r}: give the 40 letters and digits of a commit") from None
+            raise ValueError(
+                f"FCN_COMMIT is {said!r}: give the 40 letters and digits of a commit"
+            ) from None
         return said
     if Path(top).resolve() != root:  # installed somewhere inside a checkout of something else
         return None
@@ -81,8 +85,12 @@ def _cpu_model() -> str:
     try:
         if platform.system() == "Darwin":
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+            return subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.strip()
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, subprocess.CalledProcessError, StopIteration):  # Windows, and Linux on ARM
         return platform.processor() or platform.machine()

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from fcn.metrics import ConfusionMatrix
 
 STRICT = ConfigDict(extra="forbid", strict=True)
-PURPOSES = {
+Purpose = Literal["final", "validation", "demonstration"]
+PURPOSES: dict[Purpose, str] = {
     "final": "trained on all training images; its last weights scored once on the test split",
     "validation": "trained without the validation part of the training images and scored on it",
     "demonstration": "trained and scored on synthetic images; never next to real results",
@@ -188,7 +189,7 @@ class Record(BaseModel, frozen=True):
     model_config = STRICT
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    purpose: Literal["final", "validation", "demonstration"]
+    purpose: Purpose
     paper: Paper | None = None
     seed: int
     deviations: tuple[Deviation, ...]
