@@ -1,60 +1,60 @@
-"""Data sets as a few files of limited size, to be carried to a machine that cannot download them, and back to folders.
+"""Pack data sets into tar files of limited size, for a machine that cannot download, and unpack.
 
-    python -m fcn.datasets.packed pack DATA PARTS [FOLDER...]     DATA/FOLDER... into PARTS/part-000.tar, ...
-    python -m fcn.datasets.packed unpack PARTS DATA               and back, after comparing checksums
+    python data_scripts/pack.py pack DATA PARTS [FOLDER ...]    DATA/FOLDER ... to PARTS/part-000.tar
+    python data_scripts/pack.py unpack PARTS DATA               the reverse, verifying checksums
 
-The files stay as they are, byte for byte, in their official layout: photos and label maps are compressed already. A
-list, ``PARTS/parts.json``, holds the size and the SHA-256 of each part. The terms of the data sets hold for their parts
-too: keep them out of version control.
+Files keep their content and official layout; they are not compressed, since photos and label maps
+already are. ``PARTS/parts.json`` lists the size and SHA-256 of each part. The terms of the data
+sets apply to the parts too: keep them out of version control.
 """
 
-import hashlib
+import argparse
 import json
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from fcn.environment import atomic_write
+from fcn.environment import atomic_write, sha256
 
 MIB = 1 << 20
-LIMIT = 60  # MiB, the largest part
+LIMIT = 60.0  # MiB, the largest part
 LIST = "parts.json"
-_BLOCK = tarfile.BLOCKSIZE
 
 
 def pack(data: Path, parts: Path, folders: Sequence[str] = (), limit: float = LIMIT) -> list[Path]:
-    """Pack ``folders`` below ``data`` (all of it by default) into tar files of at most ``limit`` MiB each.
+    """Pack ``folders`` below ``data``, by default all, into tar files of at most ``limit`` MiB.
 
-    The same files give the same parts, whenever they were written. Raises FileNotFoundError where a folder is missing
-    or holds no file, ValueError for a limit above 60 MiB and where a single file is larger than a part.
+    The same files always yield the same parts. Raises FileNotFoundError for a folder that is
+    missing or empty, and ValueError for a limit above 60 MiB or a file larger than a part.
     """
     if not 0 < limit <= LIMIT:
-        raise ValueError(f"parts of {limit:g} MiB: give a limit above 0 and of {LIMIT} MiB at most")
-    largest = int(limit * MIB)
+        raise ValueError(f"parts of {limit:g} MiB: give a limit above 0 and at most {LIMIT:g} MiB")
     written: list[dict[str, Any]] = []
-    for number, files in enumerate(_shares(data, _files(data, folders), largest)):
+    for number, files in enumerate(_shares(data, _files(data, folders), int(limit * MIB))):
         path = parts / f"part-{number:03d}.tar"
-        with atomic_write(path) as partial, tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as archive:
+        with (
+            atomic_write(path) as partial,
+            tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as archive,
+        ):
             for file in files:
-                entry = tarfile.TarInfo(file.relative_to(data).as_posix())  # no owner and no date: they are no data
+                entry = tarfile.TarInfo(file.relative_to(data).as_posix())  # no owner, no date
                 entry.size = file.stat().st_size
                 with file.open("rb") as content:
                     archive.addfile(entry, content)
-        written.append({"name": path.name, "bytes": path.stat().st_size, "files": len(files), "sha256": sha256(path)})
+        size, checksum = path.stat().st_size, sha256(path)
+        written.append({"name": path.name, "bytes": size, "files": len(files), "sha256": checksum})
     with atomic_write(parts / LIST) as partial:
         partial.write_text(json.dumps({"parts": written}, indent=1) + "\n", encoding="utf-8")
     return [parts / part["name"] for part in written]
 
 
 def unpack(parts: Path, data: Path) -> Path:
-    """Unpack what ``pack`` made into ``data``, in the layout it was packed from, and return ``data``.
+    """Unpack parts into ``data``, in their original layout, and return ``data``.
 
-    Parts that ``data`` holds already are passed over, so that parts may arrive, and be unpacked, one by one: raises
-    FileNotFoundError naming those still missing at the end, and ValueError where a part is not what was packed.
+    Parts unpacked before are skipped, so they may arrive one by one. Raises FileNotFoundError,
+    naming the parts still missing, and ValueError for a damaged part.
     """
     listed = _listed(parts)
     data.mkdir(parents=True, exist_ok=True)
@@ -67,24 +67,13 @@ def unpack(parts: Path, data: Path) -> Path:
             missing.append(part["name"])
             continue
         if sha256(path) != part["sha256"]:
-            raise ValueError(f"{path}: not the part that was packed (its SHA-256 differs); carry it over again")
+            raise ValueError(f"{path}: damaged, its SHA-256 differs; transfer it again")
         with tarfile.open(path) as archive:
             archive.extractall(data, filter="data")
         done.touch()
     if missing:
-        raise FileNotFoundError(f"{parts}: still without {', '.join(missing)}; bring them and unpack again")
+        raise FileNotFoundError(f"{parts}: {', '.join(missing)} missing; add them and unpack again")
     return data
-
-
-def is_packed(folder: Path) -> bool:
-    """Whether ``folder`` holds parts, and not the data sets themselves."""
-    return (folder / LIST).is_file()
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _files(data: Path, folders: Sequence[str]) -> list[Path]:
@@ -92,23 +81,23 @@ def _files(data: Path, folders: Sequence[str]) -> list[Path]:
     for folder in [data / name for name in folders] or [data]:
         below = sorted(path for path in folder.rglob("*") if path.is_file())
         if not below:
-            raise FileNotFoundError(f"{folder}: no such folder, or no file in it; name a folder of data")
+            raise FileNotFoundError(f"{folder}: no such folder, or no file in it; check the path")
         found += below
     return found
 
 
 def _shares(data: Path, files: Sequence[Path], largest: int) -> Iterator[list[Path]]:
-    """The files in turn, as many at a time as fit into a part."""
-    end = tarfile.RECORDSIZE  # a tar file ends in empty blocks, filled up to a whole record
+    """The files in order, as many at a time as fit into a part."""
+    block, end = tarfile.BLOCKSIZE, tarfile.RECORDSIZE  # empty blocks fill up the last record
     share: list[Path] = []
     size = end
     for file in files:
-        # A header, a second one and the name itself where it is long, and the content in whole blocks.
+        # A header, two or more further blocks for a long name, and the content in whole blocks.
         name = len(file.relative_to(data).as_posix().encode())
-        long_name = _BLOCK * (2 + name // _BLOCK) if name > 99 else 0
-        needed = _BLOCK + long_name + -(-file.stat().st_size // _BLOCK) * _BLOCK
+        long_name = block * (2 + name // block) if name > 99 else 0
+        needed = block + long_name + -(-file.stat().st_size // block) * block
         if end + needed > largest:
-            raise ValueError(f"{file}: larger than a part; raise the limit, or leave it out")
+            raise ValueError(f"{file}: larger than a part; raise the limit or leave it out")
         if share and size + needed > largest - end:
             yield share
             share, size = [], end
@@ -120,7 +109,7 @@ def _shares(data: Path, files: Sequence[Path], largest: int) -> Iterator[list[Pa
 def _listed(parts: Path) -> list[dict[str, Any]]:
     path = parts / LIST
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no list of parts; give the folder that pack wrote")
+        raise FileNotFoundError(f"{path}: no list of parts; give the folder written by pack")
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["parts"]
         if all(isinstance(part[key], str) for part in listed for key in ("name", "sha256")):
@@ -130,33 +119,27 @@ def _listed(parts: Path) -> list[dict[str, Any]]:
     raise ValueError(f"{path}: not a list of parts; pack the data again")
 
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Carry data sets.")
-
-
-@app.command("pack")
-def pack_command(
-    data: Path,
-    parts: Path,
-    folders: Annotated[list[str] | None, typer.Argument(help="Folders below DATA; by default all.")] = None,
-    limit: Annotated[float, typer.Option(help="MiB, the largest part.")] = LIMIT,
-) -> None:
-    """Pack data sets into parts."""
-    for path in pack(data, parts, folders or (), limit):
-        print(f"{path}  {path.stat().st_size / MIB:.1f} MiB")
-
-
-@app.command("unpack")
-def unpack_command(parts: Path, data: Path) -> None:
-    """Unpack the parts that are there, and say which are missing."""
-    print(f"unpacked into {unpack(parts, data)}")
-
-
 def main() -> None:
-    """The command line; bad input is one line on standard error and exit status 2."""
+    """The command line; invalid input is one line on standard error with exit status 2."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    packing = commands.add_parser("pack", help="pack data sets into parts")
+    packing.add_argument("data", type=Path, metavar="DATA")
+    packing.add_argument("parts", type=Path, metavar="PARTS")
+    packing.add_argument("folders", nargs="*", metavar="FOLDER", help="below DATA; default: all")
+    packing.add_argument("--limit", type=float, default=LIMIT, help="MiB, the largest part")
+    unpacking = commands.add_parser("unpack", help="unpack the parts that have arrived")
+    unpacking.add_argument("parts", type=Path, metavar="PARTS")
+    unpacking.add_argument("data", type=Path, metavar="DATA")
+    given = parser.parse_args()
     try:
-        app(standalone_mode=True)
+        if given.command == "unpack":
+            print(f"unpacked into {unpack(given.parts, given.data)}")
+            return
+        for path in pack(given.data, given.parts, given.folders, given.limit):
+            print(f"{path}  {path.stat().st_size / MIB:.1f} MiB")
     except (OSError, ValueError, tarfile.TarError) as error:
-        print("fcn:", " ".join(str(error).split()), file=sys.stderr)
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
 
 
