@@ -1,74 +1,66 @@
-"""Training on photos and labels of one's own: what ``python -m fcn fit`` does.
+"""Fine-tune an FCN on your own photos (``python -m fcn fit``).
 
-The net is the paper's, the recipe is ours (``fcn.experiments.TUNED``), and the trunk begins with what another net has
-learned, for which a few dozen photos can be enough. A tenth of the photos is held out and scored once, at the end.
+The backbone starts from another net's, so that a few dozen photos can be enough. A tenth of the
+photos is held out and scored once, at the end.
 """
 
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
-from torch import Tensor
 
-from fcn import environment as environment_module
-from fcn import models, pretrained
+from fcn import models
 from fcn.data.folder import Folder
 from fcn.data.sample import VOID
+from fcn.environment import check_writable, resolve_device, sha256
 from fcn.models import FCN
-from fcn.pretrained import PRETRAINED
-from fcn.replication import run
-from fcn.training import checkpoint as checkpoint_module
-from fcn.training import evaluate, loop, provenance
-from fcn.training import record as records
+from fcn.pretrained import PRETRAINED, load_into
+from fcn.training.pipeline import train_and_record
 from fcn.training.recipe import TUNED, Recipe
+from fcn.training.record import Deviation, Head, InitialWeights
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What became of it: the files of the net and its record, the held-out photos' scores, and the number of labelled
-    pixels of each class in the photos it learned from."""
+class FineTuned:
+    """The files of the net and its record, the scores of the held-out photos, and the number of
+    labelled training pixels of each class."""
 
     weights: Path
     record: Path
-    scores: records.Head
+    scores: Head
     learned_from: tuple[int, ...]
 
-    def per_class(self) -> pd.DataFrame:
-        """A row a class: its share of the labelled pixels learned from and held out, its accuracy and IU (percent),
-        and the class that most of its missed pixels were taken for. NaN where no held-out pixel is of the class."""
+    def per_class(self) -> "pd.DataFrame":
+        """One row per class, in percent: its shares of the labelled pixels, accuracy and IU.
+
+        The last column is the class that most of its missed pixels were taken for. Accuracy and IU
+        are NaN for a class without held-out pixels.
+        """
+        import pandas as pd
+
         counts = torch.tensor(self.scores.confusion_matrix, dtype=torch.float64)
+        learned = torch.tensor(self.learned_from, dtype=torch.float64)
         right, true = counts.diagonal(), counts.sum(1)
         missed, taken_for = (counts - torch.diag(right)).max(1)
-        learned = torch.tensor(self.learned_from, dtype=torch.float64)
+        names = self.scores.classes
         columns = {
             "% of training": 100 * learned / learned.sum(),
             "% of held-out": 100 * true / true.sum(),
             "accuracy": 100 * right / true,
-            "IU": [float("nan") if iu is None else iu for iu in self.scores.metrics.iu_per_class],
+            "IU": self.scores.iu_per_class,
         }
-        table = pd.DataFrame(columns, list(self.scores.classes), dtype=float).round(1)
-        names = self.scores.classes
-        return table.assign(
-            **{
-                "most taken for": [
-                    names[i] if n else "" for i, n in zip(taken_for, missed, strict=True)
-                ]
-            }
-        )
-
-
-def recipe(epochs: float, batch_size: int, rate: float, device: str) -> Recipe:
-    """The tuned recipe with so many epochs, photos a batch and this learning rate; in 16 bits on NVIDIA's GPUs."""
-    precision = "bf16-mixed" if device == "cuda" else "32-true"
-    return replace(
-        TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate, precision=precision
-    )
+        table = pd.DataFrame(columns, list(names), dtype=float).round(1)
+        confused = [names[i] if n else "" for i, n in zip(taken_for, missed, strict=True)]
+        return table.assign(**{"most taken for": confused})
 
 
 def fit(
@@ -82,144 +74,117 @@ def fit(
     batch_size: int = 8,
     rate: float = TUNED.learning_rate,
     side: int = 512,
-    width: float = 1.0,
     device: str = "auto",
     seed: int = 0,
     out: Path = Path("runs/own"),
     resume: bool = False,
     log: Log = print,
-) -> Fitted:
-    """Train an FCN on all but the held-out tenth of a :class:`~fcn.datasets.folder.Folder`, save, score and record it.
+) -> FineTuned:
+    """Fine-tune on a :class:`~fcn.data.folder.Folder`; save, score and record the net in ``out``.
 
-    ``start`` is where the trunk begins: a net that this package saved, whose trunk is copied and whose kind and width
-    are kept; "imagenet", GoogLeNet's weights in the folder that FCN_WEIGHTS names; or "scratch", a GoogLeNet of
-    ``width`` with random weights. Photos are learned and scored with a longer side of at most ``side`` pixels. All
-    photos and labels are read once before the training, so that none can stop it halfway.
+    ``start`` is a net saved by this package, whose backbone is copied; "imagenet", the GoogLeNet
+    weights in FCN_WEIGHTS; or "scratch", a GoogLeNet with random weights. Photos are scaled to a
+    longer side of at most ``side`` pixels. All files are read once before training, so that none
+    stops it halfway.
 
-    Raises what Folder and ``fcn.training.train`` raise, and ValueError where the labels leave nothing to learn or to
-    score.
+    Raises what Folder and :func:`~fcn.training.pipeline.train_and_record` raise, and ValueError if
+    there is nothing to learn or to score.
     """
-    device = environment_module.resolve_device(device)
-    settings = recipe(epochs, batch_size, rate, device)
-    part = {split: Folder(photos, labels, classes, split, side=side) for split in ("train", "val")}
-    evaluate.seed_everything(seed)
-    net, initial = begin(
-        start, stride, {head: len(names) for head, names in part["train"].heads.items()}, width
-    )
-    name = f"own-{net.settings['net']}-{stride}s"
-    kept, checkpoint = (
-        out / f"{name}.seed{seed}.{ending}" for ending in ("safetensors", "checkpoint")
-    )
+    device = resolve_device(device)
+    recipe = fit_recipe(epochs, batch_size, rate, device)
+    training, held_out = (Folder(photos, labels, classes, s, side=side) for s in ("train", "val"))
+    torch.manual_seed(seed)
+    heads = {head: len(names) for head, names in training.heads.items()}
+    net, initial = starting_net(start, stride, heads)
     if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
-        raise ValueError(
-            f"{out}: holds photos or label maps, and nothing else may; name another folder with --out"
-        )
-    environment_module.check_writable(out, "--out")
-    environment = provenance.environment(device)
-
-    learned_from, held_out = (census(data, log) for data in part.values())
-    _check_census(learned_from, held_out, part["train"], labels)
-    log(
-        f"{len(part['train'])} photos to learn from, {len(part['val'])} held out, {len(learned_from)} classes"
-    )
-    if absent := [
-        c for c, n in zip(part["train"].classes.names, learned_from, strict=True) if not n
-    ]:
-        log(f"no pixel to learn from, so never to be found: {', '.join(absent)}")
-
-    with checkpoint_module.interruptible(log) as stop:
-        done = loop.train(
-            net, part["train"], settings, seed=seed, device=device, checkpoint=checkpoint, resume=resume, log=log,
-            stop=stop,
-        )  # fmt: skip
-    if evaluate.is_main_process():
-        models.save(net, kept, run.describe(part["train"], name) | _palette(part["train"]))
-    evaluate.wait()
-    matrix = evaluate.evaluate(models.load(kept), part["val"], device=device)["semantic"]
-    record = records.Record(
+        raise ValueError(f"{out}: holds your photos or label maps; choose another with --out")
+    check_writable(out, "--out")
+    learned_from = census(training, log)
+    _check_census(learned_from, census(held_out, log), training, labels)
+    log(f"{len(training)} training photos, {len(held_out)} held out, {len(learned_from)} classes")
+    names = zip(training.classes.names, learned_from, strict=True)
+    if absent := [name for name, pixels in names if not pixels]:
+        log(f"no training pixels, so never predicted: {', '.join(absent)}")
+    name = f"own-{net.settings['net']}-{stride}s"
+    weights = out / f"{name}.seed{seed}.safetensors"
+    settings = {k: v for k, v in net.settings.items() if k not in ("heads", "num_classes")}
+    palette = training.palette
+    record = train_and_record(
+        net,
+        training,
+        held_out,
+        recipe,
         experiment=name,
         purpose="validation",
-        heads={"semantic": records.Head.scored(part["val"].classes.names, matrix)},
-        recipe=asdict(settings),
-        seed=seed,
-        images_seen=done.images_seen,
-        curve=done.curve,
-        dataset=records.Data(
-            Folder.name, *(records.Split(d.split, len(d), d.checksum) for d in part.values())
-        ),
+        dataset=Folder.name,
+        net_settings=settings | {"random_scores": False, "task": ""},
         initial_weights=initial,
-        seconds=round(done.seconds, 1),
         deviations=(
-            "photos and labels of one's own in place of the paper's data",
-            f"photos learned and scored with a longer side of at most {side} pixels",
-            f"our recipe in place of the paper's: {epochs:g} epochs of AdamW, rate {rate:g}, batches of {batch_size}",
+            Deviation("data", "your own photos and labels"),
+            Deviation("images", f"photos scaled to a longer side of at most {side} pixels"),
         ),
-        **environment,
+        weights=weights,
+        results=out,
+        metadata={} if palette is None else {"palette": json.dumps(palette.tolist())},
+        seed=seed,
+        device=device,
+        resume=resume,
+        log=log,
     )
-    path = out / record.file_name
-    if evaluate.is_main_process():
-        records.write(record, out)
-        checkpoint.unlink(missing_ok=True)
-    return Fitted(kept, path, record.heads["semantic"], tuple(learned_from))
+    scores = record.heads["semantic"]
+    return FineTuned(weights, out / record.file_name, scores, tuple(learned_from))
 
 
-def begin(
+def fit_recipe(epochs: float, batch_size: int, rate: float, device: str) -> Recipe:
+    """``TUNED`` with these settings, in bfloat16 on CUDA."""
+    changed = replace(TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate)
+    return replace(changed, precision="bf16-mixed" if device == "cuda" else "32-true")
+
+
+def starting_net(
     start: str | Path, stride: int, heads: dict[str, int], width: float = 1.0
-) -> tuple[FCN, records.InitialWeights | None]:
-    """A net with new score layers, at zero, on the trunk that ``start`` names (see :func:`fit`), and what that is.
+) -> tuple[FCN, InitialWeights | None]:
+    """The net that :func:`fit` trains, its score layers at zero, and where its backbone is from.
 
-    Raises FileNotFoundError where the file of weights is missing and ValueError where it holds no such net.
+    ``width`` scales the channels of a net from scratch. Raises FileNotFoundError for a missing
+    weight file and ValueError for one that holds no net for RGB photos.
     """
     if start == "scratch":
         return FCN("googlenet", stride, heads=heads, upsampling="interpolate", width=width), None
     if start == "imagenet":
         if not os.environ.get("FCN_WEIGHTS"):
-            raise FileNotFoundError(
-                "--start imagenet: set FCN_WEIGHTS to the folder of the ImageNet weights"
-            )
+            raise FileNotFoundError("--start imagenet: set FCN_WEIGHTS to the weights folder")
         path = Path(os.environ["FCN_WEIGHTS"]) / PRETRAINED["googlenet"]
         net = FCN("googlenet", stride, heads=heads, upsampling="interpolate")
         net.load_pretrained(path)
+    elif (path := Path(start)).suffix == ".safetensors":
+        net = _copy_backbone(path, stride, heads)
     else:
-        path = Path(start)
-        if path.suffix != ".safetensors":
-            raise ValueError(
-                f'--start {start}: give a .safetensors file that `fcn train` saved, "imagenet" or "scratch"'
-            )
-        net = copy_trunk(path, stride, heads)
-    return net, records.InitialWeights(path.name, environment_module.sha256(path))
-
-
-def copy_trunk(path: Path, stride: int, heads: dict[str, int]) -> FCN:
-    """An FCN whose trunk, with the mean that it subtracts, is that of the net saved at ``path``; its scores are new.
-
-    Raises FileNotFoundError where there is no such file and ValueError where it holds no net for photos in colour.
-    """
-    other = models.load(path)
-    settings = other.settings
-    if not isinstance(other, FCN) or settings.get("inputs", "rgb") != "rgb":
         raise ValueError(
-            f"{path}: a net for more than colours; give one that learned from photos alone"
+            f"--start {start}: give a .safetensors file that `fcn train` saved, "
+            '"imagenet" or "scratch"'
         )
-    net = FCN(
-        settings["net"], stride, heads=heads, upsampling="interpolate", width=settings["width"]
-    )
+    return net, InitialWeights(path.name, sha256(path))
+
+
+def _copy_backbone(path: Path, stride: int, heads: dict[str, int]) -> FCN:
+    """An FCN with the backbone and the mean colour of the net at ``path`` and new score layers."""
+    other = models.load(path)
+    if not isinstance(other, FCN) or other.settings.get("inputs", "rgb") != "rgb":
+        raise ValueError(f"{path}: takes more than RGB; choose a net trained on photos alone")
+    kind, width = other.settings["net"], other.settings["width"]
+    net = FCN(kind, stride, heads=heads, upsampling="interpolate", width=width)
     state = other.state_dict()
-    trunk = {
-        name: tensor
-        for name, tensor in state.items()
-        if name == "mean" or name.startswith("trunk.")
-    }
-    pretrained.load_into(net, trunk, allow_missing=("heads",), source=str(path))
+    kept = {n: tensor for n, tensor in state.items() if n == "mean" or n.startswith("trunk.")}
+    load_into(net, kept, allow_missing=("heads",), source=str(path))
     return net
 
 
 def census(data: Folder, log: Log) -> list[int]:
-    """The labelled pixels of each class. To count them is to read every photo and label map once, which checks them."""
+    """The labelled pixels of each class. Reads, and so checks, every photo and label map."""
     counts = torch.zeros(VOID + 1, dtype=torch.int64)
     for i in range(len(data)):
-        labels: Tensor = data[i].labels["semantic"]
-        counts += torch.bincount(labels.flatten(), minlength=VOID + 1)
+        counts += torch.bincount(data[i].labels["semantic"].flatten(), minlength=VOID + 1)
         if (i + 1) % 200 == 0:
             log(f"checked {i + 1} of {len(data)} photos and their labels")
     return counts[: len(data.classes.names)].tolist()
@@ -230,17 +195,10 @@ def _check_census(
 ) -> None:
     found = [name for name, n in zip(data.classes.names, learned_from, strict=True) if n]
     if len(found) < 2:
-        what = f"one class alone, {found[0]}" if found else "no labelled pixel"
+        content = f"only one class, {found[0]}," if found else "no labelled pixel"
         raise ValueError(
-            f"{labels}: {what}, in the {len(data)} photos to learn from; label two classes at least "
-            f"({VOID} is void: a mask of 0 and {VOID} has to be saved as 0 and 1)"
+            f"{labels}: {content} in the {len(data)} training photos; label at least two classes "
+            f"({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
         )
     if not sum(held_out):
-        raise ValueError(
-            f"{labels}: no labelled pixel in the photos held out for scoring; label more photos"
-        )
-
-
-def _palette(data: Folder) -> dict[str, str]:
-    """The colours of the classes, for the file of weights; nothing where the list of classes has none."""
-    return {} if data.palette is None else {"palette": json.dumps(data.palette.tolist())}
+        raise ValueError(f"{labels}: no labelled pixel in the held-out photos; label more photos")
