@@ -120,7 +120,9 @@ def forward_times(
 def lines(found: dict[str, NDArray[np.generic]]) -> Iterator[str]:
     """What :func:`forward_times` found, a line a net, beside the paper's time."""
     yield f"{found['hardware']}, {found['threads']} threads; milliseconds: median (middle half), the paper's on a K40c"
-    for name, alignment, trials in zip(found["nets"], found["alignments"], found["milliseconds"], strict=True):
+    for name, alignment, trials in zip(
+        found["nets"], found["alignments"], found["milliseconds"], strict=True
+    ):
         times = Times(tuple(trials))
         low, high = times.quartiles
         yield f"{name:14}{alignment:11}{times.median:8.1f} ({low:.1f} to {high:.1f}){PAPER[name]:8g}"
@@ -141,9 +143,13 @@ def main(arguments: list[str] | None = None) -> None:
     from fcn import environment
     from fcn.replication import snapshots
 
-    parser = argparse.ArgumentParser(prog="python -m fcn.speed", description="Forward times of the paper's nets.")
+    parser = argparse.ArgumentParser(
+        prog="python -m fcn.speed", description="Forward times of the paper's nets."
+    )
     parser.add_argument("--device", default="cpu", help='"cpu", "cuda", "mps" or "auto"')
-    parser.add_argument("--record", type=Path, metavar="RESULTS", help="folder of results that keeps the times")
+    parser.add_argument(
+        "--record", type=Path, metavar="RESULTS", help="folder of results that keeps the times"
+    )
     given = parser.parse_args(arguments)
     try:
         device = environment.resolve_device(given.device)

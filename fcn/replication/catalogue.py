@@ -70,7 +70,7 @@ UNLABELLED = Deviation(
 )
 SUBSET = Deviation(
     "data",
-    "437 photos of VOC 2012 train to train on and 445 of val to score, of six classes: "
+    "trained on 437 photos of VOC 2012 train and scored on 445 of val, of six classes: "
     "not the benchmark",
 )
 SCENES = Deviation("data", "procedural scenes instead of photos")

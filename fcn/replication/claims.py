@@ -129,21 +129,33 @@ class Comparison:
             return "undecided: too uncertain to tell"
         if self.outcome == "unclear":
             nothing = self.claim.expected in ("same", "not higher")
-            return "no difference seen, as the paper says" if nothing else "undecided: no difference seen"
+            return (
+                "no difference seen, as the paper says"
+                if nothing
+                else "undecided: no difference seen"
+            )
         wanted = {"higher": ("higher",), "lower": ("lower",), "same": (), "not higher": ("lower",)}
-        return "as the paper says" if self.outcome in wanted[self.claim.expected] else "not what the paper says"
+        return (
+            "as the paper says"
+            if self.outcome in wanted[self.claim.expected]
+            else "not what the paper says"
+        )
 
 
 def spread(records: Sequence[Record], metric: str = "mean_iu") -> tuple[float, int]:
     """The standard deviation between seeds of one experiment, in points, and its degrees of freedom: pooled over the
     experiments of all claims that have several seeds. (``SPREAD_ELSEWHERE``, 0) where none has."""
-    names = dict.fromkeys(name for claim in (*CLAIMS, *LONG_CLAIMS) for name in (claim.base, claim.changed))
+    names = dict.fromkeys(
+        name for claim in (*CLAIMS, *LONG_CLAIMS) for name in (claim.base, claim.changed)
+    )
     groups = [_values(records, name, metric) for name in names]
     several = [group for group in groups if len(group) > 1]
     free = sum(len(group) - 1 for group in several)
     if not free:
         return SPREAD_ELSEWHERE, 0
-    return math.sqrt(sum(statistics.variance(group) * (len(group) - 1) for group in several) / free), free
+    return math.sqrt(
+        sum(statistics.variance(group) * (len(group) - 1) for group in several) / free
+    ), free
 
 
 def compare(claim: Claim, records: Sequence[Record]) -> Comparison | None:
@@ -157,7 +169,9 @@ def compare(claim: Claim, records: Sequence[Record]) -> Comparison | None:
     return Comparison(claim, changed, base, uncertain)
 
 
-def table(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS, results: str = "results") -> pd.DataFrame:
+def table(
+    records: Sequence[Record], claims: Sequence[Claim] = CLAIMS, results: str = "results"
+) -> pd.DataFrame:
     """The claims, their runs with and without the change, with links to their records below ``results`` (Markdown), the
     difference with its interval, and the verdict; "not run" where a record is missing."""
     rows = {}
@@ -180,7 +194,9 @@ def metric_by_metric(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS
     for claim in claims:
         found = {m: compare(replace(claim, metric=m), records) for m in MEASURED}
         cells = {
-            COLUMNS[m]: f"{one.difference:+.1f}" for m, one in found.items() if one and _same_head(records, claim, m)
+            COLUMNS[m]: f"{one.difference:+.1f}"
+            for m, one in found.items()
+            if one and _same_head(records, claim, m)
         }
         if cells:
             rows[f"{claim.section}: {claim.change}"] = cells
@@ -196,17 +212,23 @@ def missing(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS) -> list
 def _same_head(records: Sequence[Record], claim: Claim, metric: str) -> bool:
     """Whether the metric is of one head in both runs: that of a single task may be the other task's."""
     heads = [{*run.heads} for name in (claim.changed, claim.base) for run in final(records, name)]
-    return ("geometric" if metric == "geometric_accuracy" else "semantic") in set.intersection(*heads)
+    return ("geometric" if metric == "geometric_accuracy" else "semantic") in set.intersection(
+        *heads
+    )
 
 
 def _values(records: Sequence[Record], experiment: str, metric: str) -> tuple[float, ...]:
-    return tuple(found[metric] for run in final(records, experiment) if metric in (found := scores(run)))
+    return tuple(
+        found[metric] for run in final(records, experiment) if metric in (found := scores(run))
+    )
 
 
 def _linked(records: Sequence[Record], experiment: str, metric: str, results: str) -> str:
     values = _values(records, experiment, metric)
     if not values:
         return NOT_RUN
-    seeds = ", ".join(f"[{run.seed}]({results}/{run.file_name})" for run in final(records, experiment))
+    seeds = ", ".join(
+        f"[{run.seed}]({results}/{run.file_name})" for run in final(records, experiment)
+    )
     of = "" if metric == "mean_iu" else f" {COLUMNS[metric]}"
     return f"{statistics.fmean(values):.1f}{of} (seed{'s' if len(values) > 1 else ''} {seeds})"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fcn.data import nyud, pascal_context, sift_flow, voc
 from fcn.models import FCN, SKIP_SCALES, LateFusion, build
-from fcn.preprocessing import MEAN_HHA
+from fcn.preprocessing import MEAN_BGR, MEAN_HHA
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.paper import RELEASE
 from fcn.upsampling import Deconvolution
@@ -51,7 +51,11 @@ class Reference:
 
     def expectation(self) -> str:
         """What the release's README leads one to expect, in a line."""
-        number = "no number" if self.expected is None else f"mean IU {self.expected} on the 736 photos of seg11valid"
+        number = (
+            "no number"
+            if self.expected is None
+            else f"mean IU {self.expected} on the 736 photos of seg11valid"
+        )
         return f"published for {self.name}: {number} (README of the authors' release)"
 
     def settings(self, width: float = 1.0) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class Reference:
 
 def _voc(name: str, stride: int, label: str, **more: Any) -> Reference:
     heads = {"semantic": len(voc.CLASSES)}
-    return Reference(f"{name}-pascal", "voc", stride, heads, {"": voc.MEAN_BGR}, label=label, **more)
+    return Reference(f"{name}-pascal", "voc", stride, heads, {"": MEAN_BGR}, label=label, **more)
 
 
 def _nyud(inputs: str, name: str, mean: dict[str, tuple[float, ...]]) -> Reference:
@@ -110,7 +114,9 @@ def find(path: str | Path) -> Reference:
     """The file of the release that ``path`` is, by its name. Raises ValueError where the release has none of it."""
     name = Path(path).name.removesuffix(".caffemodel")
     if name not in REFERENCES:
-        raise ValueError(f"{path}: not a file of the authors' release; keep its name: one of {', '.join(REFERENCES)}")
+        raise ValueError(
+            f"{path}: not a file of the authors' release; keep its name: one of {', '.join(REFERENCES)}"
+        )
     return REFERENCES[name]
 
 
@@ -137,14 +143,20 @@ def load(path: str | Path, say: Callable[[str], None] = warnings.warn) -> FCN | 
     for stream, part in zip(streams, parts, strict=True):
         names = dict(_names(part, reference, stream))
         if missing := [name for name in names.values() if name not in left]:
-            raise ValueError(f"{path}: not the net of its name, without {', '.join(missing[:3])}; fetch the file again")
+            raise ValueError(
+                f"{path}: not the net of its name, without {', '.join(missing[:3])}; fetch the file again"
+            )
         own = {ours: left.pop(theirs) for ours, theirs in names.items()}
         load_into(part, own | {"mean": torch.tensor(reference.mean[stream])}, source=str(path))
     for name, constant in _constants(parts[0], reference).items():
         if name in left and not _same(left.pop(name), constant):
-            say(f"{path}: {name} is not the constant that the release fixes; ours is used, and scores will differ")
+            say(
+                f"{path}: {name} is not the constant that the release fixes; ours is used, and scores will differ"
+            )
     if left:
-        raise ValueError(f"{path}: not the net of its name, with {', '.join([*left][:3])}; fetch the file again")
+        raise ValueError(
+            f"{path}: not the net of its name, with {', '.join([*left][:3])}; fetch the file again"
+        )
     return net.eval()
 
 
@@ -174,7 +186,9 @@ def _constants(part: FCN, reference: Reference) -> dict[str, Tensor]:
     if reference.scaled_skips:
         for stride, scale in SKIP_SCALES.items():
             channels = part.trunk.channels[stride]
-            constants[f"scale_{SCORES[stride].removeprefix('score_')}.weight"] = torch.full((channels,), scale)
+            constants[f"scale_{SCORES[stride].removeprefix('score_')}.weight"] = torch.full(
+                (channels,), scale
+            )
     return constants
 
 

@@ -23,13 +23,11 @@ from fcn.training import checkpoint as checkpoint_module
 from fcn.training import evaluate, loop, provenance
 from fcn.training import record as records
 
-SPLITS = {"final": ("trainval", "test"), "validation": ("train", "val"), "demonstration": ("train", "test")}
-
-
-
-
-
-
+SPLITS = {
+    "final": ("trainval", "test"),
+    "validation": ("train", "val"),
+    "demonstration": ("train", "test"),
+}
 
 
 def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, tuple[str, ...]]:
@@ -46,7 +44,9 @@ def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
     })  # fmt: skip
 
 
-def initialise(net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path) -> records.InitialWeights | None:
+def initialise(
+    net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path
+) -> records.InitialWeights | None:
     """Give ``net`` the weights that the experiment starts from, and say which they are.
 
     Raises FileNotFoundError, with the command that makes it, where the net of the stage before is missing.
@@ -65,7 +65,9 @@ def initialise(net: FCN | LateFusion, experiment: Experiment, seed: int, out: Pa
                 nn.init.normal_(layer.weight, std=0.01)
     if not paths:
         return None
-    return records.InitialWeights(" + ".join(p.name for p in paths), " + ".join(map(environment_module.sha256, paths)))
+    return records.InitialWeights(
+        " + ".join(p.name for p in paths), " + ".join(map(environment_module.sha256, paths))
+    )
 
 
 def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
@@ -163,7 +165,11 @@ def describe(
     data: SegmentationDataset, experiment: str, heads: dict[str, tuple[str, ...]] | None = None
 ) -> dict[str, str]:
     """What a weight file says of itself beside its settings: the names of its classes, the data, the experiment."""
-    return {"classes": json.dumps(heads or data.heads), "dataset": data.name, "experiment": experiment}
+    return {
+        "classes": json.dumps(heads or data.heads),
+        "dataset": data.name,
+        "experiment": experiment,
+    }
 
 
 def score(experiment: Experiment, file: Path, *, data: Path | None = None, device: str = "auto",
@@ -175,16 +181,18 @@ def score(experiment: Experiment, file: Path, *, data: Path | None = None, devic
     """
     device = resolve_device(device)
     scored_on = dataset(experiment.dataset, SPLITS[purpose][1], data)
-    net = released.load(file, log or print) if file.suffix == ".caffemodel" else models_module.load(file)
+    net = (
+        released.load(file, log or print)
+        if file.suffix == ".caffemodel"
+        else models_module.load(file)
+    )
     expected = {head: len(names) for head, names in heads_of(experiment, scored_on).items()}
     if net.classes != expected:
-        raise ValueError(f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}")
+        raise ValueError(
+            f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}"
+        )
     if net.settings["inputs"] != experiment.inputs:
-        raise ValueError(f"{file}: a net of {net.settings['inputs']} images, not of those of {experiment.dataset}")
+        raise ValueError(
+            f"{file}: a net of {net.settings['inputs']} images, not of those of {experiment.dataset}"
+        )
     return evaluate.evaluate(net, scored_on, device=device, log=log)
-
-
-
-
-
-

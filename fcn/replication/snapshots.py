@@ -27,7 +27,11 @@ LARGEST = 64 * 1024  # bytes of one .npz: these files are read with the book, no
 
 
 def recorded(
-    name: str, compute: Compute, available: bool, results_dir: str | Path, files: Iterable[str | Path] = ()
+    name: str,
+    compute: Compute,
+    available: bool,
+    results_dir: str | Path,
+    files: Iterable[str | Path] = (),
 ) -> tuple[Arrays, bool]:
     """The arrays that ``compute`` returns, by name, and whether they were computed just now.
 
@@ -46,7 +50,9 @@ def recorded(
     return _computed(compute), True
 
 
-def record(name: str, compute: Compute, results_dir: str | Path, files: Iterable[str | Path] = ()) -> Path:
+def record(
+    name: str, compute: Compute, results_dir: str | Path, files: Iterable[str | Path] = ()
+) -> Path:
     """Compute the arrays and write them with their provenance below ``results_dir``; returns the path of the ``.npz``.
 
     The first line of ``compute``'s docstring says what the arrays are. ``files`` are recorded by name and SHA-256.
@@ -55,21 +61,30 @@ def record(name: str, compute: Compute, results_dir: str | Path, files: Iterable
     """
     path = _path(name, results_dir)
     if not compute.__doc__:
-        raise ValueError(f'"{name}": say what is computed in the docstring of {compute.__qualname__}')
+        raise ValueError(
+            f'"{name}": say what is computed in the docstring of {compute.__qualname__}'
+        )
     made_with = environment("cpu")  # before computing: the files of a checkout may change meanwhile
     arrays = _computed(compute)
     if bad := [key for key, array in arrays.items() if array.dtype.kind not in "biufU"]:
-        raise ValueError(f'"{name}": {", ".join(bad)} hold neither numbers nor text; record plain arrays')
+        raise ValueError(
+            f'"{name}": {", ".join(bad)} hold neither numbers nor text; record plain arrays'
+        )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
     if len(content) > LARGEST:
-        raise ValueError(f'"{name}": {len(content)} bytes are more than {LARGEST}; record fewer or coarser arrays')
+        raise ValueError(
+            f'"{name}": {len(content)} bytes are more than {LARGEST}; record fewer or coarser arrays'
+        )
     provenance = {
         "what": inspect.cleandoc(compute.__doc__).splitlines()[0],
         "computed_by": compute.__qualname__,
         "from": [{"name": Path(file).name, "sha256": sha256(file)} for file in files],
-        "arrays": {key: f"{array.dtype} {' x '.join(map(str, array.shape))}" for key, array in arrays.items()},
+        "arrays": {
+            key: f"{array.dtype} {' x '.join(map(str, array.shape))}"
+            for key, array in arrays.items()
+        },
         **made_with,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,14 +103,20 @@ def provenance(name: str, results_dir: str | Path) -> dict[str, Any]:
     about = path.with_suffix(".json")
     for file in (path, about):
         if not file.is_file():
-            raise FileNotFoundError(f"{file}: not recorded; take it from version control, or give another results_dir")
+            raise FileNotFoundError(
+                f"{file}: not recorded; take it from version control, or give another results_dir"
+            )
     try:
         described = json.loads(about.read_text(encoding="utf-8"))
         checksum = described["sha256"]
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{about}: does not describe a recording; take it from version control again") from None
+        raise ValueError(
+            f"{about}: does not describe a recording; take it from version control again"
+        ) from None
     if checksum != sha256(path):
-        raise ValueError(f"{path}: not the arrays that {about.name} describes; take both from version control again")
+        raise ValueError(
+            f"{path}: not the arrays that {about.name} describes; take both from version control again"
+        )
     return described
 
 
@@ -119,7 +140,9 @@ def _read(name: str, results_dir: str | Path) -> Arrays:
 
 def _path(name: str, results_dir: str | Path) -> Path:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ValueError(f'"{name}" names no recording: use lower-case words and numbers, joined by hyphens')
+        raise ValueError(
+            f'"{name}" names no recording: use lower-case words and numbers, joined by hyphens'
+        )
     return Path(results_dir) / "recorded" / f"{name}.npz"
 
 

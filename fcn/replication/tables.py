@@ -26,7 +26,10 @@ COLUMNS = {
     "pixel_accuracy": "pixel acc.", "mean_accuracy": "mean acc.", "mean_iu": "mean IU",
     "frequency_weighted_iu": "f.w. IU", "geometric_accuracy": "geometric acc.", "forward_ms": "forward, ms",
 }  # fmt: skip
-MEASURED = (*METRICS, "geometric_accuracy")  # what a record holds; forward times are the paper's own
+MEASURED = (
+    *METRICS,
+    "geometric_accuracy",
+)  # what a record holds; forward times are the paper's own
 NETS = {"alexnet": "AlexNet", "bvlc_alexnet": "AlexNet", "vgg16": "VGG16", "googlenet": "GoogLeNet"}
 ABSENT, NOT_RUN = "-", "not run"
 SYNTHETIC = ("scenes",)
@@ -94,20 +97,29 @@ def beside(name: str, records: Sequence[Record]) -> pd.DataFrame:
     for label, row in frame[frame["source"] == "ours"].iterrows():
         experiment, runs = EXPERIMENTS[str(label)], final(records, str(label))
         if not runs:
-            row = pd.Series({**row.replace(NOT_RUN, ABSENT), "mean IU": NOT_RUN, "record": ABSENT}, name=label)
+            row = pd.Series(
+                {**row.replace(NOT_RUN, ABSENT), "mean IU": NOT_RUN, "record": ABSENT}, name=label
+            )
         frames.append(row.to_frame().T)
-        lines = {line: None for run in runs for line in run.deviations} if runs else experiment.deviations
+        lines = (
+            {line: None for run in runs for line in run.deviations}
+            if runs
+            else experiment.deviations
+        )
         apart.setdefault("ours", {})[str(label)] = ", ".join(deviations.kinds(lines)) or ABSENT
         target = replicated(experiment)
         if runs and target is not None:
             less = difference(mean_scores(runs), target.metrics)
             cells = {COLUMNS[metric]: f"{points:+.1f}" for metric, points in less.items()}
-            frames.append(pd.DataFrame([{"source": "difference", **cells}], [f"less {_label(target)}"]))
+            frames.append(
+                pd.DataFrame([{"source": "difference", **cells}], [f"less {_label(target)}"])
+            )
     whole = pd.concat(frames).fillna(ABSENT)
     columns = [c for c in ("source", "of", *COLUMNS.values(), "record") if c in whole.columns]
     whole = whole[columns]
     whole["what sets it apart"] = [
-        apart.get(source, {}).get(label, ABSENT) for label, source in zip(whole.index, whole["source"], strict=True)
+        apart.get(source, {}).get(label, ABSENT)
+        for label, source in zip(whole.index, whole["source"], strict=True)
     ]
     return whole
 
@@ -121,10 +133,16 @@ def coverage(records: Sequence[Record]) -> pd.DataFrame:
     """How many experiments of the catalogue stand beside each table, how many are recorded, by how many final runs."""
     rows = {}
     for name in (*TITLES, "no table"):
-        members = [e.name for e in EXPERIMENTS.values() if (e.paper[0] if e.paper else "no table") == name]
+        members = [
+            e.name for e in EXPERIMENTS.values() if (e.paper[0] if e.paper else "no table") == name
+        ]
         found = [final(records, member) for member in members]
         if members:
-            rows[name] = {"experiments": len(members), "recorded": sum(map(bool, found)), "runs": sum(map(len, found))}
+            rows[name] = {
+                "experiments": len(members),
+                "recorded": sum(map(bool, found)),
+                "runs": sum(map(len, found)),
+            }
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return pd.concat([frame, frame.sum().to_frame("all").T])
 
@@ -137,7 +155,9 @@ def replicated(experiment: Experiment) -> Row | None:
     if named := [row for row in (*RELEASE, *TABLES) if row.experiment == experiment.name]:
         return named[0]
     rows = [row for row in TABLES if (row.table, row.label) == experiment.paper]
-    same = [r for r in rows if r.experiment and EXPERIMENTS[r.experiment].dataset == experiment.dataset]
+    same = [
+        r for r in rows if r.experiment and EXPERIMENTS[r.experiment].dataset == experiment.dataset
+    ]
     return next(iter(same + rows), None)
 
 
@@ -149,12 +169,16 @@ def mean_scores(runs: Sequence[Record]) -> dict[str, float]:
 
 def difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, float]:
     """``ours`` less ``theirs`` in points, of the figures as a table prints them, where both have the metric."""
-    return {m: round(ours[m], 1) - round(theirs[m], 1) for m in MEASURED if m in ours and m in theirs}
+    return {
+        m: round(ours[m], 1) - round(theirs[m], 1) for m in MEASURED if m in ours and m in theirs
+    }
 
 
 def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
     """The runs of this project (``GLANCE`` and all that are recorded), below the paper's rows that they follow."""
-    ours = [e for e in EXPERIMENTS.values() if e.paper and (e.name in GLANCE or final(records, e.name))]
+    ours = [
+        e for e in EXPERIMENTS.values() if e.paper and (e.name in GLANCE or final(records, e.name))
+    ]
     rows = {e.paper for e in ours}
     frames = [
         _frame(
@@ -170,7 +194,10 @@ def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
 
 def markdown(frame: pd.DataFrame, results: str = "results") -> str:
     """The table in Markdown; experiments and commands as code, seeds as links to their records below ``results``."""
-    lines = [["", *frame.columns], [":--", *("--:" if c in COLUMNS.values() else ":--" for c in frame.columns)]]
+    lines = [
+        ["", *frame.columns],
+        [":--", *("--:" if c in COLUMNS.values() else ":--" for c in frame.columns)],
+    ]
     for name, row in frame.iterrows():
         cells = {column: str(value) for column, value in row.items()}
         run = cells.get("record", "")
@@ -180,7 +207,9 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
             seeds = [s.strip() for s in run.split(maxsplit=1)[1].split(",")]
             cells["record"] = ", ".join(f"[seed {s}]({results}/{name}.seed{s}.json)" for s in seeds)
         label = f"`{name}`" if name in EXPERIMENTS else str(name)
-        lines.append([f"*{label}*" if cells.get("source") == "difference" else label, *cells.values()])
+        lines.append(
+            [f"*{label}*" if cells.get("source") == "difference" else label, *cells.values()]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -194,15 +223,23 @@ def with_block(text: str, new: str, file: str | Path) -> str:
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(f"{file}: the markers of the results at a glance are missing; add the lines {BEGIN} and {END}")
+        raise ValueError(
+            f"{file}: the markers of the results at a glance are missing; add the lines {BEGIN} and {END}"
+        )
     return before + new + after
 
 
 def write(path: Path) -> None:
     """Write the results at a glance, from the records in ``results`` beside the file, between the file's markers."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the text file that holds the markers, README.md")
-    text = with_block(path.read_text(encoding="utf-8"), block(recorded.load(path.parent / "results")), path)
+        raise FileNotFoundError(
+            f"{path}: no such file; give the text file that holds the markers, README.md"
+        )
+    text = with_block(
+        path.read_text(encoding="utf-8"),
+        block(recorded.load_records(path.parent / "results")),
+        path,
+    )
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
@@ -212,7 +249,10 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
     """Published rows above ours, with the columns that any of them has."""
     names, lines = [], []
     for row in published:
-        values = {key: f"{value:g}" if key == "forward_ms" else f"{value:.1f}" for key, value in row.metrics.items()}
+        values = {
+            key: f"{value:g}" if key == "forward_ms" else f"{value:.1f}"
+            for key, value in row.metrics.items()
+        }
         names.append(_label(row))
         lines.append({"source": row.table, "of": row.of, **values, "record": ABSENT})
     runs = {experiment.name: final(records, experiment.name) for experiment in ours}
@@ -220,11 +260,23 @@ def _frame(published: list[Row], ours: list[Experiment], records: Sequence[Recor
     # Without any record, what is not run is said of mean IU.
     seen = {"mean_iu"}.union(*lines, *(score for of_one in found.values() for score in of_one))
     for name, of_one in found.items():
-        values = {key: _several([score[key] for score in of_one if key in score]) for key in seen & {*MEASURED}}
+        values = {
+            key: _several([score[key] for score in of_one if key in score])
+            for key in seen & {*MEASURED}
+        }
         target = replicated(EXPERIMENTS[name])
         names.append(name)
-        lines.append({"source": "ours", "of": target.of if target else "", **values, "record": _run(name, runs[name])})
-    columns = [key for key in ("source", "of", *COLUMNS, "record") if any(line.get(key) for line in lines)]
+        lines.append(
+            {
+                "source": "ours",
+                "of": target.of if target else "",
+                **values,
+                "record": _run(name, runs[name]),
+            }
+        )
+    columns = [
+        key for key in ("source", "of", *COLUMNS, "record") if any(line.get(key) for line in lines)
+    ]
     return (
         pd.DataFrame(lines, index=names)
         .reindex(columns=columns)
@@ -260,7 +312,10 @@ if __name__ == "__main__":
     try:
         write(Path(sys.argv[1]))
     except UnicodeDecodeError:
-        print(f"{sys.argv[1]}: no text in UTF-8; give the text file that holds the markers, README.md", file=sys.stderr)
+        print(
+            f"{sys.argv[1]}: no text in UTF-8; give the text file that holds the markers, README.md",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

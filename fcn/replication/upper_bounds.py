@@ -85,9 +85,13 @@ class Bounds:
         columns = self.num_classes + 1
         labelled = labels.numpy() != VOID
         rows = labels.numpy()[labelled].astype(np.int64) * columns
-        column = np.append(np.arange(self.num_classes), np.full(VOID + 1 - self.num_classes, self.num_classes))
+        column = np.append(
+            np.arange(self.num_classes), np.full(VOID + 1 - self.num_classes, self.num_classes)
+        )
         for protocol, factor, predicted in predictions(labels, self.factors, self.protocols):
-            counts = np.bincount(rows + column[predicted[labelled]], minlength=self.num_classes * columns)
+            counts = np.bincount(
+                rows + column[predicted[labelled]], minlength=self.num_classes * columns
+            )
             known = self.matrices.get((protocol, factor), 0)
             self.matrices[protocol, factor] = known + counts.reshape(self.num_classes, columns)
 
@@ -112,7 +116,9 @@ def predictions(
     ``labels``: H x W whole numbers, void 255. Raises ValueError for a map that has no pixels.
     """
     if labels.ndim != 2 or labels.numel() == 0:
-        raise ValueError(f"a label map is H x W, one number a pixel: this one has shape {tuple(labels.shape)}")
+        raise ValueError(
+            f"a label map is H x W, one number a pixel: this one has shape {tuple(labels.shape)}"
+        )
     # One channel for each label that is in the map; class 0 first, void last.
     present = torch.cat([torch.tensor([0, VOID]), labels.flatten().long()]).unique()
     pixels = torch.stack([labels == label for label in present]).float()
@@ -126,7 +132,9 @@ def predictions(
             if protocol.down == "mean":
                 votes = votes / votes.sum(0).clamp(min=1)
             elif protocol.down == "vote":
-                votes = F.one_hot(_largest(votes), len(present)).permute(2, 0, 1) * votes.any(0).float()
+                votes = (
+                    F.one_hot(_largest(votes), len(present)).permute(2, 0, 1) * votes.any(0).float()
+                )
             in_play = votes.flatten(1).any(1)  # the others can win nowhere: not worth interpolating
             in_play[0] = True
             winner = _up(votes[in_play], factor, protocol.up, pixels.shape[1:])
@@ -148,7 +156,11 @@ def _up(cells: Tensor, factor: int, how: str, size: torch.Size) -> Tensor:
     """C x h x w to the number of the largest channel at each pixel, H x W."""
     height, width = size
     if how == "repeat":
-        return _largest(cells).repeat_interleave(factor, 0).repeat_interleave(factor, 1)[:height, :width]
+        return (
+            _largest(cells)
+            .repeat_interleave(factor, 0)
+            .repeat_interleave(factor, 1)[:height, :width]
+        )
     fine = F.interpolate(cells[None], scale_factor=factor, mode="bilinear", align_corners=False)
     return _largest(fine[0, :, :height, :width])
 
@@ -162,7 +174,9 @@ def _largest(channels: Tensor) -> Tensor:
     return number
 
 
-def near_border(labels: NDArray[np.integer], num_classes: int, reach: Iterable[float]) -> NDArray[np.int64]:
+def near_border(
+    labels: NDArray[np.integer], num_classes: int, reach: Iterable[float]
+) -> NDArray[np.int64]:
     """How many pixels of each class lie within ``reach`` pixels of a pixel with another label, void or a class.
 
     ``labels``: H x W, void 255. Returns R x C for R values of ``reach``. The image's edge is no border: what lies
@@ -197,9 +211,14 @@ def seg11valid(voc: str | Path) -> dict[str, NDArray[np.generic]]:
         pixels += np.bincount(labels.numpy().ravel(), minlength=VOID + 1)
     scored = [[bounds.metrics(p, f) for f in FACTORS] for p in PROTOCOLS]
     left_out = [[bounds.mean_iu(p, f, score_void=False) for f in FACTORS] for p in PROTOCOLS]
-    by_class = [[[np.nan if iu is None else iu for iu in m.iu_per_class[:-1]] for m in row] for row in scored]
+    by_class = [
+        [[np.nan if iu is None else iu for iu in m.iu_per_class[:-1]] for m in row]
+        for row in scored
+    ]
     return {
-        "mean_iu": np.stack([np.array([[m.mean_iu for m in row] for row in scored]), np.array(left_out)], -1),
+        "mean_iu": np.stack(
+            [np.array([[m.mean_iu for m in row] for row in scored]), np.array(left_out)], -1
+        ),
         "iu_per_class": np.array(by_class, np.float32),
         "near_border": 100 * near / pixels[: len(CLASSES)].clip(min=1),
         "pixels": np.append(pixels[: len(CLASSES)], pixels[VOID]),
@@ -226,7 +245,9 @@ def beside_paper(recorded: Mapping[str, NDArray[np.generic]]) -> list[Line]:
     """
     lines = []
     for protocol, label in zip(PROTOCOLS, recorded["protocols"], strict=True):
-        for i, predicted_void in enumerate(("an error", "left out") if protocol.void == "votes" else ("",)):
+        for i, predicted_void in enumerate(
+            ("an error", "left out") if protocol.void == "votes" else ("",)
+        ):
             values = recorded["mean_iu"][PROTOCOLS.index(protocol), :, i].astype(float)
             distance = float(np.abs(values - list(PAPER.values())).mean())
             named = f"{label}, predicted void {predicted_void}" if predicted_void else str(label)
