@@ -1,27 +1,31 @@
-"""From an experiment of the catalogue to a record: data, net, training, scores, files."""
+"""Run experiments: one with :func:`run`, many within a time budget with :func:`run_queue`."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
+import torch
 from torch import nn
 
-from fcn import environment as environment_module
 from fcn import models
-from fcn import models as models_module
 from fcn.data.registry import dataset
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import PROJECT, check_writable, folder_of, resolve_device
+from fcn.environment import PROJECT, folder_of, resolve_device, sha256
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.replication import released
 from fcn.replication.experiment import Experiment
-from fcn.training import checkpoint as checkpoint_module
-from fcn.training import evaluate, loop, provenance
-from fcn.training import record as records
+from fcn.training.checkpoint import Stopped
+from fcn.training.evaluate import evaluate
+from fcn.training.gpu import Resident
+from fcn.training.pipeline import train_and_record
+from fcn.training.record import Deviation, InitialWeights, Paper, Purpose
+
+Loader = Callable[[str, str], SegmentationDataset]
+Log = Callable[[str], None]
 
 SPLITS = {
     "final": ("trainval", "test"),
@@ -30,169 +34,219 @@ SPLITS = {
 }
 
 
-def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, tuple[str, ...]]:
-    """The heads of the data set that the experiment trains and scores: all of them, or its one task."""
-    return {head: names for head, names in data.heads.items() if experiment.task in ("", head)}
-
-
-def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
-    """The experiment's net, its trunk and scores as they are before any weights are read."""
-    e = experiment
-    return models.build({
-        "net": e.net, "stride": e.stride, "heads": heads, "alignment": e.alignment, "upsampling": e.upsampling,
-        "width": e.width, "inputs": e.inputs, "fusion": e.fusion, "scaled_skips": e.scaled_skips,
-    })  # fmt: skip
-
-
-def initialise(
-    net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path
-) -> records.InitialWeights | None:
-    """Give ``net`` the weights that the experiment starts from, and say which they are.
-
-    Raises FileNotFoundError, with the command that makes it, where the net of the stage before is missing.
-    """
-    if experiment.start:
-        paths = [_net_of(start, experiment, seed, out) for start in experiment.start]
-        net.upgrade_from(*map(models_module.load, paths))  # type: ignore[arg-type]
-    elif experiment.initial_weights:
-        paths = [folder_of(None, "FCN_WEIGHTS") / experiment.initial_weights]
-        net.load_pretrained(paths[0])
-    else:
-        paths = []
-    if experiment.random_scores:
-        for name, layer in net.named_modules():
-            if isinstance(layer, nn.Conv2d) and name.rpartition(".")[2].startswith("score"):
-                nn.init.normal_(layer.weight, std=0.01)
-    if not paths:
-        return None
-    return records.InitialWeights(
-        " + ".join(p.name for p in paths), " + ".join(map(environment_module.sha256, paths))
-    )
-
-
-def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
-    """The net that the experiment ``start`` produced, from ``out`` or among those that the project ships."""
-    name = f"{start}.seed{seed}.safetensors"
-    for folder in (out, PROJECT / "weights"):
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(
-        f"{out / name}: {experiment.name} goes on from this net; make it first: python -m fcn train {start}"
-    )
-
-
 def run(
     experiment: Experiment,
     *,
-    purpose: str = "final",
+    purpose: Purpose = "final",
     data: Path | None = None,
     device: str = "auto",
     seed: int = 0,
     resume: bool = False,
     out: Path = Path("runs"),
     results: Path = Path("results"),
-    deviations: tuple[str, ...] = (),
-    log: Callable[[str], None] = print,
-    load: Callable[[str, str], SegmentationDataset] | None = None,
-    **how: Any,
+    deviations: tuple[Deviation, ...] = (),
+    capture: bool = False,
+    stop: Callable[[], bool] | None = None,
+    log: Log = print,
+    load: Loader | None = None,
 ) -> Path:
-    """Train, save, score and record ``experiment``; returns the record's path.
+    """Train, save, score and record ``experiment``; returns the path of the record.
 
-    ``out`` takes the checkpoint while it runs and the trained net at its end, in 16 bits: the net that is scored is
-    the one that is kept. Nothing of the scored split is seen before. ``deviations`` are those of this run alone.
-    ``load`` takes the place of ``dataset``, and ``how`` goes to ``fcn.training.train``: when to stop, say.
+    ``out`` takes the checkpoint and the net, ``results`` the record. ``deviations`` are those of
+    this run alone. ``load`` replaces :func:`fcn.data.registry.dataset`. ``resume``, ``capture`` and
+    ``stop`` are those of :func:`fcn.training.loop.train`.
 
-    Raises ValueError, before the training, where a folder takes no files and where this machine has no such ``device``.
+    Raises FileNotFoundError for missing data, weights or nets to start from, and what
+    :func:`fcn.training.pipeline.train_and_record` raises.
     """
     device = resolve_device(device)
-    if experiment.dataset == "scenes":
-        purpose = "demonstration"
+    purpose = _purpose(experiment, purpose)
     load = load or partial(dataset, data=data)
-    trained_on, scored_on = (load(experiment.dataset, split) for split in SPLITS[purpose])
-    environment = provenance.environment(device)
-    evaluate.seed_everything(seed)
-    heads = heads_of(experiment, trained_on)
+    train_set, test_set = (load(experiment.dataset, split) for split in SPLITS[purpose])
+    torch.manual_seed(seed)
+    heads = heads_of(experiment, train_set)
     net = build(experiment, {head: len(names) for head, names in heads.items()})
-    initial = initialise(net, experiment, seed, out)
-    check_writable(out, "--out")
-    check_writable(results, "--results")
-    stem = f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
-    checkpoint = out / f"{stem}.checkpoint"
-    with checkpoint_module.interruptible(log) as stop:
-        done = loop.train(
-            net,
-            trained_on,
-            experiment.recipe,
-            seed=seed,
-            device=device,
-            checkpoint=checkpoint,
-            resume=resume,
-            log=log,
-            **{"stop": stop} | how,
-        )
-    kept = out / f"{stem}.safetensors"
-    if evaluate.is_main_process():
-        models_module.save(net, kept, describe(trained_on, experiment.name, heads))
-    evaluate.wait()
-    net = models_module.load(kept)
-    matrices = evaluate.evaluate(net, scored_on, device=device, log=log)
-    inside = kept.resolve().is_relative_to(PROJECT / "weights")
-    record = records.Record(
+    record = train_and_record(
+        net,
+        train_set,
+        test_set,
+        experiment.recipe,
         experiment=experiment.name,
         purpose=purpose,
-        paper=records.Paper(*experiment.paper) if experiment.paper else None,
-        heads={head: records.Head.scored(names, matrices[head]) for head, names in heads.items()},
-        recipe=asdict(experiment.recipe),
-        seed=seed,
-        images_seen=done.images_seen,
-        curve=done.curve,
-        dataset=records.Data(experiment.dataset, *(records.Split(d.split, len(d), d.checksum)
-                                                   for d in (trained_on, scored_on))),
-        initial_weights=initial,
-        seconds=round(done.seconds, 1),
+        dataset=experiment.dataset,
+        net_settings=experiment.net_settings,
+        initial_weights=initialize(net, experiment, seed, out),
         deviations=experiment.deviations + deviations,
-        weights=records.Weights(f"weights/{kept.name}", environment_module.sha256(kept)) if inside else None,
-        **environment,
-    )  # fmt: skip
-    path = results / record.file_name
-    if evaluate.is_main_process():
-        path = records.write(record, results)
-        checkpoint.unlink(missing_ok=True)
-    return path
+        weights=out / f"{_stem(experiment, seed, purpose)}.safetensors",
+        results=results,
+        paper=Paper(*experiment.paper) if experiment.paper else None,
+        seed=seed,
+        device=device,
+        resume=resume,
+        capture=capture,
+        stop=stop,
+        log=log,
+    )
+    return results / record.file_name
 
 
-def describe(
-    data: SegmentationDataset, experiment: str, heads: dict[str, tuple[str, ...]] | None = None
+def run_queue(
+    experiments: Sequence[Experiment],
+    seeds: Iterable[int] = (0,),
+    *,
+    minutes: float | None = None,
+    purpose: Purpose = "final",
+    data: Path | None = None,
+    device: str = "auto",
+    out: Path = Path("runs"),
+    results: Path = Path("results"),
+    deviations: tuple[Deviation, ...] = (),
+    log: Log = print,
 ) -> dict[str, str]:
-    """What a weight file says of itself beside its settings: the names of its classes, the data, the experiment."""
-    return {
-        "classes": json.dumps(heads or data.heads),
-        "dataset": data.name,
-        "experiment": experiment,
-    }
+    """Run the experiments in order, each with all seeds; returns the reasons of failed runs.
+
+    Recorded runs are skipped, interrupted ones resume from their checkpoint, and a failed run costs
+    one line. When the ``minutes`` are over, the current run stops at a checkpoint, where the same
+    call continues. On CUDA data sets are kept on the device, steps are captured as CUDA graphs, and
+    convolutions are in bfloat16.
+
+    Raises ValueError for a missing device, and for ``minutes`` in a run of several processes.
+    """
+    if minutes is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "--minutes: not for several processes, which would stop at different steps"
+        )
+    device = resolve_device(device)
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    load = lru_cache(maxsize=4)(partial(_resident if device == "cuda" else dataset, data=data))
+    failed: dict[str, str] = {}
+    for experiment, seed in [(e, seed) for e in experiments for seed in seeds]:
+        stem = _stem(experiment, seed, purpose)
+        if (results / f"{stem}.json").is_file():
+            log(f"{stem}: already recorded")
+            continue
+        if time.monotonic() >= deadline:
+            log(f"{stem}: not started, the time is over")
+            break
+        resume = (out / f"{stem}.checkpoint").is_file()
+        log(f"{stem}: {'resumed' if resume else 'started'}")
+        try:
+            path = run(
+                _for_device(experiment, device),
+                purpose=purpose,
+                device=device,
+                seed=seed,
+                resume=resume,
+                out=out,
+                results=results,
+                deviations=deviations,
+                capture=device == "cuda",
+                stop=lambda: time.monotonic() >= deadline,
+                log=log,
+                load=load,
+            )
+            log(f"{stem}: recorded in {path}")
+        except Stopped as stopped:
+            log(f"{stem}: stopped {stopped}; the same command continues")
+            break
+        except (OSError, ValueError, ArithmeticError, RuntimeError) as error:
+            failed[stem] = " ".join(str(error).split())
+            log(f"{stem}: failed: {failed[stem]}")
+    return failed
 
 
-def score(experiment: Experiment, file: Path, *, data: Path | None = None, device: str = "auto",
-          purpose: str = "final", log: Callable[[str], None] | None = None) -> dict[str, ConfusionMatrix]:  # fmt: skip
-    """The confusion matrix of each head of the net in ``file`` on the experiment's test split.
+def score(
+    experiment: Experiment,
+    file: Path,
+    *,
+    data: Path | None = None,
+    device: str = "auto",
+    purpose: Purpose = "final",
+    log: Log | None = None,
+) -> dict[str, ConfusionMatrix]:
+    """The confusion matrix of each head of a net on the test split of ``experiment``.
 
-    ``file`` is a net of this package or, as a .caffemodel, one of the authors' release. Raises ValueError where the
-    net's classes or inputs are not the data set's, or this machine has no such ``device``.
+    ``file`` is a net of this package or a .caffemodel of the authors' release. Raises ValueError if
+    the classes or inputs of the net are not those of the data set, and for a missing device.
     """
     device = resolve_device(device)
-    scored_on = dataset(experiment.dataset, SPLITS[purpose][1], data)
-    net = (
-        released.load(file, log or print)
-        if file.suffix == ".caffemodel"
-        else models_module.load(file)
-    )
-    expected = {head: len(names) for head, names in heads_of(experiment, scored_on).items()}
+    test_set = dataset(experiment.dataset, SPLITS[purpose][1], data)
+    caffe = file.suffix == ".caffemodel"
+    net = released.load(file, log or print) if caffe else models.load(file)
+    expected = {head: len(names) for head, names in heads_of(experiment, test_set).items()}
     if net.classes != expected:
-        raise ValueError(
-            f"{file}: a net for {net.classes}, but {experiment.dataset} has {expected}"
-        )
+        raise ValueError(f"{file}: scores {net.classes}, but {experiment.dataset} has {expected}")
     if net.settings["inputs"] != experiment.inputs:
         raise ValueError(
-            f"{file}: a net of {net.settings['inputs']} images, not of those of {experiment.dataset}"
+            f"{file}: takes {net.settings['inputs']} images, unlike {experiment.dataset}"
         )
-    return evaluate.evaluate(net, scored_on, device=device, log=log)
+    return evaluate(net, test_set, device=device, log=log)
+
+
+def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, tuple[str, ...]]:
+    """The heads of the data set that the experiment trains: all of them, or its one task."""
+    return {head: names for head, names in data.heads.items() if experiment.task in ("", head)}
+
+
+def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
+    """The net of the experiment, without initial weights."""
+    return models.build(experiment.settings | {"heads": heads})
+
+
+def initialize(
+    net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path
+) -> InitialWeights | None:
+    """Load the weights that the experiment starts from, and return their names and checksums.
+
+    Raises FileNotFoundError, with the command to run, if the net of the stage before is missing.
+    """
+    paths: list[Path] = []
+    if experiment.start:
+        paths = [_net_of(start, experiment, seed, out) for start in experiment.start]
+        net.upgrade_from(*map(models.load, paths))  # type: ignore[arg-type]
+    elif experiment.initial_weights:
+        paths = [folder_of(None, "FCN_WEIGHTS") / experiment.initial_weights]
+        net.load_pretrained(paths[0])
+    if experiment.random_scores:
+        for name, layer in net.named_modules():
+            if isinstance(layer, nn.Conv2d) and name.rpartition(".")[2].startswith("score"):
+                nn.init.normal_(layer.weight, std=0.01)
+    if not paths:
+        return None
+    return InitialWeights(" + ".join(p.name for p in paths), " + ".join(map(sha256, paths)))
+
+
+def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
+    """The net of the experiment ``start``, in ``out`` or among those of the project."""
+    name = f"{start}.seed{seed}.safetensors"
+    for folder in (out, PROJECT / "weights"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"{out / name}: {experiment.name} starts from this net; train it first: "
+        f"python -m fcn train {start}"
+    )
+
+
+def _purpose(experiment: Experiment, purpose: Purpose) -> Purpose:
+    return "demonstration" if experiment.dataset == "scenes" else purpose
+
+
+def _stem(experiment: Experiment, seed: int, purpose: Purpose) -> str:
+    purpose = _purpose(experiment, purpose)
+    return f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
+
+
+def _for_device(experiment: Experiment, device: str) -> Experiment:
+    precision = "bf16-mixed" if device == "cuda" else experiment.recipe.precision
+    return replace(experiment, recipe=replace(experiment.recipe, precision=precision))
+
+
+def _resident(name: str, split: str, data: Path | None) -> SegmentationDataset:
+    """The data set on the GPU; with more than three channels, as it is."""
+    whole = dataset(name, split, data)
+    if name.startswith("nyud-") and name != "nyud-rgb":
+        return whole
+    resident = Resident(whole, "cuda")
+    torch.backends.cudnn.benchmark = resident.one_size  # tries algorithms once per size
+    return resident
