@@ -23,7 +23,7 @@
 #
 # - which road led from classifiers of images to nets that label every pixel;
 # - why a fully connected layer accepts one size of image only, and forgets where things are;
-# - how the FCN is built: a trunk, score layers, skips and upsampling, in one figure;
+# - how the FCN is built: a backbone, score layers, skips and upsampling, in one figure;
 # - what this book replicates, how near it comes, and how to read it, run it again and cite it.
 
 # %% tags=["parameters"]
@@ -39,7 +39,6 @@ import re
 import pandas as pd
 import torch
 import torchvision
-from figures import architecture, style, timeline
 from torch import nn
 
 import fcn
@@ -49,6 +48,9 @@ from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.replication import tables
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.paper import TABLES, TITLES
+from fcn.training.record import load_records
+from figures import style
+from figures import welcome as figures
 
 style.use()
 torch.manual_seed(seed)
@@ -62,7 +64,7 @@ pd.set_option("display.max_colwidth", None)
 # showed in 2012 how far a deep one gets when it learns from the million labelled photos of ImageNet
 # {cite:p}`deng2009,russakovsky2015`. In 2014 came two nets that went deeper by different ways: VGG
 # {cite:p}`simonyan2015` stacks small 3×3 filters, GoogLeNet {cite:p}`szegedy2015` runs filters of several sizes side by
-# side and saves parameters with 1×1 convolutions {cite:p}`lin2014`. These three are the trunks of the FCN paper.
+# side and saves parameters with 1×1 convolutions {cite:p}`lin2014`. These three are the backbones of the FCN paper.
 # ResNet {cite:p}`he2016`, which adds each block's input to its output and so makes a hundred layers trainable, came a
 # year after it; many dense nets since then stand on a ResNet, and on the FCN's idea all the same.
 #
@@ -102,12 +104,12 @@ pd.DataFrame(sizes.values(), index=list(sizes), columns=["layers", "parameters (
 # the label map whole, and learns all that lies between from end to end.
 
 # %%
-timeline.timeline(sizes)
+figures.timeline(sizes)
 style.plt.show()
 
 # %% [markdown]
 # *Classifiers (left; the area of a disc is in proportion to the parameters) and nets for dense prediction (right), by
-# the month in which each was first public. Green: the three trunks of the FCN paper. Grey: others that built on these
+# the month in which each was first public. Green: the three backbones of the FCN paper. Grey: others that built on these
 # classifiers. After the FCN, DeepLab {cite:p}`chen2015,chen2018` kept a finer stride by dilation, and DeconvNet
 # {cite:p}`noh2015` and U-Net {cite:p}`ronneberger2015` gave more layers to the way back up.*
 #
@@ -158,7 +160,7 @@ for image_size in [(227, 227), (227, 323), (451, 451)]:
 
 # %%
 town = Scenes(1, (224, 320), seed=seed, split="test").scene(0)
-architecture.fully_connected(town.image.permute(1, 2, 0).numpy())
+figures.fully_connected(town.image.permute(1, 2, 0).numpy())
 style.plt.show()
 
 # %% [markdown]
@@ -178,7 +180,7 @@ style.plt.show()
 # - **Upsampling inside the net.** A transposed convolution takes coarse scores to finer ones; it starts as bilinear
 #   interpolation, and because it is a layer, the loss is taken at the pixels and reaches the whole net
 #   ([chapter 4](04_upsampling.ipynb)). With only this, the net is **FCN-32s**.
-# - **Skips.** The maps at stride 16 and stride 8 lie earlier in the trunk: they know less about *what* and more about
+# - **Skips.** The maps at stride 16 and stride 8 lie earlier in the backbone: they know less about *what* and more about
 #   *where*. They get score layers of their own, whose scores are added to the upsampled coarse ones. One skip makes
 #   **FCN-16s**, two make **FCN-8s** ([chapter 5](05_skips.ipynb)).
 
@@ -186,7 +188,7 @@ style.plt.show()
 with torch.device("meta"):
     vgg = fcn.FCN("vgg16", stride=8, num_classes=21)
 street = Scenes(12, (192, 256), seed=seed, split="test").scene(11)
-architecture.architecture(
+figures.architecture(
     street.image.permute(1, 2, 0).numpy(),
     street.semantic.numpy(),
     PALETTE,
@@ -196,7 +198,7 @@ architecture.architecture(
 style.plt.show()
 
 # %% [markdown]
-# *The FCN on VGG16. From left to right: the trunk, whose maps shrink and deepen (not to scale). Downwards: score layers
+# *The FCN on VGG16. From left to right: the backbone, whose maps shrink and deepen (not to scale). Downwards: score layers
 # at strides 8, 16 and 32. From right to left: scores upsampled, and added to those of the next finer stride where the
 # paths meet (+). Dashed: the ways that FCN-16s and FCN-32s take to the pixels. The street is drawn by this project, and
 # the score maps show its true labels at each stride: not predictions, but the most that so few cells can say.*
@@ -243,7 +245,7 @@ print(f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {
 # PASCAL VOC can score its test images):
 
 # %% tags=["wrap-last-column"]
-records = fcn.records.load_records(results_dir)
+records = load_records(results_dir)
 recorded = {name for name in EXPERIMENTS if tables.final(records, name)}
 overview = []
 for name, title in TITLES.items():
@@ -256,7 +258,7 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 # %% [markdown]
 # What has been run is above all the experiment on **SIFT Flow** {cite:p}`liu2011`: outdoor photos whose pixels carry one
 # of 33 semantic classes and one of three geometric ones, predicted by one net with two heads
-# ([chapter 6](06_sift_flow.ipynb)). The paper used VGG16 for it. Here GoogLeNet is the trunk, with its public ImageNet
+# ([chapter 6](06_sift_flow.ipynb)). The paper used VGG16 for it. Here GoogLeNet is the backbone, with its public ImageNet
 # weights and about a twentieth of VGG16's parameters: small enough to train without a large machine, and a net that the paper
 # tried on one data set only and whose FCN was never released. Beside it stand short runs that change one thing at a
 # time, and runs on a small part of PASCAL VOC's photos; [chapter 12](12_results.ipynb) has them all. Every other
@@ -284,7 +286,7 @@ shown = tables.at_a_glance(records).drop(columns="source")
 shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), columns={"geometric acc.": "geom. acc."})
 
 # %% [markdown]
-# Read our rows beside the paper's, not against it. They differ from it in more than one thing at once: the trunk, the
+# Read our rows beside the paper's, not against it. They differ from it in more than one thing at once: the backbone, the
 # recipe, in most rows the stride (the paper's is FCN-16s), training photos that had been saved again as JPEG, and
 # geometric labels derived from the semantic ones, which makes the last column a score on nearly the same labels only.
 # And each is a single run with one seed. [Chapter 6](06_sift_flow.ipynb) tells what each deviation may cost or bring.
@@ -301,7 +303,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # | [4. Upsampling](04_upsampling.ipynb) | How do coarse scores reach the pixels, in the right place? |
 # | [5. Skip connections](05_skips.ipynb) | What is lost at stride 32, and what brings it back? |
 # | [6. SIFT Flow](06_sift_flow.ipynb) | How near does it come on real photographs? |
-# | [7. PASCAL VOC](07_pascal_voc.ipynb) | What do three trunks, the skips and the speed amount to on the paper's main benchmark? |
+# | [7. PASCAL VOC](07_pascal_voc.ipynb) | What do three backbones, the skips and the speed amount to on the paper's main benchmark? |
 # | [8. NYUDv2](08_nyudv2.ipynb) | How does a net take depth beside colour? |
 # | [9. PASCAL-Context](09_pascal_context.ipynb) | What changes when every pixel has a class? |
 # | [10. How good can it get?](10_how_good_can_it_get.ipynb) | How much does the coarse grid cost at most? |
@@ -356,7 +358,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # - Classifiers grew deep between 2012 and 2015; dense prediction used them by detours until the FCN made one net of it.
 # - A fully connected layer has one weight for each cell of its input. This fixes the size of the input, and its output
 #   has no place. The same weights, read as a filter, slide over a map of any size and give a map of scores.
-# - An FCN is a classifier's trunk, 1×1 score layers at strides 32, 16 and 8, sums, and upsampling; it maps an image of
+# - An FCN is a classifier's backbone, 1×1 score layers at strides 32, 16 and 8, sums, and upsampling; it maps an image of
 #   any size to scores of the same size.
 # - The tables of this book are made from records, with the paper's rows beside them.
 #
@@ -367,5 +369,5 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 #    the fully connected layer of GoogLeNet, and why is it so much smaller?
 # 2. *Sizes.* Find, by trying heights between 227 and 300 with `shape_or_error(convolutional, height, 227)`, the heights at
 #    which the map of scores gains a row. What is the step between them, and where in the architecture does it come from?
-# 3. *The best of few cells.* Use `architecture.coarse_labels` on a few scenes to find which classes vanish at stride 32.
+# 3. *The best of few cells.* Use `figures.coarse_labels` on a few scenes to find which classes vanish at stride 32.
 #    Before reading chapter 5: what would a net have to do with the maps at stride 8 to bring a lamp post back?

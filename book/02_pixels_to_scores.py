@@ -40,13 +40,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from figures import labelling, shared, style
 from scipy import ndimage
 
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.losses import pixel_softmax_loss
 from fcn.metrics import ConfusionMatrix
+from figures import labelling, shared, style
 
 style.use()
 torch.set_num_threads(1)
@@ -169,8 +169,12 @@ confusion = ConfusionMatrix(num_classes=3)
 confusion.update(torch.from_numpy(truth), torch.from_numpy(guess))
 print(confusion.matrix.tolist())
 metrics = confusion.metrics()
-SHORT = {"pixel_accuracy": "pixel acc.", "mean_accuracy": "mean acc.", "mean_iu": "mean IU",
-         "frequency_weighted_iu": "f.w. IU"}  # fmt: skip
+SHORT = {
+    "pixel_accuracy": "pixel acc.",
+    "mean_accuracy": "mean acc.",
+    "mean_iu": "mean IU",
+    "frequency_weighted_iu": "f.w. IU",
+}
 {short: round(getattr(metrics, name), 1) for name, short in SHORT.items()}
 
 # %% [markdown]

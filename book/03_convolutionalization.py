@@ -41,8 +41,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from figures import convolutionalization as figures
-from figures import photos, style
 from torch import nn
 
 import fcn
@@ -53,11 +51,13 @@ from fcn.data.synthetic.palette import CLASSES
 from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.snapshots import recorded, source
+from figures import convolutionalization as figures
+from figures import photos, style
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)
 style.use()
-trunks = {name: CLASSIFIERS[name] for name in ("alexnet", "vgg16", "googlenet")}  # the paper's three
+backbones = {name: CLASSIFIERS[name] for name in ("alexnet", "vgg16", "googlenet")}  # the paper's three
 
 # %% [markdown]
 # ## The claim
@@ -121,7 +121,7 @@ plt.show()
 
 # %%
 rows = []
-for name, build in trunks.items():
+for name, build in backbones.items():
     with torch.device("meta"):
         before = dict(build().named_modules())
         after = dict(convolutionalize(build()).named_modules())
@@ -136,7 +136,7 @@ pd.DataFrame(rows, columns=["net", "layer", "inputs", "outputs", "kernel", "chan
 # nets (an eighth of the channels) with random weights, since the identity holds whatever the weights are:
 
 # %%
-for name, build in trunks.items():
+for name, build in backbones.items():
     classifier = build(width=0.125).eval()
     dense = convolutionalize(classifier).eval()
     image = torch.randn(1, 3, classifier.input_size, classifier.input_size)
@@ -154,7 +154,7 @@ for name, build in trunks.items():
 # %%
 sizes = [(224, 224), (227, 227), (256, 320), (375, 500), (500, 500), (1080, 1920)]
 table = {}
-for name, build in trunks.items():
+for name, build in backbones.items():
     with torch.device("meta"):
         dense = convolutionalize(build())
         for height, width in sizes:
@@ -332,7 +332,7 @@ def multiply_adds(net, size):
 
 
 rows, counted = [], {}
-for name, build in trunks.items():
+for name, build in backbones.items():
     with torch.device("meta"):
         *one_pass, cells = multiply_adds(convolutionalize(build()), 500)
         *one_patch, _ = multiply_adds(build(), build().input_size)
@@ -416,7 +416,7 @@ def conv_layers(module):
 
 published = {"alexnet": (8, "57M", 355), "vgg16": (16, "134M", 404), "googlenet": (22, "6M", 907)}
 table = {}
-for name, build in trunks.items():
+for name, build in backbones.items():
     with torch.device("meta"):
         net = fcn.FCN(name, stride=32, num_classes=21)
         whole_classifier = convolutionalize(build())

@@ -36,8 +36,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from figures import style
-from figures import upsampling as figures
 from torch import nn
 
 import fcn
@@ -49,6 +47,9 @@ from fcn.upsampling import Deconvolution, bilinear_filter, crop, upsample_onto, 
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)
+from figures import style
+from figures import upsampling as figures
+
 style.use()
 
 # %% [markdown]
@@ -197,7 +198,7 @@ for factor in (2, 4, 8, 32):
 # %% [markdown]
 # ## Where the cells are
 #
-# Which of the two filters, then, and where does its output belong? The layers of the trunk answer that.
+# Which of the two filters, then, and where does its output belong? The layers of the backbone answer that.
 # `fcn.geometry` composes for every map not only receptive field and stride, but also the pixel on which its first
 # cell is centred.
 
@@ -472,4 +473,4 @@ plt.show()
 #    filter with negative taps be a bad idea for scores that are probabilities?
 # 3. **Enough padding.** With a padding of 100 the first pixels of FCN-32s on VGG16 are faded. Derive the smallest
 #    padding of the first layer at which they are not. What is the crop then? Check it with `offset_between`, on a
-#    trunk whose first layer you pad so. What decides whether the last pixels fade?
+#    backbone whose first layer you pad so. What decides whether the last pixels fade?

@@ -40,14 +40,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from figures import style
-from figures import voc as figures
-from figures import voc_text as text
-from figures.photos import photo
-from IPython.display import Markdown
 from PIL import Image
 from torch import nn
 
+import chapter_tables
 import fcn
 from fcn import models
 from fcn.classifiers import CLASSIFIERS
@@ -60,7 +56,11 @@ from fcn.predict import Segmenter, submit
 from fcn.replication import benchmark, snapshots
 from fcn.replication import run as runs
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.training import loader, record
+from fcn.training import loader
+from fcn.training.record import load_records
+from figures import shared, style
+from figures import voc as figures
+from figures.photos import photo
 
 style.use()
 torch.manual_seed(seed)
@@ -77,10 +77,10 @@ pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 # minute.
 
 # %%
-text.table_3()
+chapter_tables.table_3()
 
 # %%
-test = {row: text.table_3().loc[row, "VOC 2012"] for row in ("SDS", "FCN-8s")}
+test = {row: chapter_tables.table_3().loc[row, "VOC 2012"] for row in ("SDS", "FCN-8s")}
 gain = 100 * (float(test["FCN-8s"]) / float(test["SDS"]) - 1)
 print(f"on VOC 2012 test: {gain:.0f} % more, relatively, than SDS")
 
@@ -89,7 +89,7 @@ print(f"on VOC 2012 test: {gain:.0f} % more, relatively, than SDS")
 # {cite}`girshick2014` labels regions that another method proposes, as SDS does. The last row is what the authors'
 # README reports of the net that they released later.*
 #
-# Two tables lead there. Table 1 compares three trunks, Table 2 adds skips. This chapter goes through all three, and
+# Two tables lead there. Table 1 compares three backbones, Table 2 adds skips. This chapter goes through all three, and
 # says at each number whether it can be recomputed here. The training data of the full benchmark, and VGG16's weights,
 # are not at hand for this edition: where a net was not trained, you will see "not run" and the command that does it.
 #
@@ -151,16 +151,21 @@ plt.show()
 # *Figure: the share of each class in the labelled pixels of VOC 2012 train, and of the photos that the paper scores.*
 
 # %%
-Markdown(
-    f"Nearly three quarters of the labelled pixels, **{shares.loc['background', 'train']:.0f} %**, are background. A "
-    f"net that answers nothing else has a pixel accuracy of {shares.loc['background', 'seg11valid']:.1f} % on "
-    f"seg11valid, and a mean IU of {shares.loc['background', 'seg11valid'] / 21:.1f} %: one class right, twenty at "
-    "zero. That is why the benchmark ranks by mean IU. The twenty objects are far nearer to each other than the "
-    f"classes of SIFT Flow: the most frequent, person, has {shares['train'].drop('background').max():.1f} % of the "
-    f"pixels, the rarest, {shares['train'].idxmin()}, {shares['train'].min():.1f} %."
+shared.glue_values(
+    background=shares.loc["background", "train"],
+    background_accuracy=shares.loc["background", "seg11valid"],
+    background_iu=shares.loc["background", "seg11valid"] / 21,
+    person=shares.loc["person", "train"],
+    bicycle=shares.loc["bicycle", "train"],
 )
 
 # %% [markdown]
+# Nearly three quarters of the labelled pixels, **{glue:text}`background:.0f` %**, are background. A net that answers
+# nothing else has a pixel accuracy of {glue:text}`background_accuracy:.1f` % on seg11valid, and a mean IU of
+# {glue:text}`background_iu:.1f` %: one class right, twenty at zero. That is why the benchmark ranks by mean IU. The
+# twenty objects are far nearer to each other than the classes of SIFT Flow: the most frequent, person, has
+# {glue:text}`person:.1f` % of the pixels, the rarest, bicycle, {glue:text}`bicycle:.1f` %.
+#
 # ### Any size
 #
 # SIFT Flow's photos are all of one size. VOC's are not:
@@ -183,14 +188,18 @@ with torch.no_grad():
         print(f"{name:10} {tuple(image.shape[2:])} -> {tuple(narrow(image).shape)}")
 
 # %% [markdown]
-# A *batch* does mind: a tensor is rectangular. `fcn.training.collate` pads smaller photos at the right and below, with
+# A *batch* does mind: a tensor is rectangular. `fcn.training.loader.collate` pads smaller photos at the right and below, with
 # grey in the photo and void in the labels, so that padding is neither learned from nor scored. What a net says near
 # the edge of a padded photo still differs a little from what it says of the photo alone. The catalogue's runs on VOC
 # therefore score photos one at a time and add up the gradients of a batch (`micro_batch=1`).
 
 # %%
-two = [Sample((255 * photo(n)[0]).byte(), {"semantic": torch.zeros(photo(n).shape[2:]).long()}, n)
-       for n in ("chelsea", "china")]  # fmt: skip
+def unlabelled(name: str) -> Sample:
+    image = (255 * photo(name)[0]).byte()
+    return Sample(image, {"semantic": torch.zeros(image.shape[1:]).long()}, name)
+
+
+two = [unlabelled(name) for name in ("chelsea", "china")]
 batch, labels = loader.collate(two)
 print(tuple(batch.shape), f"padding: {100 * (labels['semantic'][0] == VOID).float().mean():.0f} % of the first photo")
 
@@ -282,11 +291,11 @@ else:
 # this many.
 
 # %%
-print("photos of a class in seg11valid, median:", int(images.loc["seg11valid"].iloc[1:21].median()),
-      "- the fewest:", int(images.loc["seg11valid"].iloc[1:21].min()))  # fmt: skip
+photos_of_class = images.loc["seg11valid"].iloc[1:21]
+print(f"photos of a class in seg11valid, median: {photos_of_class.median():.0f} - the fewest: {photos_of_class.min()}")
 
 # %% [markdown]
-# ## Table 1: three trunks
+# ## Table 1: three backbones
 #
 # The paper's first question is which classifier to convert. Each of the three is cut before its last layer, gets a
 # score layer for 21 classes, and is trained whole, at stride 32. Four columns of its Table 1 describe the nets
@@ -303,9 +312,9 @@ def depth(module: nn.Module) -> int:
     return sum(map(depth, module.children()))
 
 
-TRUNKS = {"FCN-AlexNet": "alexnet", "FCN-VGG16": "vgg16", "FCN-GoogLeNet": "googlenet"}
+BACKBONES = {"FCN-AlexNet": "alexnet", "FCN-VGG16": "vgg16", "FCN-GoogLeNet": "googlenet"}
 computed = {}
-for label, name in TRUNKS.items():
+for label, name in BACKBONES.items():
     with torch.device("meta"):  # shapes without numbers
         net = fcn.FCN(name, stride=32, num_classes=21)
         with_pool = fcn.receptive_field(convolutionalize(CLASSIFIERS[name]()))  # the classifier, its last pool included
@@ -317,7 +326,7 @@ for label, name in TRUNKS.items():
         "receptive field": f"{field.size}{pooled}",
         "max stride": str(field.stride),
     }
-text.beside_published(computed)
+chapter_tables.structure(computed)
 
 # %% [markdown]
 # All agree but one. GoogLeNet's printed field of 907 pixels is the *classifier's*, whose last average pool of 7×7
@@ -333,20 +342,20 @@ tabled = [e for e in EXPERIMENTS.values() if e.paper and e.paper[0] in ("Table 1
 for experiment in tabled if preset == "paper" else []:
     runs.run(experiment, data=data, device=device, seed=seed, out=Path("../runs"), results=Path(results_dir))
 
-found = record.load_records(results_dir)
-text.table_1(found)
+found = load_records(results_dir)
+chapter_tables.table_1(found)
 
 # %% [markdown]
 # Table 1 is made on VOC 2011 alone: 1112 photos to learn from. The authors' later release reports 48.0 for
 # FCN-AlexNet, but on seg11valid and with SBD's 8498 photos: another number in another place. Table 1's order is what
 # matters: VGG16 stands far above the other two, although GoogLeNet, as the authors note, classifies ImageNet about as
-# well. A trunk is more than its accuracy as a classifier.
+# well. A backbone is more than its accuracy as a classifier.
 #
 # ### Forward time
 #
 # The last column is the time of one forward pass on an image of 500×500 pixels, on an NVIDIA Tesla K40c, the mean of
-# 20 trials. Beside it stand the medians of 20 trials on another machine, measured by `fcn.speed.forward_ms`; with
-# `preset` set to `small` or `paper` they are measured on yours (or run `python -m fcn.speed`). In brackets how many
+# 20 trials. Beside it stand the medians of 20 trials on another machine, measured by `python -m fcn benchmark`; with
+# `preset` set to `small` or `paper` they are measured on yours. In brackets how many
 # times as long as FCN-VGG16 in the same column: that can be compared between machines, milliseconds cannot.
 
 
@@ -358,7 +367,7 @@ def forward_times() -> dict:
 
 times, _ = snapshots.recorded("forward-times", forward_times, preset != "read", results_dir)
 print(f"here: {times['hardware']}, {times['threads']} threads")
-text.forward_times({"here": times})  # milliseconds
+chapter_tables.forward_times({"here": times})  # milliseconds
 
 # %%
 spread = {
@@ -377,7 +386,7 @@ print(f"middle half of the trials: at most {100 * (high / low - 1):.0f} % apart 
 # The recorded times were taken on two cores of a virtual machine, in 32-bit floats, with nothing else running: good for
 # ratios, not for records. They tell the same story as the K40c's. VGG16 costs several times
 # as much as either of the small nets, and the depth of GoogLeNet, 22 convolutions one after the other, costs less than
-# the width of VGG16. FCN-8s takes about as long as FCN-32s on the same trunk: two 1×1 convolutions and two upsamplings
+# the width of VGG16. FCN-8s takes about as long as FCN-32s on the same backbone: two 1×1 convolutions and two upsamplings
 # are nothing beside it. So the paper's 175 ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot be the
 # net's doing; what else differed, the size of the photos perhaps, it does not say.
 #
@@ -387,7 +396,8 @@ print(f"middle half of the trials: at most {100 * (high / low - 1):.0f} % apart 
 # Each finer net goes on from the coarser one (chapter [5](05_skips.ipynb)).
 
 # %% tags=["full-width"]
-text.table_2(found)
+table_2 = chapter_tables.table_2(found)
+table_2
 
 # %% [markdown]
 # *The first four columns are Table 2 of the paper. Then mean IU alone: what the README of the authors' release reports,
@@ -406,7 +416,7 @@ text.table_2(found)
 #   to 8s is 0.3 in the paper and 0.5 in the release.
 
 # %%
-fixed, full = (float(text.table_2(found).loc[label, "mean IU"]) for label in ("FCN-32s-fixed", "FCN-32s"))
+fixed, full = (float(table_2.loc[label, "mean IU"]) for label in ("FCN-32s-fixed", "FCN-32s"))
 print(f"32s-fixed reaches {100 * fixed / full:.0f} % of the mean IU of 32s")
 
 # %% [markdown]
@@ -421,12 +431,12 @@ for experiment in tabled:
 # ### What the text says without a table
 #
 # Sections 4.2 and 4.3 report more trials in words. Each is an experiment of the catalogue. On VOC none could be run
-# here. Each has a counterpart on SIFT Flow with the small trunk, a pair of short runs with one thing changed, which can
+# here. Each has a counterpart on SIFT Flow with the small backbone, a pair of short runs with one thing changed, which can
 # show the sign of a large effect and not the size of a small one. Chapter [12](12_results.ipynb) has them with their
 # records, and says when a difference counts.
 
 # %% tags=["full-width", "nbval-ignore-output"]
-text.claims(found)
+chapter_tables.voc_claims(found)
 
 # %% [markdown]
 # *Left what the paper says of VOC with VGG16; then our runs of the same, mean IU; then the difference in mean IU that
@@ -483,28 +493,41 @@ with tempfile.TemporaryDirectory() as scratch:
 subset = images[[*voc.CLASSES]].loc[["train_with_photos", "val_with_photos"]].T
 subset.columns = ["photos, train", "photos, scored"]
 print("photos with one of the five animals:", counts["animals"][-2:].tolist(), "of", counts["images"][-2:].tolist())
-others = subset.drop(index=["background", *text.SIX])
-print(f"photos that show one of the other 14 classes: at most {others['photos, train'].max()} to learn from, "
-      f"{others['photos, scored'].max()} scored; classes without any to learn from: "
-      f"{', '.join(others.index[others['photos, train'] == 0])}")  # fmt: skip
+others = subset.drop(index=["background", *chapter_tables.SIX])
+most, none = others.max(), others.index[others["photos, train"] == 0]
+print("photos that show one of the other 14 classes: at most", most["photos, train"], "to learn from,", end=" ")
+print(most["photos, scored"], "scored; classes without any to learn from:", ", ".join(none))
 
 # %% [markdown]
 # A class with a handful of photos cannot be learned and hardly be scored. So besides the mean over all classes present,
 # which is dominated by such classes, we give the mean over background and the six. The recipe is our own: AdamW, a
 # decaying rate, mirrored photos, a few epochs; the finer nets go on from the coarser. FCN-AlexNet starts from BVLC's
 # conv1 to conv5, its fc6 and fc7 at random, since their weights are not at hand; FCN-GoogLeNet starts from all of its
-# trunk.
+# backbone.
 
 # %% tags=["full-width", "nbval-ignore-output"]
-text.subset_table(found)
+chapter_tables.subset_table(found)
+
+# %%
+ours = chapter_tables.subset(found)
+if len(ours) == len(chapter_tables.SUBSET):
+    alexnet, stride_32, stride_16, stride_8 = (chapter_tables.mean_iu(run) for run in ours.values())
+    shared.glue_values(
+        subset_alexnet=alexnet,
+        subset_googlenet=stride_32,
+        subset_16s=shared.points(stride_16, stride_32),
+        subset_8s=shared.points(stride_8, stride_16),
+    )
+
+# %% [markdown]
+# In the mean IU of background and the six classes, FCN-GoogLeNet gains with each skip: 16s is
+# {glue:text}`subset_16s:+.1f` points from 32s, and 8s {glue:text}`subset_8s:+.1f` points from 16s. At stride 32,
+# FCN-AlexNet reaches {glue:text}`subset_alexnet:.1f` and FCN-GoogLeNet {glue:text}`subset_googlenet:.1f`.
 
 # %% tags=["nbval-ignore-output"]
-Markdown(text.subset_order(found))
-
-# %% tags=["nbval-ignore-output"]
-ours = text.subset(found)
 if ours:
-    figures.per_class({name: run.heads["semantic"] for name, run in ours.items()}, ("background", *text.SIX))
+    heads = {name: run.heads["semantic"] for name, run in ours.items()}
+    figures.per_class(heads, ("background", *chapter_tables.SIX))
     plt.show()
 
 # %% [markdown]
@@ -512,7 +535,7 @@ if ours:
 # been run.*
 
 # %% tags=["full-width", "nbval-ignore-output"]
-text.subset_classes(found, {column: values.tolist() for column, values in subset.items()})
+chapter_tables.subset_classes(found, {column: values.tolist() for column, values in subset.items()})
 
 # %% [markdown]
 # *Table: the IU of every class that the scored photos hold, beside the number of photos that show it.*
@@ -531,11 +554,11 @@ net_file = Path(f"../weights/voc-subset-googlenet-8s.seed{seed}.safetensors")
 photos = {name: photo(name) for name in ("chelsea", "astronaut", "coffee")}
 if net_file.is_file():
     trained = fcn.load(net_file)
-    seen = {name: figures.probabilities(trained, image) for name, image in photos.items()}
-    figures.predictions(photos, seen)
+    seen = {name: shared.probabilities(trained, image, side=640) for name, image in photos.items()}
+    shared.predictions(photos, seen, {"semantic": voc.PALETTE}, voc.CLASSES)
     plt.show()
 else:
-    print(f"{net_file.name} is not there; python -m fcn train {net_file.name.partition('.')[0]} makes it.")
+    print(f"{net_file.name} is missing; python -m fcn train {net_file.name.partition('.')[0]} makes it.")
 
 # %% [markdown]
 # *Figure: three photos, the class that FCN-8s of the subset gives to each pixel, and the probability of that class,
@@ -546,7 +569,7 @@ else:
 # %% tags=["nbval-ignore-output"]
 if net_file.is_file():
     matrix = ConfusionMatrix(21)
-    matrix.update(truth, seen["astronaut"].argmax(0))
+    matrix.update(truth, seen["astronaut"]["semantic"].argmax(0))
     measured = matrix.metrics()
     print(f"astronaut: pixel accuracy {measured.pixel_accuracy:.1f}, IU of person {measured.iu_per_class[person]:.1f}")
 
@@ -568,10 +591,10 @@ if net_file.is_file():
 # 1. *How wide is the border's mercy?* Draw the astronaut's labels with borders of 0 to 8 pixels
 #    (`figures.drawn_labels(reach)`), keep the coarse answer as it is, and plot its mean IU against the width. Which
 #    part of the error of an FCN-32s could a border of VOC's width hide at most?
-# 2. *One matrix, or one an image?* Take the label maps of a few painted scenes (`fcn.datasets.scenes.Scenes`) and any
+# 2. *One matrix, or one an image?* Take the label maps of a few painted scenes (`fcn.data.synthetic.outdoor.Scenes`) and any
 #    two predictions for them. Compute mean IU from one confusion matrix over all images, and as the mean over images
 #    of each image's mean IU. Find two predictions that the two ways rank differently.
-# 3. *Your machine's Table 1.* Run `python -m fcn.speed`. Which net is slower, relative to FCN-VGG16, on your machine
+# 3. *Your machine's Table 1.* Run `python -m fcn benchmark`. Which net is slower, relative to FCN-VGG16, on your machine
 #    than on the K40c, and why? Count multiply-adds as chapter [3](03_convolutionalization.ipynb) does, and divide.
 # 4. *A leak, made on purpose.* On the painted scenes, train two nets: one whose training list holds a third of the
 #    validation images, one without them. How many points does the leak bring on that third, and how many on the rest?

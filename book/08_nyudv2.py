@@ -39,9 +39,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from figures import nyud as figures
-from figures import skips, style
-from IPython.display import Markdown
 from safetensors.torch import save_file
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor, nn
@@ -55,10 +52,12 @@ from fcn.models import LateFusion
 from fcn.preprocessing import MEAN_HHA, MEAN_LOG_DEPTH
 from fcn.replication import tables
 from fcn.replication.paper import TABLES
-from fcn.training import record
 from fcn.training.evaluate import evaluate
 from fcn.training.loop import train
 from fcn.training.recipe import Recipe
+from fcn.training.record import load_records
+from figures import nyud as figures
+from figures import shared, style
 
 style.use()
 torch.set_num_threads(1)
@@ -82,17 +81,22 @@ plt.show()
 
 # %%
 iu = {row.label.removeprefix("FCN-"): row.metrics["mean_iu"] for row in published}
-Markdown(
-    f"Depth as a fourth channel gains {iu['32s RGBD'] - iu['32s RGB']:.1f} points over colour alone. HHA alone is "
-    f"{iu['32s RGB'] - iu['32s HHA']:.1f} points *worse* than colour alone; yet both together, fused late, gain "
-    f"{iu['32s RGB-HHA'] - iu['32s RGB']:.1f}, and the skip {iu['16s RGB-HHA'] - iu['32s RGB-HHA']:.1f} more."
+shared.glue_values(
+    depth_gain=iu["32s RGBD"] - iu["32s RGB"],
+    hha_loss=iu["32s RGB"] - iu["32s HHA"],
+    fusion_gain=iu["32s RGB-HHA"] - iu["32s RGB"],
+    skip_gain=iu["16s RGB-HHA"] - iu["32s RGB-HHA"],
 )
 
 # %% [markdown]
+# Depth as a fourth channel gains {glue:text}`depth_gain:.1f` points over colour alone. HHA alone is
+# {glue:text}`hha_loss:.1f` points *worse* than colour alone; yet both together, fused late, gain
+# {glue:text}`fusion_gain:.1f`, and the skip {glue:text}`skip_gain:.1f` more.
+#
 # Every FCN's row is a run of the catalogue. The data were not at hand for this project, so ours read:
 
 # %% tags=["full-width"]
-tables.table("Table 4", record.load_records(results_dir))
+tables.table("Table 4", load_records(results_dir))
 
 # %% [markdown]
 # The data set comes in the layout of the authors' release (see `data_scripts/README.md`):
@@ -115,7 +119,7 @@ counts.to_frame().T
 # ## A room with depth
 #
 # A room is a box, its furniture a few more. A ray through each pixel meets the nearest of them at a known distance:
-# that is `fcn.datasets.rooms`. The colours are drawn by chance for every room, on purpose. A net cannot learn that
+# that is `fcn.data.synthetic.indoor`. The colours are drawn by chance for every room, on purpose. A net cannot learn that
 # beds are blue; what it can learn is shape.
 
 # %%
@@ -154,7 +158,7 @@ span.agg(["min", "max", "std"]).T.round(1)
 # with depth $z$ and height $h$ in metres, the surface's unit normal $n$, pointing away from the camera, and the unit
 # direction of gravity $g$; each is rounded and kept within 0 to 255. **H**orizontal disparity is nearness, as a stereo
 # camera would measure it. **H**eight counts centimetres from the lowest point. The **a**ngle is 38 for floors, 128 for
-# walls and 218 for ceilings. The scales are those of the code published with that paper; `fcn.datasets.hha` is our own.
+# walls and 218 for ceilings. The scales are those of the code published with that paper; `fcn.data.hha` is our own.
 
 # %%
 encoded = hha(one.depth, one.camera, one.gravity)
@@ -382,9 +386,16 @@ def new_net(inputs: str) -> FCN:
 
 def learn(net: FCN | LateFusion, inputs: str, steps: int, rate: float, order: int) -> None:
     recipe = Recipe(
-        learning_rate=rate, epochs=steps * 8 / len(names), batch_size=8, optimizer="adamw", weight_decay=1e-4,
-        bias_rate=1, schedule="poly", clip=1, warmup=16 * 8 / len(names),
-    )  # fmt: skip
+        learning_rate=rate,
+        epochs=steps * 8 / len(names),
+        batch_size=8,
+        optimizer="adamw",
+        weight_decay=1e-4,
+        bias_rate=1,
+        schedule="poly",
+        clip=1,
+        warmup=16 * 8 / len(names),
+    )
     train(net, data(inputs, names), recipe, seed=seed + order, device=device, log=lambda line: None)
 
 
@@ -428,7 +439,7 @@ print("early fusion within five points of colour:", abs(metrics["rgbd"].mean_iu 
 # %%
 shown = ("rgb", "rgbd", "hha, trained longer", "rgb-hha, trained together")
 tints = dict(zip(shown, ("#b0722b", "#d9b382", "#66a5ad", "#1b7f79"), strict=True))
-skips.per_class({name: metrics[name].iu_per_class for name in shown}, CLASSES, tints)
+shared.per_class({name: metrics[name].iu_per_class for name in shown}, CLASSES, tints)
 plt.show()
 
 # %% [markdown]
@@ -437,13 +448,11 @@ plt.show()
 # %%
 pictures = [data("rgb", held_out)[i] for i in (0, 3, 7)]
 columns = {"ground truth": [p.labels["semantic"].numpy() for p in pictures]}
-for name, net, inputs in (
-    ("rgb", nets["rgb"], "rgb"), ("hha", longer, "hha"), ("together", together, "rgb-hha"),
-):  # fmt: skip
+for name, net, inputs in (("rgb", nets["rgb"], "rgb"), ("hha", longer, "hha"), ("together", together, "rgb-hha")):
     images = torch.stack([data(inputs, held_out)[i].image for i in (0, 3, 7)]) / 255
     with torch.no_grad():
         columns[name] = list(net.eval()(images)["semantic"].argmax(1).numpy())
-skips.labellings([p.image.permute(1, 2, 0).numpy() for p in pictures], columns, CLASSES, PALETTE)
+shared.labellings([p.image.permute(1, 2, 0).numpy() for p in pictures], columns, CLASSES, PALETTE)
 plt.show()
 
 # %% [markdown]
@@ -461,12 +470,12 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 before, pair, control = (metrics[name].mean_iu for name in ("hha", "rgb-hha, trained together", "hha, trained longer"))
-Markdown(
-    f"Trained together, the pair is {pair - before:+.1f} points from the HHA net it started with, and "
-    f"{pair - control:+.1f} from the control, the HHA net that trained as long."
-)
+shared.glue_values(pair_less_before=pair - before, pair_less_control=pair - control)
 
 # %% [markdown]
+# Trained together, the pair is {glue:text}`pair_less_before:+.1f` points from the HHA net it started with, and
+# {glue:text}`pair_less_control:+.1f` from the control, the HHA net that trained as long.
+#
 # The first of these numbers is the one that a table without a control would show. The second says how much of it
 # belongs to fusion, in one run of a tiny net on painted rooms; differences of a few points mean nothing here. The
 # paper's gain of the pair over its better half, 3.6 points, is six times what repeats of one recipe spread by elsewhere
@@ -475,7 +484,7 @@ Markdown(
 #
 # ## What the catalogue runs, and what would differ
 #
-# - The five experiments follow the paper's recipe (its recipe for VGG16, 175 epochs). The late fusion nets start from the
+# - The five experiments follow the paper's recipe (its settings for VGG16, 175 epochs). The late fusion nets start from the
 #   two single nets, FCN-16s from FCN-32s.
 # - The nets here subtract ImageNet's mean colour from photos, since that is what the weights were trained with; the authors'
 #   release subtracts NYUDv2's. Each mean is a constant that the first layer's biases can learn to undo.

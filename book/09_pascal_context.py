@@ -41,8 +41,6 @@ import numpy as np
 import pandas as pd
 import scipy.io
 import torch
-from figures import context as figures
-from figures import skips, style
 from IPython.display import Markdown
 from PIL import Image
 from torch import nn
@@ -55,10 +53,12 @@ from fcn.data.synthetic.outdoor import Scenes
 from fcn.data.synthetic.palette import CLASSES as PAINTED
 from fcn.replication import tables
 from fcn.replication.paper import OTHERS, TABLES
-from fcn.training import record
 from fcn.training.evaluate import evaluate
 from fcn.training.loop import train
 from fcn.training.recipe import Recipe
+from fcn.training.record import load_records
+from figures import context as figures
+from figures import shared, style
 
 style.use()
 torch.set_num_threads(1)
@@ -85,23 +85,22 @@ plt.show()
 
 # %%
 mean_iu = {(row.of, row.label): row.metrics["mean_iu"] for row in published}
-gains = {
-    task: [mean_iu[task, f"FCN-{fine}s"] - mean_iu[task, f"FCN-{coarse}s"] for coarse, fine in ((32, 16), (16, 8))]
-    for task in by_task
-}
-Markdown(
-    f"FCN-8s is {mean_iu['59 classes', 'FCN-8s'] - mean_iu['59 classes', 'CFM']:.1f} points above CFM on 59 classes and "
-    f"{mean_iu['33 classes', 'FCN-8s'] - mean_iu['33 classes', 'CFM']:.1f} on 33. The skips gain "
-    f"{gains['59 classes'][0]:.1f} and {gains['59 classes'][1]:.1f} points on 59 classes, "
-    f"{gains['33 classes'][0]:.1f} and {gains['33 classes'][1]:.1f} on 33: the same diminishing returns as on VOC "
-    f"(3.0 and 0.3, [chapter 5](05_skips.ipynb))."
-)
+for task in (59, 33):
+    coarse, middle, fine = (mean_iu[f"{task} classes", f"FCN-{stride}s"] for stride in (32, 16, 8))
+    above_cfm = fine - mean_iu[f"{task} classes", "CFM"]
+    gains = {"above_cfm": above_cfm, "first_skip": middle - coarse, "second_skip": fine - middle}
+    shared.glue_values(**{f"{name}_{task}": gain for name, gain in gains.items()})
 
 # %% [markdown]
+# FCN-8s is {glue:text}`above_cfm_59:.1f` points above CFM on 59 classes and {glue:text}`above_cfm_33:.1f` on 33. The
+# skips gain {glue:text}`first_skip_59:.1f` and {glue:text}`second_skip_59:.1f` points on 59 classes,
+# {glue:text}`first_skip_33:.1f` and {glue:text}`second_skip_33:.1f` on 33: the same diminishing returns as on VOC (3.0
+# and 0.3, [chapter 5](05_skips.ipynb)).
+#
 # The data were not at hand for this project, so that our rows are commands:
 
 # %% tags=["full-width"]
-tables.table("Table 6", record.load_records(results_dir))
+tables.table("Table 6", load_records(results_dir))
 
 # %% [markdown]
 # Others have gone on with the 59 classes:
@@ -115,13 +114,13 @@ pd.DataFrame(
 
 # %%
 theirs = [row.metrics["mean_iu"] - mean_iu["59 classes", "FCN-8s"] for row in others_of_59]
-Markdown(
-    "The two rows of mmsegmentation are fully convolutional nets of another generation: a dilated ResNet of 101 layers "
-    f"and no skips. They stand {min(theirs):.1f} and {max(theirs):.1f} points above FCN-8s. Trunk, dilation and recipe "
-    "differ at once, and perhaps what counts as background (below), so the gap belongs to no one of them."
-)
+shared.glue_values(lower_gap=min(theirs), upper_gap=max(theirs))
 
 # %% [markdown]
+# The two rows of mmsegmentation are fully convolutional nets of another generation: a dilated ResNet of 101 layers and
+# no skips. They are {glue:text}`lower_gap:.1f` and {glue:text}`upper_gap:.1f` points above FCN-8s. Backbone, dilation and
+# recipe differ at once, and perhaps what counts as background (below), so the gap belongs to no one of them.
+#
 # ## From 459 names to 59
 #
 # The annotators of PASCAL-Context used whatever words they needed. The published label maps (`LabelMap`, one `.mat` file
@@ -158,7 +157,7 @@ pd.DataFrame(
 # %% [markdown]
 # `clothes` is contained in `bedclothes`, which is another class of the 59 by another spelling, and in `clothes tree`,
 # which is a piece of furniture. It is neither; it is `cloth`. A diningtable is a `table`, but not a `pool table`. The
-# resolution is the one that the authors' release has, three pairs in `fcn.datasets.pascal_context.SAME`; all
+# resolution is the one that the authors' release has, three pairs in `fcn.data.pascal_context.SAME`; all
 # other names must match exactly. How needed that is, a count of near misses shows:
 
 # %%
@@ -176,10 +175,8 @@ for name in ("wall", "rock", "tree", "car", "water"):
 for task in (59, 33):
     mapping = task_of_all(task)
     used = Counter(mapping.tolist())
-    print(
-        f"{task} classes: {len(mapping)} labels,", f"{used[0]} of them background,",
-        "each class once:", all(used[label] == 1 for label in range(1, task + 1)),
-    )  # fmt: skip
+    once = all(used[label] == 1 for label in range(1, task + 1))
+    print(f"{task} classes: {len(mapping)} labels, {used[0]} of them background, each class once: {once}")
 print("clothes come from:", ALL[int(np.flatnonzero(task_of_all(59) == 1 + CLASSES[59].index("clothes"))[0]) - 1])
 
 # %% [markdown]
@@ -190,10 +187,7 @@ print("clothes come from:", ALL[int(np.flatnonzero(task_of_all(59) == 1 + CLASSE
 # 39 are stuff is a matter of judgement; this is ours:
 
 # %%
-STUFF = (
-    "building", "ceiling", "fence", "floor", "food", "grass", "ground", "mountain", "platform", "road", "rock", "sidewalk",
-    "sky", "snow", "track", "tree", "wall", "water", "wood", "clothes", "bedcloth", "curtain",
-)  # fmt: skip
+STUFF = ["building", "ceiling", "fence", "floor", "food", "grass", "ground", "mountain", "platform", "road", "rock", "sidewalk", "sky", "snow", "track", "tree", "wall", "water", "wood", "clothes", "bedcloth", "curtain"]
 objects = [name for name in voc.CLASSES if name in CLASSES[59]]
 others = [name for name in CLASSES[59] if name not in STUFF and name not in objects]
 print("VOC's objects, in VOC's order:", list(CLASSES[59][:20]) == objects == list(voc.CLASSES[1:]))
@@ -217,13 +211,18 @@ kinds = {
     name: "VOC's objects" if name in objects else "stuff" if name in STUFF else "other things" for name in CLASSES[59]
 }
 count = Counter(kinds[name] for name in dropped)
-Markdown(
-    f"{len(dropped)} of the 59: {', '.join(dropped)}. Of these, {count['other things']} are things and "
-    f"{count['stuff']} are stuff; none is one of VOC's objects, and the 33 are those 20 with "
-    f"{33 - 20} more, {', '.join(name for name in CLASSES[33] if name not in objects)}."
+shared.glue_values(
+    dropped=", ".join(dropped),
+    dropped_things=count["other things"],
+    dropped_stuff=count["stuff"],
+    kept=", ".join(name for name in CLASSES[33] if name not in objects),
 )
 
 # %% [markdown]
+# 26 of the 59: {glue:text}`dropped`. Of these, {glue:text}`dropped_things:.0f` are things and
+# {glue:text}`dropped_stuff:.0f` are stuff; none is one of VOC's objects, and the 33 are those 20 with 13 more,
+# {glue:text}`kept`.
+#
 # By their names, these are mostly things that are small or seldom seen. In Table 6, FCN-8s scores 35.1 on 59 classes and
 # 53.5 on 33. That is not a better kind of net, and the photos are the same; it is first of all a mean over fewer and
 # commoner classes. Pixel accuracy, which the rare classes hardly touch, moves from 65.9 to 71.8 only.
@@ -305,7 +304,7 @@ columns = {
         np.where((labels := bare[i].labels["semantic"].numpy()) == VOID, VOID, labels + 1) for i in shown
     ],
 }
-skips.labellings(photos, columns, heads[59], PALETTE)
+shared.labellings(photos, columns, heads[59], PALETTE)
 plt.show()
 
 # %% [markdown]
@@ -341,9 +340,16 @@ for layer in layers:
     nn.init.zeros_(layer.bias)
 layers[0].weight.data /= 64
 recipe = Recipe(
-    learning_rate=3e-3, epochs=steps * 8 / number, batch_size=8, optimizer="adamw", weight_decay=1e-4, bias_rate=1,
-    schedule="poly", clip=1, warmup=16 * 8 / number,
-)  # fmt: skip
+    learning_rate=3e-3,
+    epochs=steps * 8 / number,
+    batch_size=8,
+    optimizer="adamw",
+    weight_decay=1e-4,
+    bias_rate=1,
+    schedule="poly",
+    clip=1,
+    warmup=16 * 8 / number,
+)
 run = train(net, tasks[59], recipe, seed=seed, device=device, log=lambda line: None)
 print(f"loss at first: {run.curve[0]['loss']:.2f}, the logarithm of 60 is {np.log(60):.2f}")
 print("at last below a third of that:", run.curve[-1]["loss"] < np.log(60) / 3)

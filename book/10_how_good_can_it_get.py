@@ -40,9 +40,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from figures import bounds as figures
-from figures import style
-from IPython.display import Markdown
 from torch import Tensor
 
 from fcn.data import voc
@@ -54,6 +51,8 @@ from fcn.replication import upper_bounds
 from fcn.replication.paper import TABLES
 from fcn.replication.snapshots import recorded, source
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol
+from figures import shared, style
+from figures import upper_bounds as figures
 
 style.use()
 torch.set_num_threads(1)
@@ -117,7 +116,7 @@ plt.show()
 # Void is harder than it looks. VOC draws an outline of void around every object, about five pixels wide, and never
 # scores it. Taken down with the rest, void is simply one more label: it `votes`, wins cells, and comes back up as a
 # *prediction* of void, which no net ever makes. Should such a pixel count as an error, or be left out like true void? Or
-# should void never take part (`abstains`)? `fcn.bounds` has all of these, as data:
+# should void never take part (`abstains`)? `fcn.replication.upper_bounds` has all of these, as data:
 
 # %%
 print(*PROTOCOLS, sep="\n")
@@ -178,17 +177,23 @@ plt.show()
 # %%
 paper, nearest, *others = lines
 scores = table.drop(index=paper.label).drop(columns="distance")
-fine, coarse = scores["1/4"], scores["1/128"]
-Markdown(
-    f"The nearest is *{nearest.label}*, on average **{nearest.distance:.1f} points** from the paper; "
-    f"the farthest is {others[-1].distance:.1f} away. At 1/32, the scale that the paper's argument is about, "
-    f"the fifteen answers lie between {scores['1/32'].min():.1f} and {scores['1/32'].max():.1f} "
-    f"(paper: {PAPER[32]}), at 1/4 between {fine.min():.1f} and {fine.max():.1f} (paper: {PAPER[4]}), and at 1/128 "
-    f"between {coarse.min():.1f} and {coarse.max():.1f} (paper: {PAPER[128]}). From 1/64 on, the nearest is nowhere "
-    f"more than **{max(abs(nearest.mean_iu[f] - PAPER[f]) for f in FACTORS[1:]):.1f} points** away."
+shared.glue_values(
+    nearest=nearest.label,
+    nearest_distance=nearest.distance,
+    farthest_distance=others[-1].distance,
+    nearest_at_most=max(abs(nearest.mean_iu[f] - PAPER[f]) for f in FACTORS[1:]),
+    **{f"lowest_{f}": scores[f"1/{f}"].min() for f in (4, 32, 128)},
+    **{f"highest_{f}": scores[f"1/{f}"].max() for f in (4, 32, 128)},
 )
 
 # %% [markdown]
+# The nearest is *{glue:text}`nearest`*, on average **{glue:text}`nearest_distance:.1f` points** from the paper; the
+# farthest is {glue:text}`farthest_distance:.1f` away. At 1/32, the scale that the paper's argument is about, the fifteen
+# answers lie between {glue:text}`lowest_32:.1f` and {glue:text}`highest_32:.1f` (paper: 86.1), at 1/4 between
+# {glue:text}`lowest_4:.1f` and {glue:text}`highest_4:.1f` (paper: 98.5), and at 1/128 between
+# {glue:text}`lowest_128:.1f` and {glue:text}`highest_128:.1f` (paper: 50.9). From 1/64 on, the nearest is nowhere more
+# than **{glue:text}`nearest_at_most:.1f` points** away.
+#
 # What can be read from this?
 #
 # - *Void decides the fine scales.* Where void abstains, or is left out where predicted, hardly anything is lost at 1/8:
@@ -300,18 +305,23 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return values.argsort().argsort()
 
 
-lowest, highest = (voc.CLASSES[i] for i in (iu[at_32].argmin(), iu[at_32].argmax()))
-correlation = np.corrcoef(ranks(near), ranks(iu[at_32]))[0, 1]
 lost = 100 - iu[at_32]
-Markdown(
-    f"At 1/32 the grid costs *{lowest}* **{100 - iu[at_32].min():.0f} points** of IU and *{highest}* "
-    f"{100 - iu[at_32].max():.0f}. The rank correlation of the two axes is {correlation:.2f}: how much of a class lies "
-    f"near a border tells most of what a grid costs it. The five classes that lose most take "
-    f"{100 * np.sort(lost)[-5:].sum() / lost.sum():.0f} % of all points lost."
+shared.glue_values(
+    most_lost=voc.CLASSES[lost.argmax()],
+    least_lost=voc.CLASSES[lost.argmin()],
+    most=lost.max(),
+    least=lost.min(),
+    rank_correlation=np.corrcoef(ranks(near), ranks(iu[at_32]))[0, 1],
+    lost_by_five=100 * np.sort(lost)[-5:].sum() / lost.sum(),
 )
 
 # %% [markdown]
 # *Figure: for each class of VOC, the share of its pixels near a border against what 1/32 leaves of it.*
+#
+# At 1/32 the grid costs *{glue:text}`most_lost`* **{glue:text}`most:.0f` points** of IU and *{glue:text}`least_lost`*
+# {glue:text}`least:.0f`. The rank correlation of the two axes is {glue:text}`rank_correlation:.2f`: how much of a class
+# lies near a border tells most of what a grid costs it. The five classes that lose most take
+# {glue:text}`lost_by_five:.0f` % of all points lost.
 #
 # Thin and small things, spokes, wings, legs, leaves and masts, bear most of the cost. Their weight in the mean is one class
 # each, whatever their area. Pixel accuracy weighs them by their area, which is small (exercise 2).
@@ -396,14 +406,20 @@ steps = pd.DataFrame(
 steps.round(1)
 
 # %%
-gain = {"bound": PAPER[8] - PAPER[32], "net": net[8] - net[32]}
-Markdown(
-    f"From stride 32 to stride 8 the bound rises by {gain['bound']:.1f} points and the net by {gain['net']:.1f}. "
-    f"FCN-8s falls {100 - net[8]:.1f} points short of perfection, of which its grid explains at most about "
-    f"{100 - PAPER[8]:.1f}. FCN-32s, with {net[32]}, is {PAPER[32] - net[32]:.1f} points below what its own grid allows."
+shared.glue_values(
+    bound_gain=PAPER[8] - PAPER[32],
+    net_gain=net[8] - net[32],
+    net_short=100 - net[8],
+    grid_short=100 - PAPER[8],
+    coarse_short=PAPER[32] - net[32],
 )
 
 # %% [markdown]
+# From stride 32 to stride 8 the bound rises by {glue:text}`bound_gain:.1f` points and the net by
+# {glue:text}`net_gain:.1f`. FCN-8s falls {glue:text}`net_short:.1f` points short of perfection, of which its grid
+# explains at most about {glue:text}`grid_short:.1f`. FCN-32s, with 59.4, is {glue:text}`coarse_short:.1f` points below
+# what its own grid allows.
+#
 # So the coarse grid is not what limits these nets. Even FCN-8s at 62.7 is far below the 86.1 of a grid four times
 # coarser than its own. What is missing must for the most part be *what* and not *where*: a sheep taken for a cow costs
 # whole regions, and no finer stride will mend it. That fits the paper's diminishing returns: once borders are a few

@@ -45,9 +45,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from figures import photos, sampling, style
-from figures import rarefaction as figures
-from IPython.display import Markdown
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,7 +58,9 @@ from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.snapshots import provenance, recorded
-from fcn.training import record
+from fcn.training.record import load_records
+from figures import dilation as figures
+from figures import photos, sampling, shared, style
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)
@@ -117,7 +116,7 @@ pd.DataFrame(stitched.int().numpy())
 # wavelets, and is known today as *dilated* convolution {cite:p}`yu2016`.
 
 # %%
-figures.rarefied(net[1].weight.detach()[0, 0], stride=2)
+figures.dilated_filter(net[1].weight.detach()[0, 0], stride=2)
 plt.show()
 
 # %% [markdown]
@@ -150,7 +149,7 @@ plt.show()
 #
 # ## On the paper's nets
 #
-# The paper's trunks have more than pools and filters: strides of 4, groups, response normalisation, inceptions with
+# The paper's backbones have more than pools and filters: strides of 4, groups, response normalisation, inceptions with
 # four branches, pools that round up. And padding, which is where the equality has a border. A layer that pads puts
 # zeros around *its map*. Shifting the image moves the map's edge, and with it the zeros. So there are two statements,
 # and we test each.
@@ -163,8 +162,8 @@ plt.show()
 
 
 # %%
-def random_trunk(build, width):
-    """A narrow trunk in double precision, with biases, which tell zeros from activations."""
+def random_backbone(build, width):
+    """A narrow backbone in double precision, with biases, which tell zeros from activations."""
     torch.manual_seed(seed + 3)
     classifier = build(num_classes=10, width=width)
     for layer in classifier.modules():
@@ -183,7 +182,7 @@ TWELVE = [(0, 0), (0, 1), (1, 0), (1, 2), (2, 3), (3, 5), (4, 8), (5, 13), (6, 2
 rows = {}
 with torch.no_grad():
     for build, width in ((alexnet, 1 / 48), (vgg16, 1 / 24), (googlenet, 1 / 64)):
-        net = unpadded(random_trunk(build, width)).eval()
+        net = unpadded(random_backbone(build, width)).eval()
         field = fcn.receptive_field(net)
         every_shift = build is alexnet
         x = smooth_noise(field.size + (31 if every_shift else 8), field.size + 31)
@@ -211,7 +210,7 @@ rows = {}
 x = smooth_noise(150, 181)
 with torch.no_grad():
     for build in (alexnet, vgg16, googlenet):
-        net = random_trunk(build, 1 / 32)
+        net = random_backbone(build, 1 / 32)
         own = net(x)[32]
         rows[build.__name__] = []
         for stride in (16, 8, 4, 2, 1):
@@ -226,7 +225,7 @@ pd.DataFrame(rows, index=[f"stride {s}" for s in (16, 8, 4, 2, 1)]).T
 
 # %%
 names = [name for name, _ in backbone(googlenet(width=1 / 16)).named_children()]
-padded = nn.Sequential(*list(random_trunk(googlenet, 1 / 16).children())[: names.index("inception_3b") + 1]).eval()
+padded = nn.Sequential(*list(random_backbone(googlenet, 1 / 16).children())[: names.index("inception_3b") + 1]).eval()
 x = photos.filled(photos.photo("coffee"), (256, 256)).double()
 
 
@@ -244,8 +243,8 @@ with torch.no_grad():
     }
 field = fcn.receptive_field(padded)
 inside = int((field.size - 1) / 2 - field.offset) + 7  # inside all shifted images
-print(f"a cell sees {field.size} pixels; largest difference from row and column {inside} on below 1e-10:",
-      bool(differences["with padding"][inside:, inside:].max() < 1e-10))  # fmt: skip
+agree = bool(differences["with padding"][inside:, inside:].max() < 1e-10)
+print(f"a cell sees {field.size} pixels; largest difference from row and column {inside} on below 1e-10:", agree)
 print("above and left of them it reaches a tenth of the scores' size:", bool(differences["with padding"].max() > 0.1))
 
 # %%
@@ -263,8 +262,8 @@ plt.show()
 # ## What it costs
 #
 # Multiply-adds can be counted without computing anything, on tensors that have a shape and no content. For an image of
-# 256×256 pixels, SIFT Flow's size, at full width: the trunk as it is (stride 32), the trunk dilated to finer and finer
-# strides, and shift-and-stitch, which needs $(32/s)^2$ passes to reach stride $s$. The paper's own way is there too:
+# 256×256 pixels, SIFT Flow's size, at full width: the backbone as it is (stride 32), the backbone dilated to finer and
+# finer strides, and shift-and-stitch, which needs $(32/s)^2$ passes to reach stride $s$. The paper's own way is there too:
 # the FCNs, whose skips have strides of 16 and 8 and which interpolate the rest.
 
 
@@ -306,15 +305,15 @@ plt.show()
 # %%
 ratio = {net: ways["shift-and-stitch"][1] / ways["dilated"][1] for net, ways in counts.items()}
 more = {net: ways["dilated"][1] / ways["FCN"][8] for net, ways in counts.items()}
-Markdown(
-    "For scores at every pixel, the dilated net needs "
-    + ", ".join(f"{times:.1f} times ({net})" for net, times in ratio.items())
-    + " fewer multiply-adds than shift-and-stitch, and "
-    + ", ".join(f"**{times:.0f} times** ({net})" for net, times in more.items())
-    + " as many as FCN-8s, whose skips and interpolation are all but free."
-)
+shared.glue_values(**{f"fewer_{net}": times for net, times in ratio.items()})
+shared.glue_values(**{f"more_{net}": times for net, times in more.items()})
 
 # %% [markdown]
+# For scores at every pixel, the dilated net needs {glue:text}`fewer_alexnet:.1f` (AlexNet), {glue:text}`fewer_vgg16:.1f`
+# (VGG16) and {glue:text}`fewer_googlenet:.1f` times (GoogLeNet) fewer multiply-adds than shift-and-stitch, and
+# **{glue:text}`more_alexnet:.0f`** (AlexNet), **{glue:text}`more_vgg16:.0f`** (VGG16) and
+# **{glue:text}`more_googlenet:.0f` times** (GoogLeNet) as many as FCN-8s, whose skips and interpolation are all but free.
+#
 # Sharing saves little on AlexNet, whose work lies late, in the layers that were fully connected and that no shift
 # shares with another; and more where the early layers, which a dilated net computes once, are the expensive ones.
 #
@@ -373,11 +372,14 @@ def shift_and_stitch_times():
     large = photos.filled(photos.photo("chelsea"), (size + 8, size + 31)).to(device).flip(1) * 255 - mean
     dense = dilated(bare)(large)
     pairs = [(bare(large[..., a:, b:]), dense[..., a::32, b::32]) for a, b in TWELVE]
+    ways, strides = zip(*taken, strict=True)
     return {
-        "ways": [way for way, _ in taken], "strides": [s for _, s in taken], "seconds": list(taken.values()),
+        "ways": ways,
+        "strides": strides,
+        "seconds": list(taken.values()),
         "median_difference": np.median(difference),
         "unpadded": max(float((one - other).abs().max() / dense.abs().max()) for one, other in pairs),
-    }  # fmt: skip
+    }
 
 
 # %% tags=["nbval-ignore-output"]
@@ -403,21 +405,24 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 stitch, dense, skip = taken["shift-and-stitch", 1], taken["dilated", 1], taken["FCN", 8]
-Markdown(
-    f"Here the dilated net is **{stitch / dense:.1f} times** as fast as shift-and-stitch, where the count promises "
-    f"{ratio['googlenet']:.1f}; FCN-8s is **{dense / skip:.0f} times** as fast as the dilated net, where the count "
-    f"promises {more['googlenet']:.0f}."
+shared.glue_values(
+    stitch_over_dense=stitch / dense,
+    dense_over_skip=dense / skip,
+    shifts=len(TWELVE),
+    exact=timed["unpadded"],
+    median_difference=100 * timed["median_difference"],
+    pixels_seen=fcn.receptive_field(backbone(googlenet(width=1 / 16))).size,
 )
 
-# %% tags=["nbval-ignore-output"]
-exact = float(timed["unpadded"])
-Markdown(
-    f"With these weights, in single precision and without padding, the {len(TWELVE)} shifts above agree with the dilated "
-    f"net to {exact:.0e} of the largest score. With padding, on the small image, no cell lies so far inside that its "
-    f"{fcn.receptive_field(backbone(googlenet(width=1 / 16))).size} pixels of receptive field do not reach an edge: the "
-    f"typical difference (median over the cells) is **{100 * float(timed['median_difference']):.0f} %** of the "
-    "scores' size."
-)
+# %% [markdown]
+# Here the dilated net is **{glue:text}`stitch_over_dense:.1f` times** as fast as shift-and-stitch, where the count
+# promises {glue:text}`fewer_googlenet:.1f`; FCN-8s is **{glue:text}`dense_over_skip:.0f` times** as fast as the dilated
+# net, where the count promises {glue:text}`more_googlenet:.0f`.
+#
+# With these weights, in single precision and without padding, the {glue:text}`shifts:.0f` shifts above agree with the
+# dilated net to {glue:text}`exact:.0e` of the largest score. With padding, on the small image, no cell is so far inside
+# that its {glue:text}`pixels_seen:.0f` pixels of receptive field do not reach an edge: the typical difference (median
+# over the cells) is **{glue:text}`median_difference:.0f` %** of the scores' size.
 
 # %% [markdown]
 # That last number is worth a thought. On images smaller than the receptive field, which is most of the images that
@@ -506,8 +511,8 @@ whole = gradient(net, image, labels)
 one_by_one = sum(
     gradient(net, patch[None], label.view(1, 1, 1)) for patch, label in zip(patches, labels.flatten(), strict=True)
 )
-print(f"{rows} x {columns} cells, {len(patches)} patches of {window} x {window} pixels,",
-      f"{int((labels == 255).sum())} of them void at their centre")  # fmt: skip
+void = int((labels == 255).sum())
+print(f"{rows} x {columns} cells, {len(patches)} patches of {window} x {window} pixels, {void} of them void at the centre")
 print("the same gradient:", bool((whole - one_by_one).norm() < 1e-10 * whole.norm()))
 
 # %%
@@ -520,12 +525,12 @@ plt.show()
 # *The windows of all cells; two are marked. Right: in how many windows a pixel lies.*
 
 # %%
-Markdown(
-    f"Patch by patch the same gradient takes **{saved:.0f} times** the multiply-adds: a pixel in the middle lies in all "
-    f"{len(patches)} windows, and its features are computed as often."
-)
+shared.glue_values(saved=saved, patches=len(patches))
 
 # %% [markdown]
+# Patch by patch the same gradient takes **{glue:text}`saved:.0f` times** the multiply-adds: a pixel in the middle lies
+# in all {glue:text}`patches:.0f` windows, and its features are computed as often.
+#
 # One freedom was lost on the way. Patches can be drawn at random: not all of an image's, and not all from one image.
 # The paper gives it back (section 3.4): leave cells out of the loss at random. With $z_{ij} = 1$ with probability $p$
 # and otherwise 0,
@@ -549,7 +554,7 @@ Markdown(
 # \operatorname{Var}\left[\frac{1}{p} \sum z_{ij}\,\ell'_{ij}\right] = \frac{1 - p}{p} \sum \ell'^{\,2}_{ij} .
 # $$
 #
-# A net that has learned a little serves to measure it: FCN-32s on AlexNet's trunk, an eighth of the channels, trained on
+# A net that has learned a little serves to measure it: FCN-32s on AlexNet's backbone, an eighth of the channels, trained on
 # procedural scenes for some seconds.
 
 # %%
@@ -649,8 +654,10 @@ plt.show()
 # settings below; each run takes the same number of iterations.
 
 # %%
-runs = sampling.find(record.load_records(results_dir), seed)
-print(sampling.not_run(runs) or "all three runs are recorded")
+records = load_records(results_dir)
+runs = sampling.find(records, seed)
+missing = [f"not run: python -m fcn train {name}" for keep, name in sampling.EXPERIMENTS.items() if keep not in runs]
+print("\n".join(missing) or "all three runs are recorded")
 
 # %%
 if runs:
@@ -671,9 +678,20 @@ if runs:
 sampling.compared(runs) if runs else None
 
 # %%
-Markdown(sampling.conclusions(runs))
+if len(runs) == len(sampling.EXPERIMENTS):
+    steps, seen = sampling.common(runs)
+    shared.glue_values(common_steps=steps, common_images=seen)
+    for keep in (0.5, 0.25):
+        for key, end in (("step", steps), ("images", seen)):
+            percent, _ = sampling.difference(runs[keep], runs[1.0], key, end)
+            shared.glue_values(**{f"keep{100 * keep:.0f}_{key}": -percent})
 
 # %% [markdown]
+# - **After {glue:text}`common_steps:.0f` iterations**, the loss with 50 % of the cells is
+#   **{glue:text}`keep50_step:.1f` %** lower than with whole images, with 25 % **{glue:text}`keep25_step:.1f` %** lower.
+# - **After {glue:text}`common_images:.0f` images**, it is **{glue:text}`keep50_images:.1f` %** lower with 50 % of the
+#   cells, and **{glue:text}`keep25_images:.1f` %** lower with 25 %.
+#
 # In the paper, sampling makes no notable difference per iteration and costs time, since more images have to be
 # processed; it trains on whole images from there on. These runs come out otherwise, and not only for equal iterations:
 # after as many images, in fewer steps, the sampled runs stand lower too.
@@ -688,7 +706,7 @@ if len(runs) == 3:
     )
     print("the more images in a batch, the lower the loss at equal iterations:", at_end == sorted(at_end, reverse=True))
     print("and the less it scatters from one iteration to the next:", scatter == sorted(scatter, reverse=True))
-    print(f"our learning rate over the paper's for this trunk: {our_rate / paper_rate:.0f}")
+    print(f"our learning rate over the paper's for this backbone: {our_rate / paper_rate:.0f}")
 
 # %% [markdown]
 # Does it follow that leaving out cells helps? It does not. Two things differ between the runs, the share of the cells
@@ -701,9 +719,20 @@ if len(runs) == 3:
 # Half of that explanation can be tested by one more run: batches of 32 photos, as for the quarter, and *all* their cells.
 
 # %%
-Markdown(sampling.control(record.load_records(results_dir), runs, seed))
+control = next((run for run in records if run.experiment == sampling.CONTROL and run.seed == seed), None)
+if control and 0.25 in runs:
+    steps, _ = sampling.common({1.0: control, 0.25: runs[0.25]})
+    for name, run in (("control", control), ("quarter", runs[0.25])):
+        loss, error = sampling.level(run, "step", steps)
+        shared.glue_values(**{f"{name}_loss": loss, f"{name}_error": error})
+    percent, _ = sampling.difference(runs[0.25], control, "step", steps)
+    shared.glue_values(control_steps=steps, quarter_less_control=abs(percent))
 
 # %% [markdown]
+# After {glue:text}`control_steps:.0f` iterations with batches of 32, the loss is {glue:text}`control_loss:.3f` ±
+# {glue:text}`control_error:.3f` with all cells and {glue:text}`quarter_loss:.3f` ± {glue:text}`quarter_error:.3f` with a
+# quarter of them: the same within the scatter of the curves (a difference of {glue:text}`quarter_less_control:.1f` %).
+#
 # If leaving out cells were what helped, the run with all of them would have the higher loss. Where the two agree, the
 # images did it, and the cells that were left out were not missed: at equal batches that is what the paper says of
 # sampling. The other half, that a

@@ -18,7 +18,7 @@
 # - what of the paper has been run again here, what came out, and what has not been run;
 # - how to read a difference: what may have caused it, and when it is no difference at all;
 # - which of the paper's remarks about training a short experiment can test, and which it cannot;
-# - every way in which our runs depart from the paper, with the reason.
+# - every way in which our runs deviate from the paper, with the reason.
 
 # %% tags=["parameters"]
 preset = "read"
@@ -29,24 +29,25 @@ results_dir = "../results"
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
-from figures import results as figures
-from figures import results_text as text
-from figures import sampling, style
 from IPython.display import Markdown
 
+import chapter_tables
 import fcn
 from fcn.replication import claims, deviations, tables, upper_bounds
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.snapshots import recorded
-from fcn.training import record
+from fcn.training.record import load_records
+from figures import results as figures
+from figures import sampling, shared, style
 
 style.use()
 torch.set_num_threads(1)
 pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 
-found = record.load_records(results_dir)
+found = load_records(results_dir)
 finals = [run for run in found if run.purpose == "final"]
 
 
@@ -70,7 +71,7 @@ def beside(name: str) -> Markdown:
 # - *ours*: computed from a record, one file a run, which the column *record* links. It holds whole confusion matrices;
 #   a test computes every metric from them again. Several seeds give their mean and, after ±, their standard deviation.
 # - *difference*: ours less the row that we replicate, in points of the printed figures. The last column of our row says
-#   in a word what differs; the [deviations](#what-departs-from-the-paper) below say it in full.
+#   in a word what differs; the [deviations](#deviations-from-the-paper) below say it in full.
 #
 # Where nothing is on record, a row says "not run", and **`python -m fcn train NAME`**, with the name of the row, records
 # it. All numbers are percent. Only *final* runs stand in these tables: trained on all the training images, and scored
@@ -88,17 +89,17 @@ tables.coverage(found).rename_axis("beside")
 # that the experiments exist and work: each is one command, and the tests run every one of them on a tiny data set in
 # the official layout.
 #
-# ## Table 1: three trunks
+# ## Table 1: three backbones
 
 # %% tags=["full-width", "wrap-last-column"]
 beside("Table 1")
 
 # %% [markdown]
-# *Mean IU on the validation images of PASCAL VOC 2011. The times are the paper's, on a K40c; `python -m fcn.speed`
+# *Mean IU on the validation images of PASCAL VOC 2011. The times are the paper's, on a K40c; `python -m fcn benchmark`
 # times its nets on yours. Chapter [7](07_pascal_voc.ipynb) is about Tables 1 to 3.*
 #
 # The AlexNet that the authors released later scores eight points more, on a part of the same photos: another recipe, and
-# SBD's labels to learn from. Keep that size in mind whenever two trunks are compared by one recipe.
+# SBD's labels to learn from. Keep that size in mind whenever two backbones are compared by one recipe.
 #
 # Three columns of Table 1 need no training. We compute them from our nets:
 
@@ -130,7 +131,7 @@ beside("Table 2")
 # %% [markdown]
 # *The 736 photos of seg11valid, VGG16, trained on SBD's labels.*
 #
-# Read the rows of others downwards. The release is four points above the paper at stride 32, with the same trunk and
+# Read the rows of others downwards. The release is four points above the paper at stride 32, with the same backbone and
 # another recipe. pytorch-fcn follows the release, and comes within a point of it everywhere, where repeats of one of its
 # recipes spread by about 0.6. Its users, with other ImageNet weights for the same layers, lose five points and more. So
 # weights and recipe each move the result about as far as the skips or farther, which bring three points in the paper
@@ -175,20 +176,26 @@ beside("Table 5")
 # runs.*
 
 # %%
-ours = text.beside_paper(found)
+PAPER = chapter_tables.row("Table 5", "FCN-16s")
+ours = chapter_tables.replications(found, PAPER.table, PAPER.label)
 if ours:
-    figures.apart(text.PAPER, ours)
+    figures.against_paper(PAPER, ours)
     plt.show()
 
 # %% [markdown]
 # *Figure: every run of ours less the paper's FCN-16s on VGG16, in points; a dot a seed. The line is the paper's row.*
 #
-# Trunk, recipe and stride differ from the paper's at once, so no dot says which of them did it.
+# Backbone, recipe and stride differ from the paper's at once, so no dot says which of them did it.
 
 # %%
-Markdown(text.ranges(ours))
+if ours:
+    for metric in ("pixel_accuracy", "mean_accuracy"):
+        values = [scores[metric] for seeds in ours.values() for scores in seeds]
+        shared.glue_values(**{f"range_{metric}": shared.points(max(values), min(values))})
 
 # %% [markdown]
+# Between our own runs, pixel accuracy differs by at most {glue:text}`range_pixel_accuracy:.1f` points, and mean accuracy
+# by {glue:text}`range_mean_accuracy:.1f`: the training of a net shows above all in the rare classes.
 #
 # ## Table 6: whole scenes
 
@@ -207,12 +214,16 @@ beside("Table 6")
 # %%
 arrays, _ = recorded("appendix-a", lambda: {}, False, results_dir)
 lines = upper_bounds.beside_paper(arrays)
-text.bounds_table(lines)
+chapter_tables.bounds(lines)
 
 # %%
-Markdown(text.bounds_caption(lines))
+shared.glue_values(protocols=len(lines) - 1, nearest=lines[1].distance, farthest=lines[-1].distance)
 
 # %% [markdown]
+# *Mean IU on the label maps of seg11valid, by factor. Of {glue:text}`protocols:.0f` protocols, the nearest is
+# {glue:text}`nearest:.1f` points from the paper's row on average, the farthest {glue:text}`farthest:.1f`. The
+# [snapshot](../results/SNAPSHOTDIR/appendix-a.json) says what was computed, with which code.*
+#
 # These are ours on the paper's own images, with nothing trained. What remains is a protocol that we did not
 # think of, or label maps that differ: 2011's in the paper, 2012's of the same photos here.
 #
@@ -224,19 +235,32 @@ Markdown(text.bounds_caption(lines))
 
 # %% tags=["full-width"]
 sampled = sampling.find(found)
-if missing := sampling.not_run(sampled):
-    print(missing)
+for keep, name in sampling.EXPERIMENTS.items():
+    if keep not in sampled:
+        print("not run: python -m fcn train", name)
 sampling.compared(sampled) if len(sampled) > 1 else None
 
 # %%
-Markdown(sampling.conclusions(sampled))
+if len(sampled) == len(sampling.EXPERIMENTS):
+    steps, images = sampling.common(sampled)
+    shared.glue_values(common_steps=steps, common_images=images)
+    for keep in (0.5, 0.25):
+        for key, end in (("step", steps), ("images", images)):
+            percent, _ = sampling.difference(sampled[keep], sampled[1.0], key, end)
+            shared.glue_values(**{f"keep{100 * keep:.0f}_{key}": -percent})
+
+# %% [markdown]
+# - **After {glue:text}`common_steps:.0f` iterations**, the loss with 50 % of the cells is
+#   **{glue:text}`keep50_step:.1f` %** lower than with whole images, with 25 % **{glue:text}`keep25_step:.1f` %** lower.
+# - **After {glue:text}`common_images:.0f` images**, it is **{glue:text}`keep50_images:.1f` %** lower with 50 % of the
+#   cells, and **{glue:text}`keep25_images:.1f` %** lower with 25 %.
 
 # %%
 linked = [f"[{100 * keep:g} % of the cells](../results/{run.file_name})" for keep, run in sampled.items()]
 Markdown("Records: " + (", ".join(linked) or "none") + ".")
 
 # %% [markdown]
-# *Training loss of FCN-32s on SIFT Flow, with GoogLeNet's trunk, mean ± standard error over the last fifth.*
+# *Training loss of FCN-32s on SIFT Flow, with GoogLeNet's backbone, mean ± standard error over the last fifth.*
 #
 # Read this with care. The cells that are kept or dropped here are those of the upsampled scores, the pixels. A pixel
 # says nearly what its neighbours say, so a quarter of the pixels of four times as many images is in effect a larger
@@ -245,14 +269,25 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # One more run is the control, with all cells in batches as large as the quarter's:
 
 # %%
-Markdown(sampling.control(found, sampled))
+control = next((run for run in found if run.experiment == sampling.CONTROL and run.seed == 0), None)
+if control and 0.25 in sampled:
+    steps, _ = sampling.common({1.0: control, 0.25: sampled[0.25]})
+    for name, run in (("control", control), ("quarter", sampled[0.25])):
+        loss, error = sampling.level(run, "step", steps)
+        shared.glue_values(**{f"{name}_loss": loss, f"{name}_error": error})
+    percent, _ = sampling.difference(sampled[0.25], control, "step", steps)
+    shared.glue_values(control_steps=steps, quarter_less_control=abs(percent))
 
 # %% [markdown]
+# After {glue:text}`control_steps:.0f` iterations with batches of 32, the loss is {glue:text}`control_loss:.3f` ±
+# {glue:text}`control_error:.3f` with all cells and {glue:text}`quarter_loss:.3f` ± {glue:text}`quarter_error:.3f` with a
+# quarter of them: the same within the scatter of the curves (a difference of {glue:text}`quarter_less_control:.1f` %).
+#
 # ## What the text says
 #
 # Beside its tables the paper makes remarks: what was tried and did not help. They are worth testing, since they are what
 # a reader takes home, and since nobody prints the runs behind them. We test them in pairs of runs that differ in one
-# thing, on SIFT Flow with GoogLeNet's trunk, most of them one epoch long. **None of these numbers stands beside a
+# thing, on SIFT Flow with GoogLeNet's backbone, most of them one epoch long. **None of these numbers stands beside a
 # table of the paper's**: they are for comparing with each other.
 #
 # One epoch is little. A change that slows learning down looks bad here even where it would catch up; one that
@@ -261,7 +296,16 @@ Markdown(sampling.control(found, sampled))
 # silence: it does not speak against the paper, and hardly for it. So:
 
 # %%
-Markdown(text.seeds(found))
+deviation, free = claims.spread(found)
+shared.glue_values(spread=deviation, degrees_of_freedom=free)
+
+# %% [markdown]
+# - The spread between seeds of one experiment is **{glue:text}`spread:.2f`** points of mean IU (standard deviation, pooled
+#   over the experiments below that have several seeds, with {glue:text}`degrees_of_freedom:.0f` degrees of freedom).
+# - A difference is given ± the half width of its 95 % interval, by Student's t. Geometric accuracy has a spread of its
+#   own.
+# - A difference smaller than that, or below one point between single runs, is **no difference seen**. Where the interval
+#   is wider than ± 2 points, even that would say too much, and the claim is **undecided**.
 
 # %% tags=["full-width"]
 Markdown(tables.markdown(claims.table(found, results="../results")))
@@ -282,12 +326,24 @@ if compared:
 # *Figure: the same. A grey bar crosses zero, or belongs to two single runs less than a point apart.*
 
 # %%
-Markdown(text.verdicts(compared))
+verdicts = {one.verdict: [] for one in compared}
+for one in compared:
+    verdicts[one.verdict].append(one.claim.change)
+pd.DataFrame({"changes": {verdict: "; ".join(changes) for verdict, changes in sorted(verdicts.items())}})
 
 # %%
-Markdown(text.share_without_the_trunk(compared))
+fixed, whole = (chapter_tables.row("Table 2", label).metrics["mean_iu"] for label in ("FCN-32s-fixed", "FCN-32s"))
+shared.glue_values(fixed_in_paper=100 * fixed / whole)
+for one in compared:
+    if one.claim.change == "only the score layers learn":
+        shared.glue_values(fixed_here=100 * np.mean(one.changed) / np.mean(one.base))
 
 # %% [markdown]
+# On the 70 %: with the backbone left as ImageNet made it, our net reaches **{glue:text}`fixed_here:.0f` %** of the mean
+# IU of the net that learns whole, after one epoch each. In the paper's Table 2 it is {glue:text}`fixed_in_paper:.0f` %,
+# 45.4 of 59.4. It may be that a whole net needs more than an epoch for what the paper saw; and the other metrics, below,
+# need not say the same.
+#
 # One metric is not all. Weights for rare classes, for one, are made to raise mean accuracy, and what they cost shows in
 # pixel accuracy. Differences in points, with no interval, and so only for what stands out:
 
@@ -329,7 +385,7 @@ subset = [name for name, e in EXPERIMENTS.items() if e.dataset == "voc-subset"]
 Markdown(tables.markdown(tables.ours(subset, found), results="../results"))
 
 # %% [markdown]
-# ## What departs from the paper
+# ## Deviations from the paper
 #
 # Every record lists its deviations from the paper, and every one is here. First their kinds, why they were made and
 # what they may change; then every line of every final run.
@@ -366,12 +422,18 @@ Markdown(tables.markdown(deviations.standing()))
 # by the paper's own recipe, beside the largest run on record:
 
 # %%
-text.cost(finals)
+chapter_tables.cost(finals)
 
 # %%
-Markdown(text.pace(finals))
+if finals:
+    largest = max(finals, key=lambda run: run.images_seen)
+    hours = chapter_tables.images_to_see()["voc-vgg16-32s"] / largest.images_seen * largest.seconds / 3600
+    shared.glue_values(hours=largest.seconds / 3600, hours_of_paper=hours, machine=largest.hardware)
 
 # %% [markdown]
+# The largest run took {glue:text}`hours:.1f` hours on {glue:text}`machine`. Even at its pace, with a smaller backbone on
+# smaller photos, Table 2's FCN-32s would take {glue:text}`hours_of_paper:.0f` hours on the same machine.
+#
 # ## Summary
 #
 # - The ledger is complete in its rows and not in its numbers: every row of the paper's own nets, Table 3's apart, is an
@@ -379,7 +441,7 @@ Markdown(text.pace(finals))
 # - What can be computed without training agrees with the paper: the sizes of the nets, but for GoogLeNet's field, where
 #   the printed number counts a layer that the text says was removed; the bounds of Appendix A to a point or so, but for
 #   the coarsest.
-# - On SIFT Flow a small trunk comes near the paper's row by a recipe of our own, and stays well below it in mean IU by
+# - On SIFT Flow a small backbone comes near the paper's row by a recipe of our own, and stays well below it in mean IU by
 #   short runs of the paper's recipe. This says nothing against VGG16.
 # - In other people's numbers, ImageNet weights and recipe move a result about as far as skips do, or farther. Compare
 #   nets only where these are the same.
@@ -395,6 +457,6 @@ Markdown(text.pace(finals))
 #    the two runs does it take before the interval is narrow enough to see it? Use the spread above.
 # 3. *A missing row.* Choose one command above that your machine can run, run it, and execute this chapter again. Which
 #    deviations does your record list? Is there one that it should list and does not?
-# 4. *Other metrics.* The verdicts above are on mean IU. Compute them for mean accuracy, with `fcn.claims.compare` and
+# 4. *Other metrics.* The verdicts above are on mean IU. Compute them for mean accuracy, with `fcn.replication.claims.compare` and
 #    `dataclasses.replace(claim, metric="mean_accuracy")`. Does any verdict turn round? Which of the two would you have
 #    chosen before you saw the numbers?

@@ -37,8 +37,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from figures import own_data as figures
-from figures import style
 from PIL import Image
 
 from fcn.__main__ import DEFAULT_NET
@@ -47,6 +45,8 @@ from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.predict import Segmenter
 from fcn.training import finetune, record
+from figures import own_data as figures
+from figures import style
 
 style.use()
 torch.set_num_threads(1)
@@ -61,7 +61,7 @@ torch.set_num_threads(1)
 # *your* classes look like in those terms.
 #
 # This project ships a net that has been through ImageNet and SIFT Flow (chapter [6](06_sift_flow.ipynb)). We take its
-# trunk, throw its score layers away, put new ones on, zero as in the paper, and train all of it on photos and labels
+# backbone, throw its score layers away, put new ones on, zero as in the paper, and train all of it on photos and labels
 # that the net has never seen. Nothing is downloaded.
 #
 # ## Three things on a disk
@@ -155,7 +155,7 @@ print(len(train), "to learn from;", len(held_out), "held out:", ", ".join(held_o
 # %% [markdown]
 # If your photos come in near duplicates, frames of a video, the same wall ten times, then drawing by name puts
 # twins on both sides, and the score on the held-out ones flatters the net. Give the folder one photo of each group,
-# or train on a folder that lacks a whole place and score on that place with `Folder` and `fcn.training.evaluate`.
+# or train on a folder that lacks a whole place and score on that place with `Folder` and `fcn.training.evaluate.evaluate`.
 #
 # ## One command
 #
@@ -187,7 +187,7 @@ print(*sorted(path.name for path in Path("out").iterdir()), sep="\n")
 # What it did:
 #
 # 1. It read every photo and every label map once, so that a bad file stops the run now and not in its last hour.
-# 2. It built FCN-8s on GoogLeNet's trunk, with one score for each of your classes, and copied the trunk's weights from
+# 2. It built FCN-8s on GoogLeNet's backbone, with one score for each of your classes, and copied the backbone's weights from
 #    the net in `--start`.
 # 3. It trained by the tuned recipe of chapter [6](06_sift_flow.ipynb): AdamW, a rate that decays to zero, mirrored
 #    photos. Photos of a batch that differ in size are padded to the largest, and the padding is void.
@@ -360,10 +360,10 @@ after(lambda: (photos / "scene-0001.jpg").rename(photos / "scene-0001.heic"))
 # few pixels wide at that size, raise it, at a cost that grows with its square, or cut the photos into pieces. `predict`
 # has the same option and the same default; give both the same value.
 #
-# **Where to begin.** The trunk of the shipped net suits photos of the world outdoors. `--start imagenet` takes
+# **Where to begin.** The backbone of the shipped net suits photos of the world outdoors. `--start imagenet` takes
 # GoogLeNet's own weights from the folder `FCN_WEIGHTS` (chapter [3](03_convolutionalization.ipynb)), and `--start` takes
 # any net that this package saved: for instance your own of last week, after you have labelled more. For
-# pictures that are no photos, microscope slides or maps, the same trunks are still worth a try before `--start scratch`.
+# pictures that are no photos, microscope slides or maps, the same backbones are still worth a try before `--start scratch`.
 #
 # **Longer runs, GPU, stops.** `--epochs` is the first thing to raise, as long as the held-out score rises with it.
 # `--device auto` uses a GPU where there is one. A checkpoint is written about every two minutes; after a stop, the same
@@ -388,14 +388,14 @@ after(lambda: (photos / "scene-0001.jpg").rename(photos / "scene-0001.heic"))
 #
 # - Two folders and a list of classes become a trained net by `python -m fcn fit PHOTOS LABELS CLASSES`; the net keeps
 #   the names and colours of its classes, and `predict` uses them.
-# - The trunk is taken from a net that has seen photos, the score layers begin at zero, and all of it is trained.
+# - The backbone is taken from a net that has seen photos, the score layers begin at zero, and all of it is trained.
 # - A fixed tenth of the photos is held out. Its scores are read class by class and beside a simple rival, and are no
 #   measure any more of what was chosen by them.
 # - Files that do not fit are named before the training. Labels that fit and are wrong are found by looking.
 #
 # ## Exercises
 #
-# 1. Train with `start="scratch"` and the same two epochs. How much of the net's score came with the trunk?
+# 1. Train with `start="scratch"` and the same two epochs. How much of the net's score came with the backbone?
 # 2. Train with `stride=32`. Which classes lose most, and were they the thin ones?
 # 3. Label only every other photo: move half of them away, and compare the score on the same held-out photos. (Take care
 #    that they stay the same: which photos have the lowest checksums depends on those that are there.)

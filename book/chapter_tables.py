@@ -1,0 +1,266 @@
+"""Tables of chapters 6, 7 and 12, from published rows and records. Numbers are percent, differences points."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fcn.data.voc import CLASSES
+from fcn.replication import paper, tables
+from fcn.replication.benchmark import NETS, PAPER, Times
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.claims import CLAIMS, compare
+from fcn.replication.paper import METRICS
+from fcn.replication.tables import ABSENT, COLUMNS, NOT_RUN
+from fcn.replication.upper_bounds import Line
+from fcn.training.record import Head, Record, find
+
+# Chapter 6: SIFT Flow
+
+PREFIX = "sift-flow-googlenet-"
+SHORT = {stride: f"{PREFIX}{stride}-short" for stride in ("32s", "16s", "8s")}
+TUNED = f"{PREFIX}8s-tuned"
+TRIALS = {"SGD": f"{PREFIX}8s-trial-sgd", "AdamW": f"{PREFIX}8s-trial-adamw"}
+
+
+def row(table: str, label: str) -> paper.Row:
+    """A published row of the paper."""
+    return next(one for one in paper.TABLES if (one.table, one.label) == (table, label))
+
+
+def recipes(names: Mapping[str, str]) -> pd.DataFrame:
+    """Every setting of some experiments, {label: name}."""
+    columns = {}
+    for label, name in names.items():
+        experiment = EXPERIMENTS[name]
+        start = " + ".join(experiment.start).removeprefix(PREFIX) or "ImageNet"
+        columns[label] = {"starts from": start, **vars(experiment.recipe)}
+    return pd.DataFrame(columns).map(str)
+
+
+def overview(records: Sequence[Record]) -> pd.DataFrame:
+    """Purpose, images, hours and mean IU of each run on SIFT Flow, final runs first, in the order of the catalogue."""
+    order = list(EXPERIMENTS)
+    runs = [run for run in records if run.dataset.name == "sift-flow"]
+    rows = {
+        run.file_name: {
+            "run": run.experiment.removeprefix(PREFIX),
+            "seed": run.seed,
+            "purpose": run.purpose,
+            "trained on": run.dataset.trained_on.images,
+            "scored on": run.dataset.scored_on.images,
+            "images seen": f"{run.images_seen:,}",
+            "hours": round(run.seconds / 3600, 2),
+            "mean IU": round(run.scores["mean_iu"], 1),
+        }
+        for run in sorted(runs, key=lambda run: (run.purpose, order.index(run.experiment), run.seed))
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").set_index("run").rename_axis(None)
+
+
+def confused_pairs(head: Head, count: int = 10) -> pd.DataFrame:
+    """Pairs (true class, predicted class) with the most wrong pixels, in percent of all errors and of the true class."""
+    matrix = np.array(head.confusion_matrix, dtype=float)
+    wrong = matrix - np.diag(matrix.diagonal())
+    pairs = [np.unravel_index(i, wrong.shape) for i in np.argsort(-wrong, axis=None, kind="stable")[:count]]
+    rows = [
+        (head.classes[i], head.classes[j], 100 * wrong[i, j] / wrong.sum(), 100 * wrong[i, j] / matrix[i].sum())
+        for i, j in pairs
+        if wrong[i, j] > 0
+    ]
+    return pd.DataFrame(rows, columns=["true class", "predicted", "of all errors, %", "of the class, %"]).round(1)
+
+
+# Chapter 7: PASCAL VOC
+
+TABLE_1 = {
+    "FCN-AlexNet": {"conv. layers": "8", "parameters": "57M", "receptive field": "355", "max stride": "32"},
+    "FCN-VGG16": {"conv. layers": "16", "parameters": "134M", "receptive field": "404", "max stride": "32"},
+    "FCN-GoogLeNet": {"conv. layers": "22", "parameters": "6M", "receptive field": "907", "max stride": "32"},
+}
+"""The structural columns of Table 1, as printed."""
+
+SUBSET = {
+    "FCN-AlexNet, 32s": "voc-subset-bvlc_alexnet-32s",
+    "FCN-GoogLeNet, 32s": "voc-subset-googlenet-32s",
+    "FCN-GoogLeNet, 16s": "voc-subset-googlenet-16s",
+    "FCN-GoogLeNet, 8s": "voc-subset-googlenet-8s",
+}
+"""Our runs on the 882 photos of VOC, by the names of their nets in the chapter."""
+SIX = ("cat", "cow", "dog", "horse", "person", "sheep")
+"""The classes of these photos."""
+
+
+def structure(computed: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """The structural columns of Table 1: the paper's row and ours for each net."""
+    rows = {
+        (net, source): values[net] for net in TABLE_1 for source, values in (("paper", TABLE_1), ("computed", computed))
+    }
+    return pd.DataFrame(rows).T
+
+
+def mean_ius(records: Sequence[Record], experiment: str) -> str:
+    """Mean IU of an experiment's final runs, averaged over the seeds, or "not run"."""
+    runs = tables.final(records, experiment)
+    return f"{np.mean([run.scores['mean_iu'] for run in runs]):.1f}" if runs else NOT_RUN
+
+
+def table_1(records: Sequence[Record]) -> pd.DataFrame:
+    """Mean IU of the three backbones on VOC 2011 val: the paper's and ours."""
+    rows = {
+        one.label: {
+            "paper": f"{one.metrics['mean_iu']:.1f}",
+            "ours": mean_ius(records, one.experiment),
+            "command": f"python -m fcn train {one.experiment}",
+        }
+        for one in paper.TABLES
+        if one.table == "Table 1"
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def forward_times(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Milliseconds per forward pass: the paper's on a K40c, and medians of ``found`` ({machine: snapshot}).
+
+    In brackets the time relative to FCN-VGG16 in the same column.
+    """
+    columns = {"K40c": dict(PAPER)}
+    for machine, arrays in found.items():
+        for net, alignment, trials in zip(arrays["nets"], arrays["alignments"], arrays["milliseconds"], strict=True):
+            columns.setdefault(f"{machine}, {alignment}", {})[str(net)] = Times(tuple(trials)).median
+    shown = {name: [f"{ms[n]:,.0f} ({ms[n] / ms['FCN-VGG16']:.2f})" for n in NETS] for name, ms in columns.items()}
+    return pd.DataFrame(shown, list(NETS))
+
+
+def table_2(records: Sequence[Record]) -> pd.DataFrame:
+    """Table 2, then mean IU alone: the authors' release, pytorch-fcn, and ours by the paper's and the release's recipe."""
+
+    def others(rows: Sequence[paper.Row], label: str) -> str:
+        return next((f"{r.metrics['mean_iu']:.1f}" for r in rows if (r.table, r.label) == ("Table 2", label)), ABSENT)
+
+    published = {one.label: one.metrics for one in paper.TABLES if one.table == "Table 2"}
+    lines = {}
+    for label in (*published, "FCN-8s at-once"):
+        name = f"voc-vgg16-{label.removeprefix('FCN-').replace(' ', '-')}"
+        heavy = "voc-vgg16-8s-heavy-at-once" if label.endswith("at-once") else f"{name}-heavy"
+        metrics = {COLUMNS[m]: f"{published[label][m]:.1f}" if label in published else ABSENT for m in METRICS}
+        lines[label] = metrics | {
+            "release": others(paper.RELEASE, label),
+            "pytorch-fcn": others(paper.OTHERS, f"pytorch-fcn {label}"),
+            "ours": mean_ius(records, name),
+            "ours, heavy": mean_ius(records, heavy) if heavy in EXPERIMENTS else ABSENT,
+        }
+    return pd.DataFrame(lines).T
+
+
+def voc_claims(records: Sequence[Record]) -> pd.DataFrame:
+    """The paper's remarks on variants, our mean IU of them on VOC, and the difference in a pair of runs on SIFT Flow."""
+    lines = {}
+    for claim in CLAIMS:
+        if claim.full.startswith("voc-"):
+            found = compare(claim, records)
+            pair = f"{found.difference:+.1f}: {found.verdict}" if found else NOT_RUN
+            columns = {"the paper": claim.says, "VOC, VGG16": mean_ius(records, claim.full)}
+            lines[claim.change] = columns | {"SIFT Flow, GoogLeNet": pair}
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def table_3() -> pd.DataFrame:
+    """Table 3, and the score of the authors' released net on the same server."""
+    lines: dict[str, dict[str, str]] = {}
+    released = next(r for r in paper.RELEASE if r.table == "Table 3")
+    rows = [(one.label, one) for one in paper.TABLES if one.table == "Table 3"]
+    for label, one in (*rows, ("FCN-8s, released later", released)):
+        line = lines.setdefault(label, {"VOC 2011": ABSENT, "VOC 2012": ABSENT, "time": ABSENT})
+        line[one.of] = f"{one.metrics['mean_iu']:.1f}"
+        if "forward_ms" in one.metrics and one is not released:
+            ms = one.metrics["forward_ms"]
+            line["time"] = f"~{ms / 1000:g} s" if ms >= 1000 else f"~{ms:g} ms"
+    return pd.DataFrame(lines).T
+
+
+def subset(records: Sequence[Record]) -> dict[str, Record]:
+    """Our final runs on the subset, the first seed of each, by net."""
+    return {net: runs[0] for net, name in SUBSET.items() if (runs := find(records, name))}
+
+
+def mean_iu(run: Record, classes: Sequence[str] = ("background", *SIX)) -> float:
+    """Mean IU over some of a run's classes."""
+    head = run.heads["semantic"]
+    return float(np.mean([iu for iu, c in zip(head.iu_per_class, head.classes) if c in classes and iu is not None]))
+
+
+def subset_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Our runs on the subset: images seen, metrics over all classes present, and mean IU over background and the six."""
+    found = subset(records)
+    lines = {}
+    for net, name in SUBSET.items():
+        run = found.get(net)
+        lines[net] = (
+            {"record": f"python -m fcn train {name}"}
+            if run is None
+            else {
+                "images seen": f"{run.images_seen:,}",
+                **{COLUMNS[m]: f"{run.scores[m]:.1f}" for m in METRICS},
+                f"mean IU of {1 + len(SIX)}": f"{mean_iu(run):.1f}",
+                "classes": f"{run.heads['semantic'].classes_counted}",
+                "record": f"seed {run.seed}",
+            }
+        )
+    table = pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_RUN)
+    return table[[*table.columns.drop("record"), "record"]]
+
+
+def subset_classes(records: Sequence[Record], photos: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """IU of every class in the scored photos for each of our nets, next to the number of ``photos`` of the class.
+
+    ``photos``: {column: one number per class}; the last column sorts the rows.
+    """
+    frame = pd.DataFrame(photos, list(CLASSES))
+    for net, run in subset(records).items():
+        frame[net] = [ABSENT if iu is None else f"{iu:.1f}" for iu in run.heads["semantic"].iu_per_class]
+    last = list(photos)[-1]
+    return frame[frame[last] > 0].sort_values(last, ascending=False, kind="stable")
+
+
+# Chapter 12: results
+
+TRAINING_IMAGES = {"voc2011": 1112, "voc": 8498, "nyud-rgb": 795, "sift-flow": 2486, "pascal-context-59": 4998}
+"""Training images of the paper's experiments by data set (sections 4.3 and 5, and the authors' lists)."""
+LARGE = (
+    "voc2011-vgg16-32s",
+    "voc-vgg16-32s",
+    "nyud-vgg16-32s-rgb",
+    "sift-flow-vgg16-16s",
+    "pascal-context-59-vgg16-32s",
+)
+
+
+def replications(records: Sequence[Record], table: str, label: str) -> dict[str, list[dict[str, float]]]:
+    """Scores of all final runs that replicate a row of the paper, by experiment, one entry per seed."""
+    return {
+        name.removeprefix("sift-flow-"): [run.scores for run in runs]
+        for name, experiment in EXPERIMENTS.items()
+        if experiment.paper == (table, label) and (runs := tables.final(records, name))
+    }
+
+
+def bounds(lines: Sequence[Line]) -> pd.DataFrame:
+    """Appendix A by factor: the paper, the nearest and the farthest protocol, and the nearest less the paper."""
+    frame = pd.DataFrame({line.label: line.mean_iu for line in (lines[0], lines[1], lines[-1])}).T.round(1)
+    frame.loc["nearest less paper"] = frame.iloc[1] - frame.iloc[0]
+    return frame.map("{:.1f}".format).rename_axis("factor", axis="columns")
+
+
+def images_to_see() -> dict[str, int]:
+    """Images that one experiment per data set sees over all its epochs, by the paper's recipe."""
+    return {n: round(EXPERIMENTS[n].recipe.epochs * TRAINING_IMAGES[EXPERIMENTS[n].dataset]) for n in LARGE}
+
+
+def cost(records: Sequence[Record]) -> pd.DataFrame:
+    """The same as a table, with the largest run on record below."""
+    images = images_to_see()
+    if records:
+        largest = max(records, key=lambda run: run.images_seen)
+        images[f"{largest.experiment} (recorded)"] = largest.images_seen
+    return pd.Series({name: f"{seen:,}" for name, seen in images.items()}, name="images").to_frame()
