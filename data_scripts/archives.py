@@ -1,9 +1,8 @@
-"""Unpack tar and zip archives so that nothing lands outside the target, whatever the archive holds, and whole or not
-at all.
+"""Unpack tar and zip archives, completely or not at all, with nothing written outside the target.
 
-Only folders and regular files are ever made. A hard link becomes a copy of its file; a symbolic link that stays inside
-is left out; a name or a link that leads outside, a device or a pipe makes the whole archive refused. Owners, modes and
-times of the archive are not carried over.
+Only folders and regular files are created. A hard link becomes a copy of its file; a symbolic link
+that stays inside is skipped; an archive with a name or link that leads outside, a device or a pipe
+is rejected. Owners, modes and times are not restored.
 """
 
 import os
@@ -21,12 +20,19 @@ from typing import IO
 from fetch import NoSpaceError, require_space
 
 RESERVE = 64 << 20
-"""Bytes that unpacking leaves free."""
+"""Bytes to leave free on the disk."""
 
 _TEMPORARY = ".unpacking-"
 
 Wanted = Callable[[PurePosixPath], bool]
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError)
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    zlib.error,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 def _everything(_: PurePosixPath) -> bool:
@@ -34,16 +40,16 @@ def _everything(_: PurePosixPath) -> bool:
 
 
 @contextmanager
-def unpacked(archive: Path, beside: Path, wanted: Wanted = _everything) -> Iterator[Path]:
-    """A temporary folder in ``beside`` with what the archive holds; gone at the end but for what :func:`place` moved.
+def unpacked(archive: Path, parent: Path, wanted: Wanted = _everything) -> Iterator[Path]:
+    """Yield a temporary folder, created in ``parent``, with the content of the archive.
 
-    ``wanted`` chooses among the files by their paths in the archive.
-
-    Raises ValueError where the archive is cut short or corrupt, or would write outside, and NoSpaceError.
+    It is deleted at the end; :func:`place` moves files out of it. ``wanted`` selects files by their
+    path in the archive. Raises ValueError if the archive is truncated, corrupt or would write
+    outside the folder, and NoSpaceError.
     """
-    beside.mkdir(parents=True, exist_ok=True)
-    folder = beside / f"{_TEMPORARY}{archive.name}"
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / f"{_TEMPORARY}{archive.name}"
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed run
     print(f"{archive.name}: unpacking", flush=True)
     try:
         content = folder / "content"
@@ -55,26 +61,28 @@ def unpacked(archive: Path, beside: Path, wanted: Wanted = _everything) -> Itera
 
 
 def place(found: Path, target: Path) -> None:
-    """Move a file or folder to where it shall lie, in one step. Raises FileExistsError where something lies there."""
+    """Move a file or folder into place, atomically. Raises FileExistsError if the target exists."""
     if target.exists():
-        raise FileExistsError(f"{target}: lies there already; move it away and run this again")
+        raise FileExistsError(f"{target}: already exists; move it away and run this again")
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(found, target)
 
 
 def find(folder: Path, *holds: str) -> Path:
-    """The uppermost folder, ``folder`` or one inside, that holds all of the given paths, which may have wildcards.
+    """The topmost folder, at or below ``folder``, that contains all the given glob patterns.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
-    folders = sorted((Path(found) for found, _, _ in os.walk(folder)), key=lambda path: (len(path.parts), path))
+    folders = sorted(
+        (Path(found) for found, _, _ in os.walk(folder)), key=lambda path: (len(path.parts), path)
+    )
     for candidate in folders:
         if all(any(candidate.glob(pattern)) for pattern in holds):
             return candidate
     archive = folder.parent.name.removeprefix(_TEMPORARY)
     raise ValueError(
-        f"{archive}: holds no folder with {', '.join(holds)}, so it is not the data set's archive; "
-        f"delete it and run this again"
+        f"{archive}: contains no folder with {', '.join(holds)}, so it is not the data set's "
+        f"archive; delete it and run this again"
     )
 
 
@@ -87,19 +95,23 @@ def _unpack(archive: Path, target: Path, wanted: Wanted) -> None:
             with tarfile.open(archive) as opened_tar:
                 _unpack_tar(opened_tar, target, wanted)
     except _Outside as error:
-        raise ValueError(f"{archive}: {error}; nothing was unpacked, do not trust this file") from None
+        raise ValueError(
+            f"{archive}: {error}; nothing was unpacked, do not trust this file"
+        ) from None
     except (*_BROKEN, OSError) as error:
-        # Of the system's errors only those without a number, such as gzip's, speak of the archive's content.
-        if isinstance(error, NoSpaceError) or (isinstance(error, OSError) and error.errno is not None):
+        # Only OSErrors without a number, such as gzip's, are about the content of the archive.
+        if isinstance(error, NoSpaceError) or (
+            isinstance(error, OSError) and error.errno is not None
+        ):
             raise
         raise ValueError(
-            f"{archive}: cannot be unpacked, it is cut short, corrupt or no archive ({type(error).__name__}); "
-            f"delete it and run this again"
+            f"{archive}: cannot be unpacked, truncated, corrupt or not an archive "
+            f"({type(error).__name__}); delete it and run this again"
         ) from None
 
 
 class _Outside(Exception):
-    """A member that would reach outside the target."""
+    """An archive member outside the target."""
 
 
 def _unpack_tar(archive: tarfile.TarFile, target: Path, wanted: Wanted) -> None:
@@ -116,12 +128,12 @@ def _unpack_tar(archive: tarfile.TarFile, target: Path, wanted: Wanted) -> None:
         try:
             content = archive.extractfile(member)
         except KeyError:
-            raise tarfile.ReadError(f"'{member.name}' is a link to what is not there") from None
+            raise tarfile.ReadError(f"'{member.name}' is a link to a missing file") from None
         if content is None:
-            raise tarfile.ReadError(f"'{member.name}' is a link to no file")
+            raise tarfile.ReadError(f"'{member.name}' is not a link to a file")
         with content:
             _write(content, target / path, member.size)
-    # To the very end, where a compressed archive keeps its checksum.
+    # Read to the very end, where a compressed archive has its checksum.
     while archive.fileobj and archive.fileobj.read(1 << 20):
         pass
 
@@ -142,18 +154,18 @@ def _unpack_zip(archive: zipfile.ZipFile, target: Path, wanted: Wanted) -> None:
 
 
 def _inside(name: str, folder: PurePosixPath | None = None) -> PurePosixPath:
-    """The path that ``name`` has in the target; for a link, seen from its ``folder``, in which it may lead upwards.
+    """The path of ``name`` in the target; for a link, relative to its ``folder``, possibly upwards.
 
-    Raises _Outside where it leads out of the target.
+    Raises _Outside if it leads out of the target.
     """
-    slashed = name.replace("\\", "/")  # a separator on Windows, and in some archives made there
+    slashed = name.replace("\\", "/")  # the separator in some archives made on Windows
     if slashed.startswith("/") or re.match("[A-Za-z]:", slashed) or "\0" in slashed:
-        raise _Outside(f"'{name}' would lie outside the target")
+        raise _Outside(f"'{name}' would be outside the target")
     parts = list(folder.parts) if folder else []
     for part in slashed.split("/"):
         if part == "..":
             if folder is None or not parts:
-                raise _Outside(f"'{name}' would lie outside the target")
+                raise _Outside(f"'{name}' would be outside the target")
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)

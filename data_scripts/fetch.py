@@ -1,7 +1,7 @@
-"""Download a published file: several addresses, resumed where it broke off, checked, with progress.
+"""Download a published file: mirrors, resuming, checksum, progress bar.
 
-pooch does the bookkeeping (a temporary file beside the target, the checksum, the rename at the end); what it lacks is
-resuming, which :class:`_Resuming` adds. What has arrived lies in ``NAME.part``, so that a later run goes on from there.
+pooch handles the temporary file, the checksum and the final rename; :class:`_Resuming` adds
+resuming: ``NAME.part`` keeps what has arrived, and a later run continues from there.
 """
 
 import json
@@ -16,23 +16,29 @@ from pathlib import Path
 import pooch
 import requests
 from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 CHUNK = 1 << 14
-"""Bytes read at a time: less than that is lost where a connection breaks."""
+"""Bytes read at a time: at most this many are lost if a connection breaks."""
 TIMEOUT = (20, 60)
-"""Seconds to wait for a connection, and for the next bytes."""
+"""Seconds to wait for a connection and for the next bytes."""
 FRUITLESS_TRIES = 3
-"""So many broken connections in a row that brought nothing new end the attempt at an address."""
+"""Broken connections in a row without new bytes before an address is given up."""
 PAUSE = 2.0
-"""Seconds before a broken connection is tried again; twice as long after the next."""
+"""Seconds before the first retry of a broken connection; doubles with each retry."""
 
 pooch.get_logger().setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file as its authors publish it: its name, where it lies, and its checksum (``md5:...``) where one is known."""
+    """A published file: name, addresses, and checksum (``md5:...``) if one is known."""
 
     name: str
     addresses: tuple[str, ...]
@@ -40,24 +46,24 @@ class Published:
 
 
 class DownloadError(OSError):
-    """No address gave the file."""
+    """No address provided the file."""
 
 
 class NoSpaceError(OSError):
-    """The disk holds too little free space."""
+    """The disk has too little free space."""
 
 
 class _Refused(Exception):
-    """An address answered, but not with the file."""
+    """An address answered, but without the file."""
 
 
 def download(file: Published, folder: Path, *, to_unpack: bool = False) -> Path:
-    """The path of the file in ``folder``, downloaded unless it lies there, by an earlier run or put by hand.
+    """The path of the file in ``folder``, downloaded unless it is already there.
 
-    ``to_unpack``: room is needed for what the file holds too, which takes at least as much as the file.
+    ``to_unpack``: require space for the content too, estimated as the size of the archive.
 
-    Raises ValueError where the file that lies there is another one, DownloadError where no address gives the file, with
-    the place to put it by hand, and NoSpaceError before a download that would not fit.
+    Raises ValueError if the existing file is a different one; DownloadError if no address provides
+    the file, saying where to put it by hand; NoSpaceError before a download that would not fit.
     """
     path = folder / file.name
     if path.is_file():
@@ -73,11 +79,12 @@ def download(file: Published, folder: Path, *, to_unpack: bool = False) -> Path:
             reasons.append(f"{address}: {_reason(error)}")
             continue
         if file.checksum is None:
-            print(f"{file.name}: no published checksum is known; sha256:{pooch.file_hash(str(path))}")
+            checksum = pooch.file_hash(str(path))
+            print(f"{file.name}: no published checksum to compare; sha256:{checksum}")
         return path
     raise DownloadError(
-        f"{file.name}: no address gave it ({'; '.join(reasons)}); get it by hand, put it at {path.absolute()} "
-        f"and run this again"
+        f"{file.name}: download failed ({'; '.join(reasons)}); get it by hand, put it at "
+        f"{path.absolute()} and run this again"
     )
 
 
@@ -88,23 +95,25 @@ def _check_existing(file: Published, path: Path) -> None:
     found = pooch.file_hash(str(path), alg=algorithm)
     if found != expected:
         raise ValueError(
-            f"{path}: is not the published file ({algorithm} {found}, published {expected}), it is cut short, corrupt "
-            f"or another; move it away and run this again"
+            f"{path}: not the published file ({algorithm} {found}, published {expected}); move it "
+            f"away and run this again"
         )
 
 
 def _retrieve(file: Published, address: str, folder: Path, to_unpack: bool) -> None:
-    """One address; once more from the beginning where a resumed file turns out to be patched of two."""
+    """Try one address; if a resumed file has the wrong checksum, once more from the beginning."""
     for last_try in (False, True):
         downloader = _Resuming(file, folder / f"{file.name}.part", to_unpack)
         try:
-            pooch.retrieve(address, file.checksum, fname=file.name, path=folder, downloader=downloader)
+            pooch.retrieve(
+                address, file.checksum, fname=file.name, path=folder, downloader=downloader
+            )
             return
-        except requests.RequestException:  # some of which are a ValueError too
+        except requests.RequestException:  # some are ValueErrors too
             raise
         except ValueError:  # pooch: the checksum differs
             if last_try or not downloader.resumed:
-                raise _Refused(f"what it gave is not the published file, {file.checksum} is expected") from None
+                raise _Refused(f"not the published file, expected {file.checksum}") from None
 
 
 def _reason(error: Exception) -> str:
@@ -122,26 +131,30 @@ class _CutShort(requests.ConnectionError):
 
 
 class _Resuming:
-    """A downloader for pooch that keeps what has arrived and goes on from there."""
+    """A downloader for pooch that keeps what has arrived and continues from there."""
 
     def __init__(self, file: Published, part: Path, to_unpack: bool) -> None:
         self.file, self.part, self.to_unpack = file, part, to_unpack
-        self.note = part.with_name(part.name + ".json")  # where the part came from, and which version of the file
+        self.note = part.with_name(part.name + ".json")  # address and version of the part
         self.resumed = False
 
     def __call__(self, address: str, output_file: str, _pooch: object) -> None:
         longest, fruitless = self._size(), 0
         while True:
             try:
-                self._go_on(address)
+                self._continue(address)
                 break
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.Timeout) as error:
+            except (
+                requests.ConnectionError,
+                requests.exceptions.ChunkedEncodingError,
+                requests.Timeout,
+            ) as error:
                 if self._size() > longest:
                     longest, fruitless = self._size(), 0
                 else:
                     fruitless += 1
                 if longest == 0:
-                    raise  # never reached: no use in waiting
+                    raise  # never reached: waiting is useless
                 if fruitless == FRUITLESS_TRIES:
                     raise _CutShort(f"the connection broke after {self._size():,} bytes") from error
                 time.sleep(PAUSE * 2**fruitless)
@@ -151,7 +164,7 @@ class _Resuming:
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
-    def _go_on(self, address: str) -> None:
+    def _continue(self, address: str) -> None:
         headers = {"Accept-Encoding": "identity"}
         here = self._size()
         if here and (version := self._version_to_resume(address)) is not None:
@@ -159,22 +172,22 @@ class _Resuming:
             if version:
                 headers["If-Range"] = version
         with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == 416:  # the server has nothing beyond what is here
+            if answer.status_code == 416:  # the server has no further bytes
                 if _total(answer) != here:
                     self.part.unlink()
-                    raise _CutShort("the part that lay here was longer than the file")
+                    raise _CutShort("the existing part was longer than the file")
                 return
             if answer.status_code not in (200, 206):
                 raise _Refused(f"HTTP {answer.status_code}")
             if "text/html" in answer.headers.get("Content-Type", ""):
-                raise _Refused("it gave a web page in place of the file")
+                raise _Refused("a web page instead of the file")
             begin = _first_byte(answer) if answer.status_code == 206 else 0
             if begin not in (0, here):
-                raise _Refused(f"asked for the bytes from {here:,} on, it gave those from {begin:,} on")
+                raise _Refused(f"asked for bytes from {here:,}, received bytes from {begin:,}")
             self._write(answer, address, begin)
 
     def _version_to_resume(self, address: str) -> str | None:
-        """The version that the part belongs to, '' where only the checksum will tell, None where to start over."""
+        """The version of the part, '' if only the checksum can tell, None to start over."""
         try:
             note = json.loads(self.note.read_text())
         except (OSError, ValueError):
@@ -187,15 +200,20 @@ class _Resuming:
         length = answer.headers.get("Content-Length", "")
         total = begin + int(length) if length.isdigit() else None
         if total is not None:
-            require_space(self.part.parent, total * (2 if self.to_unpack else 1) - begin, self.file.name)
+            needed = total * (2 if self.to_unpack else 1) - begin
+            require_space(self.part.parent, needed, self.file.name)
         if begin == 0:
             etag = answer.headers.get("ETag", "")
-            version = etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
-            self.note.write_text(json.dumps({"address": address, "version": version}))
+            if not etag or etag.startswith("W/"):
+                etag = answer.headers.get("Last-Modified", "")
+            self.note.write_text(json.dumps({"address": address, "version": etag}))
         self.resumed = self.resumed or begin > 0
-        columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        description = TextColumn("{task.description}")
+        columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         with (
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+            Progress(
+                description, *columns, console=Console(stderr=True), transient=True
+            ) as progress,
             self.part.open("ab" if begin else "wb") as part,
         ):
             task = progress.add_task(self.file.name, total=total, completed=begin)
@@ -203,7 +221,7 @@ class _Resuming:
                 part.write(chunk)
                 progress.advance(task, len(chunk))
         if total is not None and self._size() != total:
-            raise _CutShort(f"{self._size():,} of {total:,} bytes came")
+            raise _CutShort(f"{self._size():,} of {total:,} bytes arrived")
 
 
 def _first_byte(answer: requests.Response) -> int:
@@ -217,10 +235,10 @@ def _total(answer: requests.Response) -> int:
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raises NoSpaceError where the disk of ``folder`` has fewer than ``needed`` bytes free."""
+    """Raises NoSpaceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NoSpaceError(
             f"{what}: needs {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; "
-            f"free some space or name a folder on another disk"
+            f"free some space or choose a folder on another disk"
         )

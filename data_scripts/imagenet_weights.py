@@ -1,8 +1,8 @@
-"""The ImageNet classifiers that the nets start from, as .caffemodel files.
+"""ImageNet classifiers for initialising the nets, as .caffemodel files.
 
     python data_scripts/imagenet_weights.py [NAME ...] [--weights DIR]
 
-NAME: caffenet, vgg16, googlenet or bvlc_alexnet; by default all. DIR is by default what FCN_WEIGHTS names, or
+NAME: caffenet, vgg16, googlenet or bvlc_alexnet; default: all. DIR defaults to FCN_WEIGHTS or
 ./data/weights.
 """
 

@@ -1,7 +1,7 @@
 """Pack data sets into tar files of limited size, for a machine that cannot download, and unpack.
 
-    python data_scripts/pack.py pack DATA PARTS [FOLDER ...]    DATA/FOLDER ... to PARTS/part-000.tar
-    python data_scripts/pack.py unpack PARTS DATA               the reverse, verifying checksums
+    python data_scripts/pack.py pack DATA PARTS [FOLDER ...]   DATA/FOLDER to PARTS/part-000.tar ...
+    python data_scripts/pack.py unpack PARTS DATA              the reverse, verifying checksums
 
 Files keep their content and official layout; they are not compressed, since photos and label maps
 already are. ``PARTS/parts.json`` lists the size and SHA-256 of each part. The terms of the data

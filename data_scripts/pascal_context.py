@@ -1,10 +1,11 @@
-"""PASCAL-Context (Mottaghi et al. 2014): full labels of the VOC 2010 photos; 459 classes, and the tasks of 59 and 33.
+"""PASCAL-Context (Mottaghi et al. 2014): the VOC 2010 photos with full labels.
 
     python data_scripts/pascal_context.py [--data DIR]
 
-Makes ``DIR/pascal/VOCdevkit/VOC2010`` (photos and lists) and ``DIR/pascal-context``: ``trainval/NAME.mat`` (its
-variable LabelMap: 1..459 the classes), ``59_context_labels/NAME.png`` and
-``33_context_labels/NAME.png`` (0 background, 1..59 or 33 the classes of ``59_labels.txt`` or ``33_labels.txt``).
+Creates ``DIR/pascal/VOCdevkit/VOC2010`` (photos and lists) and ``DIR/pascal-context``:
+``trainval/NAME.mat`` (variable LabelMap: 1..459), ``59_context_labels/NAME.png`` and
+``33_context_labels/NAME.png`` (0 background, then the classes in ``59_labels.txt`` or
+``33_labels.txt``).
 """
 
 from collections.abc import Iterator
@@ -39,14 +40,19 @@ NUM_CLASSES = 459
 
 
 def prepare(data: Path) -> None:
-    """Download, unpack and check what is not there yet, then print what is."""
+    """Download and unpack what is missing, check everything, and print counts and shares."""
     photos = voc.unpack_year(data, "2010")
     root = data / "pascal-context"
     unpack(data, root)
     print(f"PASCAL-Context: {root}")
     if (root / "labels.txt").is_file() and len(class_names(root / "labels.txt")) != NUM_CLASSES:
-        raise ValueError(f"{root / 'labels.txt'}: is no list of {NUM_CLASSES} classes; move it away and run this again")
-    names = {split: checks.read_list(photos / "ImageSets" / "Main" / f"{split}.txt") for split in COUNTS}
+        raise ValueError(
+            f"{root / 'labels.txt'}: not a list of {NUM_CLASSES} classes; move it away and run "
+            f"this again"
+        )
+    names = {
+        split: checks.read_list(photos / "ImageSets" / "Main" / f"{split}.txt") for split in COUNTS
+    }
     for split, expected in COUNTS.items():
         checks.need_count(names[split], expected, f"PASCAL-Context {split}")
         checks.need_files(photos / "JPEGImages", names[split], ".jpg")
@@ -63,7 +69,7 @@ def prepare(data: Path) -> None:
 
 
 def unpack(data: Path, root: Path) -> None:
-    """Each of the parts that is not there yet; ``labels.txt`` where the archive holds it."""
+    """Download and unpack missing parts, and ``labels.txt`` if the archive contains it."""
     downloads = data / "downloads"
     if not (root / "trainval").is_dir():
         archive = fetch.download(TRAINVAL, downloads, to_unpack=True)
@@ -74,14 +80,16 @@ def unpack(data: Path, root: Path) -> None:
             archives.place(archives.find(folder, "*.mat"), root / "trainval")
     for task, labels in LABELS.items():
         if not (root / f"{task}_context_labels").is_dir():
-            with archives.unpacked(fetch.download(labels, downloads, to_unpack=True), root) as folder:
+            with archives.unpacked(
+                fetch.download(labels, downloads, to_unpack=True), root
+            ) as folder:
                 archives.place(archives.find(folder, "*.png"), root / f"{task}_context_labels")
     for names in NAMES.values():
         fetch.download(names, root)
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """The names in a file of lines such as ``12: bamboo weaving``, in the order of their numbers, without 0."""
+    """The names in a file of lines such as ``12: bamboo weaving``, by number, without 0."""
     numbered = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         number, colon, name = line.partition(":")
@@ -89,12 +97,14 @@ def class_names(path: Path) -> tuple[str, ...]:
             numbered[int(number)] = name.strip()
     numbered.pop(0, None)
     if sorted(numbered) != list(range(1, len(numbered) + 1)):
-        raise ValueError(f"{path}: is no list of classes numbered from 1; delete it and run this again")
+        raise ValueError(
+            f"{path}: not a list of classes numbered from 1; delete it and run this again"
+        )
     return tuple(numbered[i] for i in sorted(numbered))
 
 
 def label_maps(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
-    """Label maps, H x W: 0 background, 1.. the classes of the task."""
+    """Label maps, H x W: 0 background, then the classes of the task."""
     for name in names:
         with Image.open(folder / f"{name}.png") as image:
             yield np.asarray(image)

@@ -1,9 +1,9 @@
-"""The nets that the authors of the paper trained and released, as .caffemodel files: to score them anew.
+"""The nets released by the authors of the paper, as .caffemodel files, for scoring them again.
 
     python data_scripts/reference_weights.py [NAME ...] [--weights DIR]
 
-NAME: such as voc-fcn8s; by default all fourteen, half a gigabyte for most. DIR is by default what FCN_WEIGHTS names,
-or ./data/weights.
+NAME: such as voc-fcn8s; default: all fourteen, most of them half a gigabyte. DIR defaults to
+FCN_WEIGHTS or ./data/weights.
 """
 
 import checks
@@ -25,14 +25,16 @@ FILES = {
     "nyud-fcn32s-hha": "nyud-fcn32s-hha-heavy",
     "nyud-fcn32s-color-hha": "nyud-fcn32s-color-hha-heavy",
 }
-# As OpenCV's own tests check them; the authors published none.
+# From OpenCV's tests; the authors published none.
 CHECKSUMS = {
     "voc-fcn32s": "sha1:05eb922d7829c39448f57e5ab9d8cd75d6c0be6d",
     "voc-fcn8s": "sha1:c449ea74dd7d83751d1357d6a8c323fcf4038962",
 }
 WEIGHTS = {
     name: fetch.Published(
-        f"{file}.caffemodel", (f"http://dl.caffe.berkeleyvision.org/{file}.caffemodel",), CHECKSUMS.get(name)
+        f"{file}.caffemodel",
+        (f"http://dl.caffe.berkeleyvision.org/{file}.caffemodel",),
+        CHECKSUMS.get(name),
     )
     for name, file in FILES.items()
 }

@@ -1,10 +1,10 @@
-"""SIFT Flow (Liu et al. 2011; labels of Tighe and Lazebnik 2010): 2688 outdoor photos, two label maps each.
+"""SIFT Flow (Liu et al. 2011; labels of Tighe and Lazebnik 2010): 2688 outdoor photos.
 
     python data_scripts/sift_flow.py [--data DIR]
 
-Makes ``DIR/sift-flow`` as published: ``Images``, ``SemanticLabels`` and ``GeoLabels``, each with the folder
-``spatial_envelope_256x256_static_8outdoorcategories``. The lists are those of the authors' release, which leave out
-the two photos without labels; the package ships them.
+Creates ``DIR/sift-flow`` as published: ``Images``, ``SemanticLabels`` and ``GeoLabels``, each with
+the folder ``spatial_envelope_256x256_static_8outdoorcategories``. The lists are those of the
+authors' release, which omit the two photos without labels; they ship with the package.
 """
 
 from collections.abc import Iterator
@@ -16,28 +16,38 @@ import fetch
 import numpy as np
 
 ARCHIVE = fetch.Published(
-    "SiftFlowDataset.zip", ("http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip",)
+    "SiftFlowDataset.zip",
+    ("http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip",),
 )
 COLLECTION = "spatial_envelope_256x256_static_8outdoorcategories"
 COUNTS = {"trainval": 2486, "test": 200}
-SHARES = {"sky": 24.33, "building": 21.73, "tree": 10.99, "mountain": 10.86, "road": 6.55, "void": 8.12}
-"""Percent of the pixels in the semantic label maps that are looked at, as measured by this project."""
+SHARES = {
+    "sky": 24.33,
+    "building": 21.73,
+    "tree": 10.99,
+    "mountain": 10.86,
+    "road": 6.55,
+    "void": 8.12,
+}
+"""Percent of pixels in the sampled semantic label maps, as measured by this project."""
 GEOMETRIC = ("sky", "horizontal", "vertical")
 
 
 def prepare(data: Path) -> None:
-    """Download, unpack and check what is not there yet, then print what is."""
+    """Download and unpack what is missing, check everything, and print counts and shares."""
     root = data / "sift-flow"
     if not root.is_dir():
         archive = fetch.download(ARCHIVE, data / "downloads", to_unpack=True)
         with archives.unpacked(archive, data) as folder:
-            archives.place(archives.find(folder, f"Images/{COLLECTION}", f"SemanticLabels/{COLLECTION}"), root)
+            archives.place(
+                archives.find(folder, f"Images/{COLLECTION}", f"SemanticLabels/{COLLECTION}"), root
+            )
     print(f"SIFT Flow: {root}")
     folders = [root / "SemanticLabels" / COLLECTION]
     if (root / "GeoLabels").is_dir():
         folders.append(root / "GeoLabels" / COLLECTION)
     else:
-        print("  GeoLabels is missing: fcn derives the geometric labels from the semantic ones")
+        print("  GeoLabels is missing: fcn will derive geometric labels from the semantic ones")
     names = {split: checks.read_list(checks.LISTS / f"sift_flow_{split}.txt") for split in COUNTS}
     for split, expected in COUNTS.items():
         checks.need_count(names[split], expected, f"SIFT Flow {split}")
@@ -55,12 +65,12 @@ def prepare(data: Path) -> None:
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """The names of the classes, which every semantic label map carries."""
+    """The class names, which each semantic label map contains."""
     return tuple(str(name.item()) for name in checks.matlab(path, "names").ravel())
 
 
 def label_maps(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
-    """Label maps, H x W, as 0..C-1 and void 255; the files hold 1..C, and 0 or -1 for void."""
+    """Label maps, H x W, 0..C-1 and void 255; the files have 1..C, and 0 or -1 for void."""
     for name in names:
         stored = checks.matlab(folder / f"{name}.mat", "S").astype(np.int64)
         yield np.where(stored < 1, checks.VOID, stored - 1)

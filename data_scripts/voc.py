@@ -1,11 +1,11 @@
-"""PASCAL VOC 2012, and of VOC 2011 the lists, and the label maps on request.
+"""PASCAL VOC 2012 and, on request, the lists and label maps of VOC 2011.
 
     python data_scripts/voc.py [--data DIR] [--with-2011]
 
-Makes ``DIR/pascal/VOCdevkit/VOC2012`` as published, with one list more in ``ImageSets/Segmentation``:
-``seg11valid.txt``, the 736 images of VOC 2011 val that SBD's training images do not hold, on which the paper's Table 2
-is scored. ``--with-2011`` adds the lists (1112 train, 1111 val) and label maps of VOC 2011 beside it, for Table 1; its
-photos are among those of 2012.
+Creates ``DIR/pascal/VOCdevkit/VOC2012`` as published, plus ``seg11valid.txt`` in
+``ImageSets/Segmentation``: the 736 images of VOC 2011 val that are not among SBD's training images,
+the validation set of the paper's Table 2. ``--with-2011`` adds ``VOC2011`` with its lists (1112
+train, 1111 val) and label maps, for Table 1; its photos are among those of VOC 2012.
 """
 
 import argparse
@@ -44,35 +44,46 @@ COUNTS = {
     "2012": {"train": 1464, "val": 1449, "trainval": 2913, "seg11valid": 736},
 }
 CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
 )  # fmt: skip
-SHARES = {"background": 72.87, "person": 6.19, "chair": 1.62, "sofa": 1.54, "cat": 1.17, "void": 4.19}
-"""Percent of the pixels in the label maps of seg11valid that are looked at, as measured by this project."""
+SHARES = {
+    "background": 72.87,
+    "person": 6.19,
+    "chair": 1.62,
+    "sofa": 1.54,
+    "cat": 1.17,
+    "void": 4.19,
+}
+"""Percent of pixels in the sampled label maps of seg11valid, as measured by this project."""
 SEG11VALID = checks.LISTS / "voc_seg11valid.txt"
 
 
 def prepare(data: Path, with_2011: bool = False) -> None:
-    """Download, unpack and check what is not there yet, then print what is."""
+    """Download and unpack what is missing, check everything, and print counts and shares."""
     root = unpack_year(data, "2012")
     checks.write_list(lists(root) / "seg11valid.txt", checks.read_list(SEG11VALID))
     names = check_year(root, "2012")
     checks.need_files(root / "JPEGImages", names["trainval"], ".jpg")
     if missing := set(names["seg11valid"]) - set(names["val"]):
         raise ValueError(
-            f"{lists(root) / 'seg11valid.txt'}: {min(missing)} is not in val; delete it and run this again"
+            f"{lists(root) / 'seg11valid.txt'}: {min(missing)} is not in val; delete the list and "
+            f"run this again"
         )
     if with_2011:
         names_2011 = check_year(unpack_year(data, "2011", wanted_of_2011), "2011")
         checks.need_files(root / "JPEGImages", names_2011["train"] + names_2011["val"], ".jpg")
     drawn = checks.sample(names["seg11valid"])
-    shares = checks.class_shares(label_maps(root, drawn), len(CLASSES), str(root / "SegmentationClass"))
+    shares = checks.class_shares(
+        label_maps(root, drawn), len(CLASSES), str(root / "SegmentationClass")
+    )
     checks.need_shares(shares, CLASSES, SHARES, str(root / "SegmentationClass"))
     checks.print_shares(shares, CLASSES, f"{len(drawn)} label maps of seg11valid")
 
 
 def unpack_year(data: Path, year: str, wanted: archives.Wanted = lambda path: True) -> Path:
-    """The folder of that year's VOC, downloaded and unpacked unless it is there."""
+    """The folder of that year's VOC, downloaded and unpacked if missing."""
     root = data / "pascal" / "VOCdevkit" / f"VOC{year}"
     if not root.is_dir():
         archive = fetch.download(ARCHIVES[year], data / "downloads", to_unpack=True)
@@ -83,7 +94,7 @@ def unpack_year(data: Path, year: str, wanted: archives.Wanted = lambda path: Tr
 
 
 def wanted_of_2011(path: PurePosixPath) -> bool:
-    """The segmentation lists and the label maps."""
+    """Whether a path is a segmentation list or a label map."""
     return "SegmentationClass" in path.parts or path.match("ImageSets/Segmentation/*")
 
 
@@ -92,7 +103,7 @@ def lists(root: Path) -> Path:
 
 
 def check_year(root: Path, year: str) -> dict[str, list[str]]:
-    """The lists of a year's segmentation task, counted, and their label maps found."""
+    """The segmentation lists of a year, with checked counts and label maps."""
     names = {split: checks.read_list(lists(root) / f"{split}.txt") for split in COUNTS[year]}
     for split, expected in COUNTS[year].items():
         checks.need_count(names[split], expected, f"VOC {year} {split}")
@@ -109,5 +120,7 @@ def label_maps(root: Path, names: list[str]) -> Iterator[np.ndarray]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--with-2011", action="store_true", help="lists and label maps of VOC 2011 too")
+    parser.add_argument(
+        "--with-2011", action="store_true", help="also fetch the lists and label maps of VOC 2011"
+    )
     checks.run(prepare, __doc__, parser)
