@@ -1,4 +1,4 @@
-"""Data sets as they lie on disk, what is said of broken ones, and changes to photo and labels."""
+"""SIFT Flow on disk, errors for broken files, photos of all formats, and augmentation."""
 
 import hashlib
 import os
@@ -40,7 +40,7 @@ def one_line(error: pytest.ExceptionInfo[Exception], *parts: object) -> None:
         assert str(part) in str(error.value)
 
 
-# -------------------------------------------------------------------------------------------- SIFT Flow, as published
+# -------------------------------------------------------------------------- SIFT Flow, as published
 
 
 def stored_labels(seed: int) -> np.ndarray:
@@ -166,7 +166,7 @@ def test_class_names_and_palettes_belong_together() -> None:
     assert len(np.unique(sift_flow.PALETTE, axis=0)) == 33
 
 
-# ------------------------------------------------------------------------------------------------------- what is wrong
+# ------------------------------------------------------------------------------------ what is wrong
 
 
 def test_missing_folder(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_checksum_tells_lists_apart() -> None:
     )
 
 
-# --------------------------------------------------------------------------------------------- photos of other kinds
+# ---------------------------------------------------------------------------- photos of other kinds
 
 
 def saved(path: Path, image: Image.Image, **options: object) -> torch.Tensor:
@@ -350,11 +350,11 @@ def test_photo_is_turned_upright(tmp_path: Path) -> None:
     assert int(photo.sum()) == 3 * 255
 
 
-# -------------------------------------------------------------------------------------------- photo and labels together
+# ------------------------------------------------------------------------ photo and labels together
 
 
 def traced(height: int, width: int) -> Sample:
-    """A sample whose image tells the place of each pixel as a grey level, and whose labels tell it as its index."""
+    """A sample whose image encodes each pixel's position as a grey level, its labels as an index."""
     y = torch.linspace(0, 250, height)[:, None].expand(height, width)
     x = torch.linspace(0, 250, width)[None, :].expand(height, width)
     image = torch.stack([y, x, torch.full_like(x, 200)]).round().to(torch.uint8)
@@ -363,9 +363,10 @@ def traced(height: int, width: int) -> Sample:
 
 
 def strayed(changed: Sample, size: tuple[int, int]) -> tuple[float, float]:
-    """The farthest that a label lies from the place its photo tells, in pixels of the original: inside, at its border.
+    """The largest distance of labels from their place in the photo, inside and at the border.
 
-    One grey level is let pass for rounding, half a level when the original was drawn and half when it was resampled.
+    In pixels of the original. One grey level is allowed for rounding: half a level when the
+    original is drawn and half when it is resampled.
     """
     inside, border = 0.0, 0.0
     for head, channel, side in (("rows", 0, size[0]), ("columns", 1, size[1])):
@@ -377,11 +378,9 @@ def strayed(changed: Sample, size: tuple[int, int]) -> tuple[float, float]:
     return inside, border
 
 
-# Resampling cannot do better than half a pixel of the original: the nearest label is that far from the place where the
-# photo is read. At the image's border the smoothing filter has only its inner half, so the photo is read up to a
-# quarter of a pixel farther inside. Every pixel is held to this, whatever the size and the factor. (Bands of labels 50
-# levels wide, with a tolerance of three levels for all, asked for less than half a pixel of a 40-pixel image; the
-# example, scaled by 0.56, then failed along its last row and column, one band of one pixel in the original.)
+# The best possible bounds for resampling: the nearest label is up to half a pixel of the original
+# away from where the photo is read, and at the border, where an antialiasing filter has only its
+# inner half, up to a quarter of a pixel more.
 @settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(sorted(AUGMENTATIONS)),
@@ -404,14 +403,14 @@ def test_every_augmentation_keeps_labels_on_their_pixels(
     inside, border = strayed(changed, (height, width))
     assert inside <= 0.5
     assert border <= 0.75
-    # What is uncovered is void in every head, and grey in the photo where no resampling touched its edge.
+    # Uncovered pixels are void in every head and grey in the photo.
     void = changed.labels["rows"] == VOID
     assert torch.equal(void, changed.labels["columns"] == VOID)
     assert torch.equal(void, changed.image[2] == GREY)
 
 
 def test_the_check_of_alignment_sees_half_a_pixel() -> None:
-    # Nearest neighbours by the older rule (the corner of a pixel, not its centre) lie up to a pixel away: told apart.
+    # The older nearest-neighbour rule (pixel corners, not centres) is off by up to a pixel.
     sample = traced(60, 60)
     image = F.resize(tv_tensors.Image(sample.image), [42, 42], antialias=True)
     for mode, kept in ((InterpolationMode.NEAREST_EXACT, True), (InterpolationMode.NEAREST, False)):
@@ -478,7 +477,7 @@ def test_unknown_augmentation() -> None:
     one_line(error)
 
 
-# ------------------------------------------------------------------------------------------------------- the real data
+# ------------------------------------------------------------------------------------ the real data
 
 
 def class_shares(dataset: SiftFlow, head: str = "semantic") -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""NYUDv2 and PASCAL-Context in their official layouts: read, trained on, scored; and what is said of broken ones."""
+"""NYUDv2 and PASCAL-Context in their official layouts: reading, training, scoring, errors."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def drawn(seed: int, low: int, high: int, *channels: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(low, high, (*SIZE, *channels))
 
 
-# -------------------------------------------------------------------------------------------------------------- NYUDv2
+# ------------------------------------------------------------------------------------------- NYUDv2
 
 
 @pytest.fixture
@@ -49,9 +49,15 @@ def indoors(tmp_path: Path) -> Path:
     for part in ("data/images", "data/hha", "data/depth", "segmentation"):
         (root / part).mkdir(parents=True)
     for i, name in enumerate(NAMES):
-        Image.fromarray(drawn(i, 0, 256, 3).astype(np.uint8)).save(root / f"data/images/img_{name}.png")
-        Image.fromarray(drawn(10 + i, 0, 256, 3).astype(np.uint8)).save(root / f"data/hha/img_{name}.png")
-        Image.fromarray(drawn(20 + i, 0, 9000).astype(np.uint16)).save(root / f"data/depth/img_{name}.png")
+        Image.fromarray(drawn(i, 0, 256, 3).astype(np.uint8)).save(
+            root / f"data/images/img_{name}.png"
+        )
+        Image.fromarray(drawn(10 + i, 0, 256, 3).astype(np.uint8)).save(
+            root / f"data/hha/img_{name}.png"
+        )
+        Image.fromarray(drawn(20 + i, 0, 9000).astype(np.uint16)).save(
+            root / f"data/depth/img_{name}.png"
+        )
         labels = drawn(30 + i, 0, 41).astype(np.uint8)
         scipy.io.savemat(root / f"segmentation/img_{name}.mat", {"segmentation": labels})
     return root
@@ -65,7 +71,9 @@ def test_nyud_reads_photos_and_labels(indoors: Path) -> None:
         np.testing.assert_array_equal(sample.image.permute(1, 2, 0), drawn(i, 0, 256, 3))
         stored = drawn(30 + i, 0, 41)
         assert sample.labels["semantic"].dtype == torch.int64
-        np.testing.assert_array_equal(sample.labels["semantic"], np.where(stored == 0, VOID, stored - 1))
+        np.testing.assert_array_equal(
+            sample.labels["semantic"], np.where(stored == 0, VOID, stored - 1)
+        )
 
 
 def test_nyud_gives_what_each_net_of_table_4_is_given(indoors: Path) -> None:
@@ -73,7 +81,11 @@ def test_nyud_gives_what_each_net_of_table_4_is_given(indoors: Path) -> None:
     images = {inputs: Nyud(indoors, inputs=inputs, names=NAMES)[0].image for inputs in nyud.INPUTS}
     assert torch.equal(images["hha"].long(), hha)
     assert torch.equal(images["rgb-hha"].long(), torch.cat([photo, hha]))
-    assert [images[inputs].dtype for inputs in ("hha", "rgb-hha", "rgbd")] == [torch.uint8, torch.uint8, torch.float32]
+    assert [images[inputs].dtype for inputs in ("hha", "rgb-hha", "rgbd")] == [
+        torch.uint8,
+        torch.uint8,
+        torch.float32,
+    ]
     assert torch.equal(images["rgbd"][:3].long(), photo)
     depth = drawn(20, 0, 9000)
     assert (depth == 0).any() or depth.min() < 50
@@ -98,14 +110,20 @@ def test_a_net_learns_from_nyud(indoors: Path, inputs: str) -> None:
 def test_the_shipped_lists_of_nyud() -> None:
     lists = {split: nyud.split_names(split) for split in nyud.SPLITS}
     assert {split: len(names) for split, names in lists.items()} == {
-        "trainval": 795, "train": 381, "val": 414, "test": 654}  # fmt: skip
+        "trainval": 795,
+        "train": 381,
+        "val": 414,
+        "test": 654,
+    }
     assert lists["trainval"] == lists["train"] + lists["val"]
     assert len({*lists["trainval"], *lists["test"]}) == 1449
     assert len(nyud.CLASSES) == len(nyud.PALETTE) == 40
 
 
 def test_nyud_of_the_catalogue(indoors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nyud, "split_names", lambda split: NAMES[:2] if split == "trainval" else NAMES[2:])
+    monkeypatch.setattr(
+        nyud, "split_names", lambda split: NAMES[:2] if split == "trainval" else NAMES[2:]
+    )
     for inputs, channels in (("rgb", 3), ("hha", 3), ("rgbd", 4), ("rgb-hha", 6)):
         trained = registry.dataset(f"nyud-{inputs}", "trainval", indoors.parent)
         assert (len(trained), trained[0].image.shape) == (2, (channels, *SIZE))
@@ -139,18 +157,29 @@ def test_nyud_that_is_broken(indoors: Path) -> None:
         one_line(error, depth)
 
 
-# ------------------------------------------------------------------------------------------------------ PASCAL-Context
+# ----------------------------------------------------------------------------------- PASCAL-Context
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     root, voc = tmp_path / "pascal-context", tmp_path / "pascal/VOCdevkit/VOC2010"
-    for folder in (root / "trainval", root / "33_context_labels", voc / "JPEGImages", voc / "ImageSets/Main"):
+    for folder in (
+        root / "trainval",
+        root / "33_context_labels",
+        voc / "JPEGImages",
+        voc / "ImageSets/Main",
+    ):
         folder.mkdir(parents=True)
     for i, name in enumerate(PHOTOS):
-        Image.fromarray(drawn(i, 0, 256, 3).astype(np.uint8)).save(voc / "JPEGImages" / f"{name}.jpg")
-        scipy.io.savemat(root / "trainval" / f"{name}.mat", {"LabelMap": drawn(40 + i, 0, 460).astype(np.uint16)})
-        Image.fromarray(drawn(50 + i, 0, 34).astype(np.uint8)).save(root / "33_context_labels" / f"{name}.png")
+        Image.fromarray(drawn(i, 0, 256, 3).astype(np.uint8)).save(
+            voc / "JPEGImages" / f"{name}.jpg"
+        )
+        scipy.io.savemat(
+            root / "trainval" / f"{name}.mat", {"LabelMap": drawn(40 + i, 0, 460).astype(np.uint16)}
+        )
+        Image.fromarray(drawn(50 + i, 0, 34).astype(np.uint8)).save(
+            root / "33_context_labels" / f"{name}.png"
+        )
     (voc / "ImageSets/Main/train.txt").write_text("\n".join(PHOTOS[:2]) + "\n")
     (voc / "ImageSets/Main/val.txt").write_text(PHOTOS[2] + "\n")
     return root
@@ -161,13 +190,20 @@ def test_the_lists_of_classes() -> None:
     assert (len(ALL), len(set(ALL)), len(tasks[59]), len(tasks[33])) == (459, 459, 59, 33)
     assert set(tasks[33]) <= set(tasks[59])
     assert (ALL[0], ALL[1], ALL[458], tasks[59][0], tasks[59][58]) == (
-        "accordion", "aeroplane", "wool", "aeroplane", "wood")  # fmt: skip
+        "accordion",
+        "aeroplane",
+        "wool",
+        "aeroplane",
+        "wood",
+    )
 
 
 @pytest.mark.parametrize("task", [59, 33])
 def test_classes_are_found_among_all_by_name_where_names_clash_too(task: int) -> None:
     labels = task_of_all(task)
-    assert sorted(labels[labels > 0]) == list(range(1, task + 1))  # each class has exactly one label
+    assert sorted(labels[labels > 0]) == list(
+        range(1, task + 1)
+    )  # each class has exactly one label
     assert labels[0] == 0
     of = {name: labels[1 + i] for i, name in enumerate(ALL)}
     names = ("background", *pascal_context.CLASSES[task])
@@ -179,7 +215,9 @@ def test_classes_are_found_among_all_by_name_where_names_clash_too(task: int) ->
         assert names[of["bedclothes"]] == "bedcloth"
         assert names[of["keyboard"]] == "keyboard"
     renamed = set(pascal_context.SAME.values())
-    assert all(names[label] in ("background", name) for name, label in of.items() if name not in renamed)
+    assert all(
+        names[label] in ("background", name) for name, label in of.items() if name not in renamed
+    )
 
 
 def test_context_of_59_with_background_as_a_class_or_void(context: Path) -> None:
@@ -193,8 +231,15 @@ def test_context_of_59_with_background_as_a_class_or_void(context: Path) -> None
         stored = drawn(40 + i, 0, 460)
         labels = dataset[i].labels["semantic"]
         assert labels.dtype == torch.int64
-        for name, stored_as in (("sky", "sky"), ("clothes", "cloth"), ("diningtable", "table"), ("wood", "wood")):
-            assert torch.equal(labels == classes.index(name), torch.from_numpy(stored == 1 + ALL.index(stored_as)))
+        for name, stored_as in (
+            ("sky", "sky"),
+            ("clothes", "cloth"),
+            ("diningtable", "table"),
+            ("wood", "wood"),
+        ):
+            assert torch.equal(
+                labels == classes.index(name), torch.from_numpy(stored == 1 + ALL.index(stored_as))
+            )
         without = bare[i].labels["semantic"]
         assert torch.equal(without == VOID, labels == 0)
         assert torch.equal(without[labels > 0], labels[labels > 0] - 1)
@@ -216,7 +261,10 @@ def test_a_net_learns_from_context(context: Path) -> None:
 
 def test_context_of_the_catalogue(context: Path) -> None:
     for task in (59, 33):
-        trained, scored = (registry.dataset(f"pascal-context-{task}", s, context.parent) for s in ("trainval", "test"))
+        trained, scored = (
+            registry.dataset(f"pascal-context-{task}", s, context.parent)
+            for s in ("trainval", "test")
+        )
         assert (trained.names, scored.names) == (PHOTOS[:2], PHOTOS[2:])
         assert len(trained.heads["semantic"]) == task + 1
 

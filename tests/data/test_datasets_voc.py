@@ -1,4 +1,4 @@
-"""PASCAL VOC and SBD in their official layouts: read, trained on, scored; and what is said of broken ones."""
+"""PASCAL VOC and SBD in their official layouts: reading, training, scoring, errors."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,9 @@ def labels_of(name: str, *, void: bool = True) -> np.ndarray:
 
 
 def photo_of(name: str) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(9).integers(0, 256, (*SIZES[name], 3)).astype(np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(9).integers(0, 256, (*SIZES[name], 3)).astype(np.uint8)
+    )
 
 
 def write_list(path: Path, names: list[str]) -> None:
@@ -64,7 +66,11 @@ def write_list(path: Path, names: list[str]) -> None:
 def data(tmp_path: Path) -> Path:
     """A folder of data sets with a tiny VOC 2012, a VOC 2011 without photos, and an SBD."""
     years = tmp_path / "pascal" / "VOCdevkit"
-    voc, earlier, sbd = years / "VOC2012", years / "VOC2011", tmp_path / "sbd/benchmark_RELEASE/dataset"
+    voc, earlier, sbd = (
+        years / "VOC2012",
+        years / "VOC2011",
+        tmp_path / "sbd/benchmark_RELEASE/dataset",
+    )
     for folder in (
         voc / "JPEGImages",
         voc / "SegmentationClass",
@@ -81,11 +87,20 @@ def data(tmp_path: Path) -> Path:
             map_.putdata(labels_of(name).ravel().tolist())
             map_.putpalette(PALETTE.ravel().tolist() + [0] * (3 * 234) + [224, 224, 192])
             map_.save(root / "SegmentationClass" / f"{name}.png")
-        struct = {"Segmentation": labels_of(name, void=False), "Boundaries": np.zeros(1), "CategoriesPresent": [1]}
+        struct = {
+            "Segmentation": labels_of(name, void=False),
+            "Boundaries": np.zeros(1),
+            "CategoriesPresent": [1],
+        }
         scipy.io.savemat(sbd / "cls" / f"{name}.mat", {"GTcls": struct})
     for root in (voc, earlier):
         lists = root / "ImageSets" / "Segmentation"
-        for split, names in {"train": NAMES[:2], "val": NAMES[2:], "trainval": NAMES, "own": NAMES[::-1]}.items():
+        for split, names in {
+            "train": NAMES[:2],
+            "val": NAMES[2:],
+            "trainval": NAMES,
+            "own": NAMES[::-1],
+        }.items():
             write_list(lists / f"{split}.txt", names)
     write_list(sbd / "train.txt", NAMES[:2])
     write_list(sbd / "val.txt", NAMES[2:])
@@ -111,7 +126,12 @@ def checked(sample: Sample, name: str, *, void: bool) -> None:
 
 def test_reads_voc_at_its_own_sizes_with_void(voc: Path) -> None:
     dataset = Voc(voc, "trainval")
-    assert (dataset.name, dataset.split, dataset.names, len(dataset)) == ("voc", "trainval", NAMES, 3)
+    assert (dataset.name, dataset.split, dataset.names, len(dataset)) == (
+        "voc",
+        "trainval",
+        NAMES,
+        3,
+    )
     assert dataset.heads == {"semantic": CLASSES}
     for i, name in enumerate(NAMES):
         checked(dataset[i], name, void=True)
@@ -140,8 +160,9 @@ def test_a_net_learns_from_sbd_and_is_scored_on_voc(voc: Path, sbd: Path) -> Non
 def test_the_colours_of_voc() -> None:
     # aeroplane, bicycle, person and tvmonitor, as the development kit shows them
     named = dict(zip(CLASSES, PALETTE.tolist(), strict=True))
-    assert [named[c] for c in ("background", "aeroplane", "bicycle", "person", "tvmonitor")] == [
-        [0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128]]  # fmt: skip
+    assert (named["background"], named["aeroplane"]) == ([0, 0, 0], [128, 0, 0])
+    assert (named["bicycle"], named["person"]) == ([0, 128, 0], [192, 128, 128])
+    assert named["tvmonitor"] == [0, 64, 128]
     assert len({tuple(colour) for colour in PALETTE.tolist()}) == len(CLASSES) == 21
 
 
@@ -151,19 +172,29 @@ def test_seg11valid_is_shipped(voc: Path) -> None:
     assert names == sorted(names)
 
 
-# ---------------------------------------------------------------------------------------------- data sets by their name
+# -------------------------------------------------------------------------- data sets by their name
 
 
 def test_the_data_sets_of_the_catalogue_are_known() -> None:
     assert {experiment.dataset for experiment in EXPERIMENTS.values()} <= set(registry.DATASETS)
 
 
-def test_voc_of_the_catalogue_is_sbd_and_seg11valid(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_voc_of_the_catalogue_is_sbd_and_seg11valid(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = data / "seg11valid.txt"
     write_list(shipped, NAMES[2:])
     monkeypatch.setattr("fcn.data.voc.SEG11VALID", shipped)
-    trained, scored = registry.dataset("voc", "trainval", data), registry.dataset("voc", "test", data)
-    assert (trained.name, trained.names, scored.name, scored.names) == ("sbd", NAMES[:2], "voc", NAMES[2:])
+    trained, scored = (
+        registry.dataset("voc", "trainval", data),
+        registry.dataset("voc", "test", data),
+    )
+    assert (trained.name, trained.names, scored.name, scored.names) == (
+        "sbd",
+        NAMES[:2],
+        "voc",
+        NAMES[2:],
+    )
     assert registry.dataset("voc2011", "trainval", data).names == NAMES[:2]
     assert registry.dataset("voc2011", "test", data).names == NAMES[2:]
 
@@ -181,7 +212,7 @@ def test_what_is_held_out_of_the_training_images(data: Path, sbd: Path) -> None:
     assert train.split != val.split
 
 
-# ------------------------------------------------------------------------------------------------------- what is broken
+# ----------------------------------------------------------------------------------- what is broken
 
 
 def test_splits_and_folders_that_are_not_there(voc: Path, sbd: Path) -> None:
@@ -215,7 +246,10 @@ def test_files_that_are_missing(voc: Path, sbd: Path) -> None:
 def test_label_maps_that_are_none(voc: Path, sbd: Path) -> None:
     file = voc / "SegmentationClass" / f"{NAMES[0]}.png"
     whole = file.read_bytes()
-    for content, reason in ((whole[: len(whole) // 2], "cannot be read as a label map"), (b"", "cannot be read")):
+    for content, reason in (
+        (whole[: len(whole) // 2], "cannot be read as a label map"),
+        (b"", "cannot be read"),
+    ):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=reason) as error:
             Voc(voc)[0]
@@ -233,25 +267,37 @@ def test_label_maps_that_are_none(voc: Path, sbd: Path) -> None:
         Voc(voc)[0]
     one_line(error, file)
     file = sbd / "cls" / f"{NAMES[0]}.mat"
-    for stored, reason in (({"GTinst": 1}, "no variable GTcls"), ({"GTcls": {"Other": 1}}, "no Segmentation")):
+    for stored, reason in (
+        ({"GTinst": 1}, "no variable GTcls"),
+        ({"GTcls": {"Other": 1}}, "no Segmentation"),
+    ):
         scipy.io.savemat(file, stored)
         with pytest.raises(ValueError, match=reason) as error:
             Sbd(sbd)[0]
         one_line(error, file)
 
 
-# ------------------------------------------------------------------------------------------------------- the real data
+# ------------------------------------------------------------------------------------ the real data
 
 
 @needs_voc
 def test_the_real_voc_has_the_published_counts() -> None:
     root = Path(str(FCN_DATA)) / "pascal/VOCdevkit/VOC2012"
-    lists = {split: split_names(root, split) for split in ("train", "val", "trainval", "seg11valid")}
+    lists = {
+        split: split_names(root, split) for split in ("train", "val", "trainval", "seg11valid")
+    }
     assert {split: len(names) for split, names in lists.items()} == {
-        "train": 1464, "val": 1449, "trainval": 2913, "seg11valid": 736}  # fmt: skip
+        "train": 1464,
+        "val": 1449,
+        "trainval": 2913,
+        "seg11valid": 736,
+    }
     assert set(lists["train"]) | set(lists["val"]) == set(lists["trainval"])
     assert set(lists["seg11valid"]) <= set(lists["val"])
-    counts = sum(torch.bincount(read_labels(root, n).flatten(), minlength=256) for n in lists["seg11valid"][::24])
+    counts = sum(
+        torch.bincount(read_labels(root, n).flatten(), minlength=256)
+        for n in lists["seg11valid"][::24]
+    )
     assert int(counts[21:VOID].sum()) == 0
     assert 0.03 < counts[VOID] / counts.sum() < 0.08  # outlines
     assert 0.6 < counts[0] / counts.sum() < 0.85
@@ -262,7 +308,9 @@ def test_the_part_of_the_real_voc_that_has_photos() -> None:
     root = Path(str(FCN_DATA)) / "pascal/VOCdevkit/VOC2012"
     if not (root / "ImageSets/Segmentation/train_with_photos.txt").is_file():
         pytest.skip("no list train_with_photos: a whole VOC 2012 has all photos")
-    trained, scored = (registry.dataset("voc-subset", split, Path(str(FCN_DATA))) for split in ("trainval", "test"))
+    trained, scored = (
+        registry.dataset("voc-subset", split, Path(str(FCN_DATA))) for split in ("trainval", "test")
+    )
     assert (len(trained), len(scored)) == (437, 445)
     assert not set(trained.names) & set(scored.names)
     assert len({scored[i].image.shape for i in range(0, 445, 60)}) > 1

@@ -1,4 +1,4 @@
-"""A folder of photos and one of label maps: what is read, what is held out, and what is said of each mistake."""
+"""A folder of photos and one of label maps: reading, splits, and an error for each mistake."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def painted(labels: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """Three photos of three sizes and kinds with grey label maps, a list without colours, and what systems leave."""
+    """Three photos of three sizes and formats, grey label maps, classes without colours, junk."""
     for folder in ("photos", "labels"):
         (tmp_path / folder).mkdir()
         for junk in (".DS_Store", "Thumbs.db", "desktop.ini", "._a.jpg", "a.jpg:Zone.Identifier"):
@@ -68,7 +68,7 @@ def colour_list(root: Path) -> None:
     (root / "classes.txt").write_text("\n".join([*lines, f"Void {VOID_COLOUR}"]) + "\n")
 
 
-# ------------------------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 
 
 def test_photos_and_labels_come_in_pairs_and_junk_is_ignored(root):
@@ -158,7 +158,7 @@ def test_photos_of_mixed_sizes_make_a_batch(root):
     assert (labels["semantic"][0, 40:] == VOID).all()
 
 
-# ------------------------------------------------------------------------------------------------------------- splits
+# ------------------------------------------------------------------------------------------- splits
 
 
 @given(count=st.integers(2, 60), seed=st.integers(0, 9))
@@ -179,7 +179,7 @@ def test_a_tenth_is_held_out_the_same_whatever_the_order(tmp_path_factory, count
     assert set(held_out.names) == (validation_part(names) or {min(names)})
 
 
-# ------------------------------------------------------------------------------------------------------------- mistakes
+# ----------------------------------------------------------------------------------------- mistakes
 
 
 def refused(make: Callable[[], object], kind: type[Exception], *parts: str) -> None:
@@ -270,11 +270,15 @@ def test_a_wrong_folder_is_named_before_anything_is_read(root, spoil, kind, part
 
 
 def test_a_folder_that_is_none(root):
-    for name in ("photos", "labels"):
+    for folders in (("x", "labels"), ("photos", "x")):
         refused(
-            lambda name=name: Folder(**{"photos": root / "photos", "labels": root / "labels", name: root / "x"},
-                                     classes=root / "classes.txt"), FileNotFoundError, str(root / "x"), "check the path"
-        )  # fmt: skip
+            lambda folders=folders: Folder(
+                *(root / name for name in folders), root / "classes.txt"
+            ),
+            FileNotFoundError,
+            str(root / "x"),
+            "check the path",
+        )
 
 
 def test_a_split_or_a_size_that_is_none(root):
@@ -313,7 +317,10 @@ SMOOTHED[2, 9] = (1, 2, 255)
             save(SMOOTHED),
             ["#0102ff at row 2, column 9", "classes.txt", "void #rrggbb", "smoothing"],
         ),
-        (save(labels_of("a"), format="JPEG"), ["JPEG file with another extension", "save it as PNG"]),
+        (
+            save(labels_of("a"), format="JPEG"),
+            ["JPEG file with another extension", "grey PNG"],
+        ),
         (
             lambda root: (root / "labels" / "a.png").write_bytes(b"\x89PNG"),
             ["cannot be read as a label map"],

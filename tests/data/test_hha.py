@@ -85,7 +85,7 @@ def test_the_normal_of_any_plane(
 
 
 def test_gravity_of_any_length_and_a_camera_that_looks_down() -> None:
-    # The same floor, seen by a camera that is turned down by 30 degrees: gravity is turned against it.
+    # The same floor, seen by a camera that looks down by 30 degrees: gravity turns the other way.
     gravity = np.array([0, np.cos(np.radians(30)), np.sin(np.radians(30))])
     depth = plane(tuple(gravity), 1.4)
     seen = depth > 0
@@ -131,7 +131,7 @@ def test_rooms(seed: int) -> None:
 
 
 def inner(one: Room, margin: int = 4) -> np.ndarray:
-    """Where a window of ``2 margin + 1`` pixels holds one label and one plane: 1 / z is linear there."""
+    """Where a window of ``2 margin + 1`` pixels has one label and one plane (1 / z is linear)."""
     inverse = 1 / one.depth
     same = np.ones_like(one.labels, bool)
     same[margin:-margin, margin:-margin] = True
