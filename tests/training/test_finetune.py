@@ -1,4 +1,4 @@
-"""Training on one's own photos: the whole way through the command line, and what is refused before the training."""
+"""Fine-tuning on your own photos: end to end through the command line, and early errors."""
 
 import json
 import math
@@ -14,14 +14,13 @@ from figures import own_data as figures
 from PIL import Image
 from safetensors.torch import load_file
 
-import fcn
 from fcn import environment, models
 from fcn.data.folder import Folder
 from fcn.data.sample import Sample
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
 from fcn.predict import Segmenter
-from fcn.training import finetune
+from fcn.training import finetune, pipeline
 from fcn.training import record as records
 from fcn.training.recipe import TUNED
 
@@ -71,14 +70,14 @@ def arguments(root: Path, start: object, *more: object) -> list[object]:
     return ["fit", root / "photos", root / "labels", root / "classes.txt", *basic, *more]
 
 
-# ------------------------------------------------------------------------------------------------------------- the way
+# End to end
 
 
 def test_one_command_from_photos_to_a_net_that_predicts(cli, root, start):
     code, out, err = cli(*arguments(root, start))
     assert (code, err) == (0, "")
-    assert "11 photos to learn from, 1 held out, 3 classes" in out
-    assert "no pixel to learn from, so never to be found: post" in out
+    assert "11 training photos, 1 held out, 3 classes" in out
+    assert "no training pixels, so never predicted: post" in out
     assert "(2 of 3 classes present)" in out
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "own-googlenet-8s.seed0.safetensors", "own-googlenet-8s.seed0.validation.json",
@@ -87,64 +86,93 @@ def test_one_command_from_photos_to_a_net_that_predicts(cli, root, start):
     record = records.read(Path("out", "own-googlenet-8s.seed0.validation.json"))
     head = record.heads["semantic"]
     assert (record.purpose, head.classes) == ("validation", tuple(COLOURS))
-    assert head.recomputed() == head.metrics
+    assert head.recomputed() == head
     assert f"pixel acc. {head.metrics.pixel_accuracy:.2f}" in out
     assert (record.dataset.trained_on.images, record.dataset.scored_on.images) == (11, 1)
     assert record.images_seen == 44
     assert record.recipe["optimizer"] == TUNED.optimizer
-    assert record.initial_weights == records.InitialWeights("start.safetensors", environment.sha256(start))
+    assert record.initial_weights == records.InitialWeights(
+        "start.safetensors", environment.sha256(start)
+    )
 
     net = Path("out", "own-googlenet-8s.seed0.safetensors")
     segmenter = Segmenter(net)
-    assert (segmenter.classes, segmenter.palette.tolist()) == (list(COLOURS), [list(c) for c in COLOURS.values()])
+    assert (segmenter.classes, segmenter.palette.tolist()) == (
+        list(COLOURS),
+        [list(c) for c in COLOURS.values()],
+    )
     assert segmenter.net.settings["width"] == 0.1
 
     code, out, err = cli("predict", root / "photos" / "0.png", "--weights", net)
     assert (code, err) == (0, "")
-    assert Image.open("0.labels.png").getpalette()[:9] == [value for colour in COLOURS.values() for value in colour]
+    assert Image.open("0.labels.png").getpalette()[:9] == [
+        value for colour in COLOURS.values() for value in colour
+    ]
     assert Image.open("0.overlay.png").width > 300
 
 
 def test_it_learns(root, start, tmp_path):
     fitted = finetune.fit(
-        root / "photos", root / "labels", root / "classes.txt", start=start, stride=16, epochs=20, batch_size=4,
-        device="cpu", out=tmp_path / "out", log=lambda line: None,
-    )  # fmt: skip
+        root / "photos",
+        root / "labels",
+        root / "classes.txt",
+        start=start,
+        stride=16,
+        epochs=20,
+        batch_size=4,
+        device="cpu",
+        out=tmp_path / "out",
+        log=lambda line: None,
+    )
     assert fitted.weights.name == "own-googlenet-16s.seed0.safetensors"
     assert fitted.scores.metrics.pixel_accuracy > 80
     assert records.read(fitted.record).heads["semantic"] == fitted.scores
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_net(root, start, tmp_path, monkeypatch):
-    def fit(out: str, **more: bool) -> finetune.Fitted:
+    def fit(out: str, **more: bool) -> finetune.FineTuned:
         return finetune.fit(
-            root / "photos", root / "labels", root / "classes.txt", start=start, epochs=1, batch_size=4,
-            device="cpu", out=tmp_path / out, log=lambda line: None, **more,
-        )  # fmt: skip
+            root / "photos",
+            root / "labels",
+            root / "classes.txt",
+            start=start,
+            epochs=1,
+            batch_size=4,
+            device="cpu",
+            out=tmp_path / out,
+            log=lambda line: None,
+            **more,
+        )
 
     whole = fit("whole")
-    train = fcn.training.train
+    train = pipeline.train
 
     def stopped(*positional: object, **named: object) -> None:
         train(*positional, **named, stop_after=2)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fcn.training, "train", stopped)
+    monkeypatch.setattr(pipeline, "train", stopped)
     with pytest.raises(KeyboardInterrupt):
         fit("parts")
-    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["own-googlenet-8s.seed0.checkpoint"]
-    monkeypatch.setattr(fcn.training, "train", train)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == [
+        "own-googlenet-8s.seed0.checkpoint"
+    ]
+    monkeypatch.setattr(pipeline, "train", train)
     on = load_file(fit("parts", resume=True).weights)
     assert all(torch.equal(on[name], tensor) for name, tensor in load_file(whole.weights).items())
 
 
-# ------------------------------------------------------------------------------------------------------------- parts
+# Parts
 
 
 def test_the_trunk_is_copied_and_nothing_else(start):
     theirs = models.load(start)
-    ours, initial = finetune.begin(start, 8, {"semantic": 3})
-    assert (ours.settings["net"], ours.settings["stride"], ours.settings["width"]) == ("googlenet", 8, 0.1)
+    ours, initial = finetune.starting_net(start, 8, {"semantic": 3})
+    assert (ours.settings["net"], ours.settings["stride"], ours.settings["width"]) == (
+        "googlenet",
+        8,
+        0.1,
+    )
     for name, tensor in theirs.trunk.state_dict().items():
         assert torch.equal(ours.trunk.state_dict()[name], tensor)
     assert torch.equal(ours.mean, theirs.mean)
@@ -154,29 +182,31 @@ def test_the_trunk_is_copied_and_nothing_else(start):
 
 
 def test_a_net_from_scratch_is_as_wide_as_asked_for():
-    net, initial = finetune.begin("scratch", 32, {"semantic": 3}, width=0.1)
+    net, initial = finetune.starting_net("scratch", 32, {"semantic": 3}, width=0.1)
     assert (net.settings["width"], net.settings["stride"], initial) == (0.1, 32, None)
 
 
 def test_imagenet_weights_are_looked_for_where_they_lie(monkeypatch, tmp_path):
     monkeypatch.delenv("FCN_WEIGHTS", raising=False)
     with pytest.raises(FileNotFoundError, match="set FCN_WEIGHTS"):
-        finetune.begin("imagenet", 8, {"semantic": 3})
+        finetune.starting_net("imagenet", 8, {"semantic": 3})
     monkeypatch.setenv("FCN_WEIGHTS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"bvlc_googlenet\.caffemodel"):
-        finetune.begin("imagenet", 8, {"semantic": 3})
+        finetune.starting_net("imagenet", 8, {"semantic": 3})
 
 
 def test_the_census_counts_labelled_pixels(root):
     data = Folder(root / "photos", root / "labels", root / "classes.txt", "train")
-    stored = np.concatenate([np.array(Image.open(root / "labels" / f"{name}.png")).ravel() for name in data.names])
+    stored = np.concatenate(
+        [np.array(Image.open(root / "labels" / f"{name}.png")).ravel() for name in data.names]
+    )
     assert finetune.census(data, print) == np.bincount(stored, minlength=256)[:3].tolist()
 
 
 def test_the_table_of_the_classes_by_hand():
     matrix = ((6, 2, 0), (3, 1, 0), (0, 0, 0))
     metrics = records.Head.scored(("a", "b", "c"), ConfusionMatrix.from_matrix(matrix))
-    table = finetune.Fitted(Path("net"), Path("record"), metrics, (30, 10, 60)).per_class()
+    table = finetune.FineTuned(Path("net"), Path("record"), metrics, (30, 10, 60)).per_class()
     assert table["% of training"].tolist() == [30, 10, 60]
     assert table["% of held-out"].tolist() == [66.7, 33.3, 0]
     assert table["accuracy"].tolist()[:2] == [75, 25]
@@ -187,11 +217,11 @@ def test_the_table_of_the_classes_by_hand():
 
 
 def test_sixteen_bits_on_a_gpu_alone():
-    assert finetune.recipe(3, 2, 1e-4, "cpu").precision == "32-true"
-    assert finetune.recipe(3, 2, 1e-4, "cuda").precision == "bf16-mixed"
+    assert finetune.fit_recipe(3, 2, 1e-4, "cpu").precision == "32-true"
+    assert finetune.fit_recipe(3, 2, 1e-4, "cuda").precision == "bf16-mixed"
 
 
-# ------------------------------------------------------------------------------------------------------------- mistakes
+# Mistakes
 
 
 def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray], names: list[str]) -> None:
@@ -202,16 +232,21 @@ def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray], names: list[
 
 def test_a_mask_of_0_and_255_is_not_taken_for_two_classes(cli, root, start):
     relabel(root, lambda labels: np.where(labels == 1, 255, labels), [str(i) for i in range(12)])
-    refused(cli(*arguments(root, start)), "labels: one class alone, sky", "11 photos", "saved as 0 and 1")
+    refused(
+        cli(*arguments(root, start)),
+        "labels: only one class, sky",
+        "11 training photos",
+        "as 0 and 1",
+    )
     assert not list(Path("out").iterdir())
 
 
 def test_void_alone_leaves_nothing_to_learn_or_to_score(cli, root, start):
     held_out = Folder(root / "photos", root / "labels", root / "classes.txt", "val").names
     relabel(root, lambda labels: np.full_like(labels, 255), held_out)
-    refused(cli(*arguments(root, start)), "no labelled pixel in the photos held out")
+    refused(cli(*arguments(root, start)), "no labelled pixel in the held-out photos")
     relabel(root, lambda labels: np.full_like(labels, 255), [str(i) for i in range(12)])
-    refused(cli(*arguments(root, start)), "no labelled pixel, in the 11 photos to learn from")
+    refused(cli(*arguments(root, start)), "no labelled pixel in the 11 training photos")
 
 
 def test_a_wrong_label_stops_before_the_training(cli, root, start):
@@ -263,7 +298,7 @@ def test_a_palette_of_other_classes_is_left_alone_and_a_broken_one_named(tmp_pat
         Segmenter(path)
 
 
-# ------------------------------------------------------------------------------------------------------------- figures
+# Figures
 
 
 def test_the_figure_marks_what_is_wrong_and_nothing_void():

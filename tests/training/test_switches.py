@@ -1,4 +1,4 @@
-"""The switches of a recipe: a fixed trunk, classes that count alike, parts of a batch, whole channels dropped."""
+"""The switches of a recipe: a frozen backbone, balanced classes, micro-batches."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,10 @@ from fcn.replication import run
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training.loop import train
-from fcn.training.optimizer import prepare
 from fcn.training.recipe import Recipe
 
 HEADS = {head: len(names) for head, names in Scenes.heads.items()}
-SOLVER = Recipe(learning_rate=1e-3, epochs=1, batch_size=4)
+RECIPE = Recipe(learning_rate=1e-3, epochs=1, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,9 @@ def scenes() -> Scenes:
     return Scenes(4, (40, 56))
 
 
-def trained(data: Scenes, recipe: Recipe, **settings: object) -> tuple[FCN, dict[str, torch.Tensor]]:
+def trained(
+    data: Scenes, recipe: Recipe, **settings: object
+) -> tuple[FCN, dict[str, torch.Tensor]]:
     """A small net after a run, and what it was before."""
     torch.manual_seed(0)
     net = FCN("googlenet", 16, heads=HEADS, width=0.1, **settings)  # type: ignore[arg-type]
@@ -39,13 +40,17 @@ def trained(data: Scenes, recipe: Recipe, **settings: object) -> tuple[FCN, dict
 
 
 def test_a_fixed_trunk_stays_and_its_heads_learn(scenes):
-    net, before = trained(scenes, replace(SOLVER, fixed_trunk=True, epochs=2))
-    moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    net, before = trained(scenes, replace(RECIPE, fixed_trunk=True, epochs=2))
+    moved = {
+        name for name, value in net.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert moved
     assert all(name.startswith("heads.") for name in moved)
-    train(net, scenes, SOLVER, device="cpu", log=lambda line: None)  # and learns again when it may
+    train(net, scenes, RECIPE, device="cpu", log=lambda line: None)  # and learns again when it may
     assert any(
-        not torch.equal(value, before[name]) for name, value in net.state_dict().items() if name.startswith("trunk.")
+        not torch.equal(value, before[name])
+        for name, value in net.state_dict().items()
+        if name.startswith("trunk.")
     )
 
 
@@ -54,17 +59,19 @@ def without_void(getitem):
 
     def labelled(data, index):
         sample = getitem(data, index)
-        return sample._replace(labels={h: v.masked_fill(v == 255, 0) for h, v in sample.labels.items()})
+        return sample._replace(
+            labels={h: v.masked_fill(v == 255, 0) for h, v in sample.labels.items()}
+        )
 
     return labelled
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_parts_of_a_batch_add_up_to_it(scenes, reduction, monkeypatch):
-    """Without void, so that images have as many labelled pixels each and the mean of means is the mean."""
+    """Without void, all images have equally many labelled pixels: the mean of means is the mean."""
     monkeypatch.setattr(Scenes, "__getitem__", without_void(Scenes.__getitem__))
     rate = 1e-3 if reduction == "mean" else 1e-7
-    recipe = replace(SOLVER, reduction=reduction, learning_rate=rate, epochs=2)
+    recipe = replace(RECIPE, reduction=reduction, learning_rate=rate, epochs=2)
     whole, before = trained(scenes, recipe)
     parts, _ = trained(scenes, replace(recipe, micro_batch=1))
     for name, value in whole.state_dict().items():
@@ -74,20 +81,8 @@ def test_parts_of_a_batch_add_up_to_it(scenes, reduction, monkeypatch):
 
 
 def test_a_part_is_a_divisor_of_the_batch():
-    with pytest.raises(ValueError, match="micro_batch is 3: give a divisor of the batch size, 4"):
-        replace(SOLVER, micro_batch=3)
-
-
-def test_whole_channels_are_dropped_where_the_recipe_says_so():
-    net = FCN("vgg16", 32, 3, width=0.1)
-    prepare(net, replace(SOLVER, dropout="channel"))
-    net.train()
-    ones = torch.ones(1, 200, 5, 5)
-    dropped = net.trunk.drop6(ones).mean(dim=(2, 3))
-    assert set(dropped.unique().tolist()) == {0.0, 2.0}
-    prepare(net, SOLVER)
-    shares = net.trunk.drop6(ones).mean(dim=(2, 3)).unique()
-    assert len(shares) > 5
+    with pytest.raises(ValueError, match="micro_batch is 3: must divide the batch size, 4"):
+        replace(RECIPE, micro_batch=3)
 
 
 def test_balanced_weights_make_classes_count_alike():
@@ -108,15 +103,20 @@ def test_a_weighted_mean_is_one_of_weights():
     weights = torch.tensor([0.5, 1.0, 4.0])
     expected = nn.functional.cross_entropy(scores, labels, weights, ignore_index=255)
     torch.testing.assert_close(pixel_softmax_loss(scores, labels, weights=weights), expected)
-    both = multi_head_loss({"a": scores, "b": scores}, {"a": labels, "b": labels}, weights={"a": weights})
+    both = multi_head_loss(
+        {"a": scores, "b": scores}, {"a": labels, "b": labels}, weights={"a": weights}
+    )
     torch.testing.assert_close(both, expected + pixel_softmax_loss(scores, labels))
 
 
 def test_balancing_lifts_rare_classes(scenes):
-    _, before = trained(scenes, replace(SOLVER, learning_rate=0.0))
-    plain, _ = trained(scenes, replace(SOLVER, fixed_trunk=True))
-    balanced, _ = trained(scenes, replace(SOLVER, fixed_trunk=True, balance=True))
-    counts = sum(torch.bincount(scenes[i].labels["semantic"].flatten(), minlength=HEADS["semantic"]) for i in range(4))
+    _, before = trained(scenes, replace(RECIPE, learning_rate=0.0))
+    plain, _ = trained(scenes, replace(RECIPE, fixed_trunk=True))
+    balanced, _ = trained(scenes, replace(RECIPE, fixed_trunk=True, balance=True))
+    counts = sum(
+        torch.bincount(scenes[i].labels["semantic"].flatten(), minlength=HEADS["semantic"])
+        for i in range(4)
+    )
     rare = counts.masked_fill(counts == 0, 1 << 40).argmin()
     score = "heads.semantic.score32.bias"
     lifted = [(net.state_dict()[score] - before[score])[rare].item() for net in (plain, balanced)]
