@@ -75,7 +75,5 @@ AUGMENTATIONS: dict[str, Compose] = {
 def augmentation(name: str) -> Callable[[Sample], Sample]:
     """The augmentation of that name. Raises ValueError if there is none."""
     if name not in AUGMENTATIONS:
-        raise ValueError(
-            f'unknown augmentation "{name}": choose one of {", ".join(AUGMENTATIONS)}'
-        )
+        raise ValueError(f'unknown augmentation "{name}": choose one of {", ".join(AUGMENTATIONS)}')
     return AUGMENTATIONS[name]

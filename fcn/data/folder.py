@@ -72,8 +72,8 @@ class Folder(ListedDataset):
         self.palette = self.classes.palette
         self._photos = _files(Path(photos), "photos", PHOTOS)
         self._labels = _files(Path(labels), "label maps", (".png",))
-        _check_pairs(self._photos, self._labels, "label map", f"{labels}/NAME.png")
-        _check_pairs(self._labels, self._photos, "photo", f"{photos}/NAME.*")
+        _check_pairs(self._photos, self._labels, "label map", Path(labels), ".png")
+        _check_pairs(self._labels, self._photos, "photo", Path(photos), ".*")
         self.names = _split_names(sorted(self._photos), split, Path(photos))
 
     def __getitem__(self, index: int) -> Sample:
@@ -162,10 +162,12 @@ def _files(folder: Path, what: str, endings: tuple[str, ...]) -> dict[str, Path]
     return found
 
 
-def _check_pairs(these: dict[str, Path], others: dict[str, Path], what: str, place: str) -> None:
+def _check_pairs(
+    these: dict[str, Path], others: dict[str, Path], what: str, folder: Path, ending: str
+) -> None:
     if alone := [name for name in these if name not in others]:
         raise FileNotFoundError(
-            f"{these[alone[0]]}: has no {what}, {place.replace('NAME', alone[0])} ({len(alone)} of "
+            f"{these[alone[0]]}: has no {what}, {folder / alone[0]}{ending} ({len(alone)} of "
             f"{len(these)} have none); add it, or remove this file"
         )
 

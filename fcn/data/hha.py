@@ -73,10 +73,8 @@ def hha(
     lowest = above[known].min()
     ground = lowest if lowest <= -IN_VIEW else -CAMERA_HEIGHT
     angle = np.degrees(np.arccos(np.clip(normals @ down, -1, 1)))  # nan if unknown
-    channels = np.stack(
-        [DISPARITY / z.clip(NEAREST), 100 * (above - ground), np.nan_to_num(angle + OFFSET)],
-        axis=-1,
-    )
+    disparity, height = DISPARITY / z.clip(NEAREST), 100 * (above - ground)
+    channels = np.stack([disparity, height, np.nan_to_num(angle + OFFSET)], axis=-1)
     channels[~known] = 0
     return np.rint(channels).clip(0, 255).astype(np.uint8)
 
@@ -95,12 +93,12 @@ def surface_normals(depth: ArrayLike, camera: Camera, radius: int = 3) -> Floats
     inverse = np.where(known, 1 / np.where(known, z, 1), 0)
     window = (2 * radius + 1, 2 * radius + 1)
 
-    def around(values: Floats) -> Floats:
+    def window_sum(values: Floats) -> Floats:
         """The sum over each pixel's window, up to a constant factor."""
         return uniform_filter(values, (*window, *(1,) * (values.ndim - 2)), mode="constant")
 
-    squares = around(terms[..., :, None] * terms[..., None, :])
-    products = around(terms * inverse[..., None])
+    squares = window_sum(terms[..., :, None] * terms[..., None, :])
+    products = window_sum(terms * inverse[..., None])
     # Relative to the determinant of a full window, since the camera sets the scale of x and y.
     full = (np.array([1 / camera.fx, 1 / camera.fy]) ** 2).prod() * (radius * (radius + 1) / 3) ** 2
     solvable = known & (np.linalg.det(squares) > 1e-4 * full)
@@ -114,10 +112,10 @@ def surface_normals(depth: ArrayLike, camera: Camera, radius: int = 3) -> Floats
 def estimate_gravity(normals: ArrayLike, start: ArrayLike = DOWN) -> Floats:
     """The direction of gravity in a room, of length 1, from its normals, ... x 3, nan if unknown.
 
-    Most surfaces in a room are horizontal or vertical. Starting from ``start``, the direction is
-    refined (Gupta et al. 2013): normals within an angle of it count as floors, those within the
-    same angle of its perpendicular plane as walls; the new direction is the least-squares fit along
-    the former and across the latter. Five iterations with 45 degrees, five with 15.
+    Most surfaces in a room are horizontal or vertical. From ``start``, the direction is refined
+    (Gupta et al. 2013): normals within an angle of it belong to horizontal surfaces, those within
+    the same angle of its perpendicular plane to vertical ones; it is then fitted along the former
+    and across the latter by least squares. Five iterations with 45 degrees, five with 15.
 
     Raises ValueError if there is no normal.
     """

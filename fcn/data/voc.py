@@ -20,7 +20,6 @@ from torch import Tensor
 from fcn.data import reading
 from fcn.data.palettes import PALETTES, voc_palette
 from fcn.data.sample import ListedDataset, Sample
-from fcn.preprocessing import MEAN_BGR as MEAN_BGR  # of ImageNet, as in the authors' VOC nets
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

@@ -354,7 +354,7 @@ def test_photo_is_turned_upright(tmp_path: Path) -> None:
 
 
 def traced(height: int, width: int) -> Sample:
-    """A sample whose image encodes each pixel's position as a grey level, its labels as an index."""
+    """A sample whose image encodes each pixel's position as grey levels, its labels as indices."""
     y = torch.linspace(0, 250, height)[:, None].expand(height, width)
     x = torch.linspace(0, 250, width)[None, :].expand(height, width)
     image = torch.stack([y, x, torch.full_like(x, 200)]).round().to(torch.uint8)
@@ -363,7 +363,7 @@ def traced(height: int, width: int) -> Sample:
 
 
 def strayed(changed: Sample, size: tuple[int, int]) -> tuple[float, float]:
-    """The largest distance of labels from their place in the photo, inside and at the border.
+    """The largest shift between labels and photo, in the interior and at the border.
 
     In pixels of the original. One grey level is allowed for rounding: half a level when the
     original is drawn and half when it is resampled.
