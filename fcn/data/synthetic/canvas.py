@@ -1,75 +1,84 @@
-"""A canvas for procedural scenes: a camera above flat ground, soft-edged painting from far to near, and noise.
+"""A canvas for procedural scenes: a camera above flat ground, anti-aliased brushes, and noise.
 
-What is painted carries a colour, a class and a depth. An edge is soft in the colour and sharp in the class, as in a
-photo and its label map. World coordinates are in metres: x to the right of the camera, z ahead of it; pixel centres
-lie at whole numbers plus one half.
+Scenes are painted from far to near. Every stroke has a colour, a class and a depth; its edge is
+soft in the colour and sharp in the class, as in a photo and its label map. World coordinates are in
+metres, x to the right of the camera and z ahead. Pixel centres are at whole numbers plus one half.
 """
 
-from dataclasses import dataclass
 from functools import cache
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[Any]
-"""Of float32 throughout: two scalars in a formula are enough for numpy's types to lose sight of it."""
+Rng = np.random.Generator
+Array = NDArray[Any]  # usually float32, which NumPy's stubs lose track of in mixed expressions
+Number = Array | float
+Colour = tuple[float, float, float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
+EVERYWHERE = (-inf, -inf, inf, inf)
 FAR = 10_000.0
-"""The depth in metres that the sky is given."""
+"""Depth of the sky in metres."""
 
 
 def clip01(x: Array) -> Array:
-    """What is below 0 or above 1 becomes 0 or 1; for the small arrays here quicker than ``np.clip``."""
+    """Clips to 0..1; faster than ``np.clip`` on small arrays."""
     return np.minimum(np.maximum(x, np.float32(0)), np.float32(1))
 
 
-def smoothstep(x: Array, low: float = 0.0, high: float = 1.0) -> Array:
-    """Rises from 0 at ``low`` to 1 at ``high`` without a corner."""
+def smoothstep(x: Array, low: float, high: float) -> Array:
+    """Cubic ramp from 0 at ``low`` to 1 at ``high``."""
     t = clip01((x - low) * np.float32(1 / (high - low)))
     return t * t * (3 - 2 * t)
 
 
 def rgb(colour: ArrayLike) -> Array:
-    """A colour as 3 x 1 x 1, or colours, 3 x h x w, as they are: planes first, so that shades multiply them."""
+    """A single colour as 3 x 1 x 1; an image, 3 x h x w, stays as it is."""
     planes = np.asarray(colour, np.float32)
     return planes.reshape(3, 1, 1) if planes.ndim == 1 else planes
 
 
-def mix(a: ArrayLike, b: ArrayLike, share: Array | float) -> Array:
-    """Colour ``a`` with a share, h x w or a number, of colour ``b``."""
+def mix(a: ArrayLike, b: ArrayLike, share: Number) -> Array:
+    """Blends from colour ``a`` (share 0) to colour ``b`` (share 1)."""
     first = rgb(a)
     return first + (rgb(b) - first) * share
 
 
-class Noise:
-    """Smooth noise in 0..1, in one and two dimensions, out of one table of random numbers, entered at random.
+_CELLS = 64  # side of the table of random numbers
+_FINE = 16  # texture samples per cell
 
-    A scene draws two numbers for it whatever the size of its canvas, and so keeps its shape at any resolution.
+
+class Noise:
+    """Smooth noise in 0..1 from one table of random numbers, read from a random start.
+
+    Coordinates are in cells of the coarsest octave. The start is drawn alike at any canvas size, so a
+    scene keeps its shape at any resolution.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Rng) -> None:
         self.start = rng.uniform(0, _CELLS, 2)
 
-    def plane(self, y: Array, x: Array, octaves: int = 3, shift: float = 0.0) -> Array:
-        """Noise at the grid of coordinates y (h) and x (w), in cells of the coarsest octave; h x w."""
-        table = _table()
+    def plane(self, y: Array, x: Array, octaves: int, shift: float) -> Array:
+        """Noise on the grid y (h) by x (w), h x w."""
         total = np.zeros((len(y), len(x)), np.float32)
         for octave in range(octaves):
             scale, offset = 2.0**octave, shift + 17.3 * octave
-            rows, columns = _weights(y * scale + offset + self.start[0]), _weights(x * scale + offset + self.start[1])
-            total += rows @ table @ columns.T / scale
+            rows = _weights(y * scale + offset + self.start[0])
+            columns = _weights(x * scale + offset + self.start[1])
+            total += rows @ _table() @ columns.T / scale
         return total / np.float32(2 - 2.0 ** (1 - octaves))
 
     def field(self, y: Array, x: Array) -> Array:
-        """Noise of two octaves at any coordinates, in cells of the coarser; read from a fine grid, so rather quick."""
+        """Noise of two octaves at any coordinates: a fast table lookup."""
         texture = _texture()
         row = ((y + float(self.start[0])) * _FINE).astype(np.int64) % len(texture)
         column = ((x + float(self.start[1])) * _FINE).astype(np.int64) % len(texture)
         return texture.ravel()[row * len(texture) + column]
 
-    def line(self, x: Array, octaves: int = 4, shift: float = 0.0, decay: float = 0.5) -> Array:
-        """Noise along a line at coordinates x (n), in cells of the coarsest octave; rougher with a higher ``decay``."""
+    def line(self, x: Array, octaves: int, shift: float, decay: float = 0.5) -> Array:
+        """Noise at x (n); a higher ``decay`` makes it rougher."""
         total = np.zeros(len(x), np.float32)
         for octave in range(octaves):
             row = _table()[(int(shift * 7 + self.start[0]) + 5 * octave) % _CELLS]
@@ -77,12 +86,8 @@ class Noise:
         return total * np.float32((1 - decay) / (1 - decay**octaves))
 
     def lot(self, y: NDArray[np.int64], x: NDArray[np.int64]) -> Array:
-        """A random number in 0..1 for each pair of whole numbers."""
+        """A random number in 0..1 for each pair of integers."""
         return _table()[y % _CELLS, x % _CELLS]
-
-
-_CELLS = 64  # the random numbers along each side of the table
-_FINE = 16  # the samples of the texture a cell
 
 
 @cache
@@ -92,16 +97,16 @@ def _table() -> Array:
 
 @cache
 def _texture() -> Array:
-    """Two octaves of smooth noise that repeat without a seam."""
+    """Two octaves of smooth noise that tile seamlessly."""
     at = np.arange(_CELLS * _FINE, dtype=np.float32) / _FINE
     coarse, fine = _weights(at), _weights(2 * at + 17)
     return (coarse @ _table() @ coarse.T + fine @ _table().T @ fine.T / 2) / np.float32(1.5)
 
 
 def _weights(at: Array) -> Array:
-    """For each coordinate the weights, len(at) x CELLS, with which it reads one side of the table."""
+    """Interpolation weights of n coordinates along one side of the table, n x CELLS."""
     cell = np.floor(at)
-    rest = smoothstep(at - cell)
+    rest = smoothstep(at - cell, 0.0, 1.0)
     index = cell.astype(np.int64) % _CELLS
     rows = np.arange(len(at))
     weights = np.zeros((len(at), _CELLS), np.float32)
@@ -110,9 +115,8 @@ def _weights(at: Array) -> Array:
     return weights
 
 
-@dataclass(frozen=True)
-class Camera:
-    """A level camera: ``focal`` in pixels, ``height`` in metres above ground, ``horizon`` and ``centre`` in pixels."""
+class Camera(NamedTuple):
+    """A level camera: ``height`` above ground in metres, the rest in pixels."""
 
     focal: float
     height: float
@@ -120,112 +124,105 @@ class Camera:
     centre: float
 
     def row(self, z: float, above: float = 0.0) -> float:
-        """The row at which something ``above`` ground, ``z`` ahead, is seen; in pixels."""
+        """Row of a point ``above`` ground, ``z`` ahead."""
         return self.horizon + self.focal * (self.height - above) / z
 
     def column(self, x: float, z: float) -> float:
-        """The column at which something ``x`` to the right, ``z`` ahead, is seen; in pixels."""
+        """Column of a point ``x`` to the right, ``z`` ahead."""
         return self.centre + self.focal * x / z
 
-    def scale(self, z: float) -> float:
-        """Pixels a metre at ``z`` ahead."""
-        return self.focal / z
+    def foot(self, x: float, z: float) -> tuple[float, float, float]:
+        """Pixels per metre at ``z``, and column and row of the ground at (x, z)."""
+        return self.focal / z, self.column(x, z), self.row(z)
 
 
-@dataclass(frozen=True)
-class Light:
-    """The colours of a moment of the day, and where the sun stands, in shares of the width and height of the image."""
+class Light(NamedTuple):
+    """Colours of a time of day; visibility in metres, the sun in shares of the image's sides."""
 
-    zenith: tuple[float, float, float]
-    horizon: tuple[float, float, float]
-    sun: tuple[float, float, float]
-    tint: tuple[float, float, float]
-    cloud: tuple[float, float, float]
+    zenith: Colour
+    horizon: Colour
+    sun: Colour
+    tint: Colour
+    cloud: Colour
     visibility: float
     lamps: bool
     sun_at: tuple[float, float]
 
     @property
     def side(self) -> float:
-        """From which side the light falls: -1 left to 1 right."""
-        return float(np.clip(2 * self.sun_at[0] - 1, -1, 1))
-
-
-class Window(NamedTuple):
-    """A rectangle of the canvas: its slices and the pixel centres in it, y as a column and x as a row."""
-
-    at: tuple[slice, slice]
-    y: Array
-    x: Array
+        """Position of the sun from -1 (left) to 1 (right)."""
+        return min(max(2 * self.sun_at[0] - 1, -1.0), 1.0)
 
 
 class Canvas:
-    """``colour`` 3 x H x W in 0..1, ``label`` H x W, ``depth`` H x W in metres; painted from far to near."""
+    """``colour`` 3 x H x W in 0..1, ``label`` H x W, ``depth`` H x W in metres.
 
-    def __init__(self, size: tuple[int, int], camera: Camera, light: Light, noise: Noise) -> None:
+    Everything random in a scene comes from ``rng``, with the same number of draws at any size.
+    """
+
+    def __init__(self, size: tuple[int, int], camera: Camera, light: Light, rng: Rng) -> None:
         self.height, self.width = size
-        self.camera, self.light, self.noise = camera, light, noise
+        self.camera, self.light, self.rng, self.noise = camera, light, rng, Noise(rng)
         self.colour = np.zeros((3, *size), np.float32)
         self.label = np.zeros(size, np.uint8)
         self.depth = np.full(size, FAR, np.float32)
         self.tint = rgb(light.tint)
+        self.rows, self.columns = (np.arange(n, dtype=np.float32) + np.float32(0.5) for n in size)
 
-    def window(self, left: float, top: float, right: float, bottom: float) -> Window | None:
-        """The part of a rectangle that lies on the canvas, a pixel wider on each side; None where nothing does."""
+    def brush(self, label: int | None, depth: ArrayLike = FAR, box: Box = EVERYWHERE) -> "Brush":
+        """A brush for a box and a pixel around it; its arrays are empty outside of the canvas."""
+        left, top, right, bottom = box
         x0, x1 = (int(min(max(v, 0), self.width)) for v in (left - 1, right + 2))
         y0, y1 = (int(min(max(v, 0), self.height)) for v in (top - 1, bottom + 2))
-        if x0 >= x1 or y0 >= y1:
-            return None
-        y = np.arange(y0, y1, dtype=np.float32)[:, None] + np.float32(0.5)
-        x = np.arange(x0, x1, dtype=np.float32)[None, :] + np.float32(0.5)
-        return Window((slice(y0, y1), slice(x0, x1)), y, x)
+        at = slice(y0, y1), slice(x0, x1)
+        return Brush(self, label, depth, at, self.rows[y0:y1, None], self.columns[None, x0:x1])
 
-    def whole(self) -> Window:
-        """All of the canvas."""
-        return Window(
-            (slice(None), slice(None)),
-            np.arange(self.height, dtype=np.float32)[:, None] + np.float32(0.5),
-            np.arange(self.width, dtype=np.float32)[None, :] + np.float32(0.5),
-        )
 
-    def paint(
-        self,
-        window: Window,
-        cover: Array,
-        colour: ArrayLike,
-        label: int | None,
-        depth: ArrayLike,
-        *,
-        glow: bool = False,
-    ) -> None:
-        """Lays a colour over the canvas where ``cover``, h x w in 0..1, says so, and class and depth where it is half.
+class Brush(NamedTuple):
+    """Paints one class at one depth, a number or h x w, within ``at``, a part of the canvas.
 
-        The light tints the colour and the air between hides it with distance, unless it glows by itself. Without a
-        ``label`` (shadows, wires) class and depth stay.
+    ``y`` (h x 1) and ``x`` (1 x w) are its pixel centres. Without a label, class and depth stay.
+    """
+
+    canvas: Canvas
+    label: int | None
+    depth: ArrayLike
+    at: tuple[slice, slice]
+    y: Array
+    x: Array
+
+    def paint(self, cover: Number, colour: ArrayLike, glow: bool = False) -> None:
+        """Blends in a colour by the covered share of each pixel; sets class and depth from one half on.
+
+        Light tints the colour and haze fades it with distance, unless it glows.
         """
-        z = np.asarray(depth, np.float32)
-        colour = rgb(colour)
+        canvas, depth, colour = self.canvas, np.asarray(self.depth, np.float32), rgb(colour)
         if not glow:
-            air = 1 - np.exp(z * np.float32(-1 / self.light.visibility))
-            colour = mix(colour * self.tint, self.light.horizon, air)
-        below = self.colour[(slice(None), *window.at)]
+            haze = 1 - np.exp(depth * np.float32(-1 / canvas.light.visibility))
+            colour = mix(colour * canvas.tint, canvas.light.horizon, haze)
+        below = canvas.colour[:, *self.at]
         below += (colour - below) * cover
-        if label is not None:
-            solid = cover >= 0.5
-            self.label[window.at][solid] = label
-            self.depth[window.at][solid] = z[solid] if z.ndim == 2 else z
+        if self.label is not None:
+            solid = np.greater_equal(cover, 0.5)
+            np.copyto(canvas.label[self.at], self.label, where=solid)
+            np.copyto(canvas.depth[self.at], depth, where=solid)
 
+    def bar(self, middle: float, half: Number, top: float, bottom: float, *style: Any) -> None:
+        """Paints a rectangle ``half`` to each side of ``middle``; ``style`` is as in ``paint``."""
+        self.paint(self.rectangle((middle - half, top, middle + half, bottom)), *style)
 
-def rectangle(window: Window, left: ArrayLike, top: ArrayLike, right: ArrayLike, bottom: ArrayLike) -> Array:
-    """How much of each pixel a rectangle covers, nearly; its sides may vary from row to row or column to column."""
-    x, y = window.x, window.y
-    half = np.float32(0.5)
-    across = clip01(x - left + half) + clip01(right - x + half) - np.float32(1)
-    down = clip01(y - top + half) + clip01(bottom - y + half) - np.float32(1)
-    return clip01(across) * clip01(down)
+    def rectangle(self, box: tuple[Number, Number, Number, Number]) -> Array:
+        """Cover of a rectangle; its sides may vary from row to row or from column to column."""
+        left, top, right, bottom = box
+        across = clip01(self.x - left + 0.5) + clip01(right - self.x + 0.5) - 1
+        down = clip01(self.y - top + 0.5) + clip01(bottom - self.y + 0.5) - 1
+        return clip01(across) * clip01(down)
 
+    def ellipse(self, x: float, y: float, rx: float, ry: float) -> Array:
+        """Approximate cover of an ellipse around (x, y)."""
+        q = np.sqrt(((self.x - x) / rx) ** 2 + ((self.y - y) / ry) ** 2)
+        return clip01((1 - q) * min(rx, ry) + 0.5)
 
-def ellipse(window: Window, x: float, y: float, rx: float, ry: float) -> Array:
-    """How much of each pixel an ellipse around (x, y) covers, nearly."""
-    q = np.sqrt(((window.x - x) / rx) ** 2 + ((window.y - y) / ry) ** 2)
-    return clip01((1 - q) * min(rx, ry) + 0.5)
+    def rounded(self, strength: float, middle: float, half: Number) -> Array:
+        """Change of brightness across a round object: lit from the side of the sun."""
+        return strength * self.canvas.light.side * np.clip((self.x - middle) / half, -1, 1)

@@ -1,11 +1,9 @@
-"""Procedural rooms with exact depth: a box, its furniture, and a camera that looks slightly down. Nothing to download.
+"""Procedural rooms with exact depth: a box, its furniture, and a camera that looks slightly down.
 
-A room is seen by casting a ray through each pixel and taking the nearest of a handful of boxes. Its depth, its labels
-and the direction of gravity are therefore exact, and :mod:`fcn.datasets.hha` can be judged by them. The colours are
-drawn by chance and say next to nothing of the class: what a room teaches is shape. ``write_nyud`` writes rooms in the
-layout of NYUDv2, so that the code for real data can be followed without them.
-
-The labels are some of NYUDv2's 40 classes, 0..39, void 255 along outlines, where depth jumps.
+A ray through each pixel finds the nearest of a few boxes. Depth, labels and the direction of
+gravity are therefore exact and serve as ground truth for :mod:`fcn.data.hha`. Colours are random and
+say next to nothing about the class: what a room teaches is shape. Labels are some of NYUDv2's 40
+classes, 0..39, with void 255 along outlines, where depth jumps.
 """
 
 from collections.abc import Sequence
@@ -21,24 +19,30 @@ from fcn.data.hha import Camera, hha
 from fcn.data.nyud import CLASSES
 from fcn.data.sample import VOID
 
+Rng = np.random.Generator
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Labels = NDArray[np.uint8]
 Span = tuple[float, float]
 
 
 class Room(NamedTuple):
-    """``image`` uint8, H x W x 3, RGB; ``depth`` metres along the camera's axis, H x W; ``labels`` uint8, H x W, void
-    255; the ``camera``; ``gravity`` in its coordinates, of length 1, and its ``height`` above the floor, metres."""
+    """A view of a room.
+
+    ``image``: uint8, H x W x 3, RGB; ``depth``: H x W, metres along the camera's axis; ``labels``:
+    H x W, void 255; ``gravity``: unit vector in camera coordinates; ``height``: the camera's, metres.
+    """
 
     image: NDArray[np.uint8]
     depth: Floats
-    labels: NDArray[np.uint8]
+    labels: Labels
     camera: Camera
     gravity: Floats
     height: float
 
 
 class _Box(NamedTuple):
-    """An axis-aligned box in the room: x to the right, y down from the camera, z ahead; metres."""
+    """An axis-aligned box: x to the right, y down from the camera, z ahead; metres."""
 
     label: str
     x: Span
@@ -46,35 +50,36 @@ class _Box(NamedTuple):
     z: Span
 
 
-def room(seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None = None, roll: float = 0.0) -> Room:
-    """A room that follows from ``seed`` alone, seen at ``size`` (height, width).
+def room(
+    seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None = None, roll: float = 0.0
+) -> Room:
+    """A random room seen at ``size`` (height, width).
 
-    The camera looks down by ``pitch`` degrees, by default something between 2 and 20, and is turned by ``roll``.
+    The camera looks down by ``pitch`` degrees, by default 2 to 20, and is rolled by ``roll``.
     """
     rng = np.random.default_rng(seed)
-    drawn = float(rng.uniform(2, 20))
-    height = float(rng.uniform(1.2, 1.6))
+    drawn, height = rng.uniform(2, 20), rng.uniform(1.2, 1.6)
     boxes = _furnish(rng, height)
     camera = Camera(0.9 * size[1], 0.9 * size[1], (size[1] - 1) / 2, (size[0] - 1) / 2)
-    turn = _turned(drawn if pitch is None else pitch, roll)
+    rotation = _rotation(drawn if pitch is None else pitch, roll)
     x, y = camera.rays(size)
-    rays = np.stack([x, y, np.ones_like(x)], -1) @ turn.T
-    depth, which, normal = _nearest(rays, boxes)
-    image = _paint(rng, rays * depth[..., None], which, normal, boxes)
-    labels = np.array([CLASSES.index(box.label) for box in boxes], np.uint8)[which]
-    return Room(image, depth, _outlined(labels, which), camera, turn.T @ (0.0, 1.0, 0.0), height)
+    rays = np.stack([x, y, np.ones_like(x)], -1) @ rotation.T
+    depth, hit, normal = _nearest(rays, boxes)
+    image = _paint(rng, len(boxes), rays * depth[..., None], hit, normal)
+    labels = np.array([CLASSES.index(box.label) for box in boxes], np.uint8)[hit]
+    return Room(image, depth, _outlined(labels, hit), camera, rotation.T @ (0.0, 1.0, 0.0), height)
 
 
-def _turned(pitch: float, roll: float) -> Floats:
-    """The rotation from the camera's coordinates to the room's: first about its axis, then its nose down."""
+def _rotation(pitch: float, roll: float) -> Floats:
+    """Rotation from camera to room coordinates: first the roll, then the pitch; degrees."""
     p, r = np.radians([pitch, roll])
     down = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     about = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
     return down @ about
 
 
-def _furnish(rng: np.random.Generator, height: float) -> list[_Box]:
-    """Floor, ceiling, walls, and what stands there and hangs on the wall behind."""
+def _furnish(rng: Rng, height: float) -> list[_Box]:
+    """Floor, ceiling, walls, furniture, and what hangs on the wall at the back."""
     left, right, back = -rng.uniform(1.4, 2.4), rng.uniform(1.4, 2.4), rng.uniform(3.4, 5.0)
     top = height - rng.uniform(2.4, 2.8)
     far, thick = 12.0, 0.1
@@ -86,95 +91,97 @@ def _furnish(rng: np.random.Generator, height: float) -> list[_Box]:
         _Box("wall", (right, right + thick), (top, height), (-far, back)),
     ]
 
-    def standing(label: str, x: float, z: float, wide: float, deep: float, high: float) -> None:
-        boxes.append(_Box(label, (x, x + wide), (height - high, height), (z, z + deep)))
+    def add(label: str, x: Span, low: float, high: float, z: Span) -> None:
+        boxes.append(_Box(label, x, (height - high, height - low), z))
 
-    def hanging(label: str, wide: float, low: float, high: float) -> None:
+    def stand(label: str, x: float, z: float, wide: float, deep: float, high: float) -> None:
+        add(label, (x, x + wide), 0, high, (z, z + deep))
+
+    def hang(label: str, wide: float, low: float, high: float) -> None:
         x = rng.uniform(left, right - wide)
-        boxes.append(_Box(label, (x, x + wide), (height - high, height - low), (back - 0.04, back)))
+        add(label, (x, x + wide), low, high, (back - 0.04, back))
 
-    # The bed along one wall, the cabinet in the far corner of the other, the table and its chair between.
-    bed, side = rng.uniform(0.9, 1.3), rng.random() < 0.5
-    at = left if side else right - bed
-    standing("bed", at, back - 2.0, bed, 2.0, rng.uniform(0.45, 0.6))
-    mattress = boxes[-1].y[0]
-    boxes.append(_Box("pillow", (at + 0.2, at + bed - 0.2), (mattress - 0.12, mattress), (back - 0.5, back - 0.05)))
+    # The bed is along one wall, the cabinet in the far corner of the other, the table between them.
+    bed, bed_left = rng.uniform(0.9, 1.3), rng.random() < 0.5
+    x = left if bed_left else right - bed
+    stand("bed", x, back - 2.0, bed, 2.0, rng.uniform(0.45, 0.6))
+    y = boxes[-1].y[0]
+    boxes.append(_Box("pillow", (x + 0.2, x + bed - 0.2), (y - 0.12, y), (back - 0.5, back - 0.05)))
     wide = rng.uniform(0.6, 1.0)
-    standing("cabinet", right - wide if side else left, back - 0.5, wide, 0.5, rng.uniform(1.0, 1.9))
-    x, z = rng.uniform(-0.6, 0.1) + (0.5 if side else -0.5), rng.uniform(1.9, 2.5)
+    x = right - wide if bed_left else left
+    stand("cabinet", x, back - 0.5, wide, 0.5, rng.uniform(1.0, 1.9))
+    x, z = rng.uniform(-0.6, 0.1) + (0.5 if bed_left else -0.5), rng.uniform(1.9, 2.5)
     board = rng.uniform(0.68, 0.78)
-    boxes.append(_Box("table", (x, x + 0.9), (height - board, height - board + 0.05), (z, z + 0.6)))
+    y = height - board
+    boxes.append(_Box("table", (x, x + 0.9), (y, y + 0.05), (z, z + 0.6)))
     for leg in ((x, z), (x + 0.84, z), (x, z + 0.54), (x + 0.84, z + 0.54)):
-        standing("table", *leg, 0.06, 0.06, board)
+        stand("table", *leg, 0.06, 0.06, board)
     if rng.random() < 0.7:
-        boxes.append(_Box("box", (x + 0.3, x + 0.6), (height - board - 0.25, height - board), (z + 0.2, z + 0.45)))
-    hanging("picture", rng.uniform(0.4, 0.8), 1.4, 1.9)
-    hanging("window", rng.uniform(0.7, 1.2), 1.0, 2.1) if rng.random() < 0.5 else hanging("door", 0.85, 0.0, 2.0)
-    mat = rng.uniform(left, 0)
-    boxes.append(_Box("floor mat", (mat, mat + 1.2), (height - 0.01, height), (1.6, 2.6)))
+        boxes.append(_Box("box", (x + 0.3, x + 0.6), (y - 0.25, y), (z + 0.2, z + 0.45)))
+    hang("picture", rng.uniform(0.4, 0.8), 1.4, 1.9)
+    if rng.random() < 0.5:
+        hang("window", rng.uniform(0.7, 1.2), 1.0, 2.1)
+    else:
+        hang("door", 0.85, 0.0, 2.0)
+    stand("floor mat", rng.uniform(left, 0), 1.6, 1.2, 1.0, 0.01)
     return boxes
 
 
-def _nearest(rays: Floats, boxes: Sequence[_Box]) -> tuple[Floats, NDArray[np.intp], Floats]:
-    """For each ray, of length 1 along the camera's axis: the depth, the box it meets first, and its side's normal.
+def _nearest(rays: Floats, boxes: Sequence[_Box]) -> tuple[Floats, Indices, Floats]:
+    """For each ray, of length 1 along the camera's axis: depth, index of the box hit, normal there.
 
-    A ray is inside a box between the last of the three pairs of sides it enters and the first that it leaves.
+    A ray is inside a box between the last pair of sides it enters and the first that it leaves.
     """
     inverse = 1 / np.where(rays == 0, 1e-12, rays)
     depth = np.full(rays.shape[:2], np.inf)
-    which, normal = np.zeros(rays.shape[:2], np.intp), np.zeros_like(rays)
-    for number, box in enumerate(boxes):
-        sides = [(low * inverse[..., i], high * inverse[..., i]) for i, (low, high) in enumerate(box[1:])]
-        enters = [np.minimum(*pair) for pair in sides]
-        enter = np.maximum(np.maximum(enters[0], enters[1]), enters[2])
-        leave = np.minimum(np.minimum(*(np.maximum(*pair) for pair in sides[:2])), np.maximum(*sides[2]))
+    hit, normal = np.zeros(rays.shape[:2], np.intp), np.zeros_like(rays)
+    for number, (_, *spans) in enumerate(boxes):
+        low, high = np.array(spans).T
+        sides = np.stack([low * inverse, high * inverse])
+        enters, leaves = sides.min(0), sides.max(0)
+        enter, leave = enters.max(-1), leaves.min(-1)
         seen = (enter > 0.05) & (enter < leave) & (enter < depth)
-        depth[seen], which[seen] = enter[seen], number
-        axis = np.stack([one[seen] for one in enters], -1).argmax(-1)
-        normal[seen] = -np.sign(rays[seen]) * np.eye(3)[axis]
-    return depth, which, normal
+        depth[seen], hit[seen] = enter[seen], number
+        normal[seen] = -np.sign(rays[seen]) * np.eye(3)[enters[seen].argmax(-1)]
+    return depth, hit, normal
 
 
-def _paint(
-    rng: np.random.Generator, points: Floats, which: NDArray[np.intp], normal: Floats, boxes: Sequence[_Box]
-) -> NDArray[np.uint8]:
-    """A photo: a colour a box (walls share one), lit from above and in front, with stripes and noise."""
-    colours = rng.uniform(0.25, 0.85, (len(boxes), 3))
+def _paint(rng: Rng, count: int, points: Floats, hit: Indices, normal: Floats) -> Labels:
+    """Random colours for ``count`` boxes, the same for all walls, lit from above; stripes, noise."""
+    colours = rng.uniform(0.25, 0.85, (count, 3))
     colours[3:5] = colours[2]
     light = np.array([0.3, -0.75, -0.6])
     shade = 0.62 + 0.38 * (normal @ light / np.linalg.norm(light))
-    pitch = rng.uniform(4, 30, len(boxes))[which]  # stripes a metre, of any direction
-    stripes = np.sin(pitch * np.einsum("hwc,hwc->hw", points, rng.normal(size=(len(boxes), 3))[which]))
-    colour = colours[which] * shade[..., None] + 0.03 * stripes[..., None] + rng.normal(0, 0.015, normal.shape)
-    return (255 * colour.clip(0, 1)).astype(np.uint8)
+    pitch = rng.uniform(4, 30, count)[hit]  # stripes per metre, in any direction
+    stripes = np.sin(pitch * np.einsum("hwc,hwc->hw", points, rng.normal(size=(count, 3))[hit]))
+    colour = colours[hit] * shade[..., None] + 0.03 * stripes[..., None]
+    return (255 * (colour + rng.normal(0, 0.015, normal.shape)).clip(0, 1)).astype(np.uint8)
 
 
-def _outlined(labels: NDArray[np.uint8], which: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """The labels, void where a pixel's right or lower neighbour shows another box of another label."""
+def _outlined(labels: Labels, hit: Indices) -> Labels:
+    """The labels, void where the right or lower neighbour shows another box of another label."""
     outlined = labels.copy()
-    for axis in (0, 1):
-        here = (slice(None),) * axis + (slice(None, -1),)
-        there = (slice(None),) * axis + (slice(1, None),)
-        outlined[here][(which[here] != which[there]) & (labels[here] != labels[there])] = VOID
+    for here, there in (np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]):
+        outlined[here][(hit[here] != hit[there]) & (labels[here] != labels[there])] = VOID
     return outlined
 
 
 def write_nyud(root: str | Path, rooms: Sequence[Room], first: int = 1) -> list[str]:
-    """Write rooms below ``root`` in the layout of NYUDv2, numbered from ``first``; returns their numbers as names.
+    """Writes rooms to ``root`` in the layout of NYUDv2, numbered from ``first``; returns the names.
 
-    Depth is stored in millimetres, HHA is computed from the exact depth, camera and gravity.
+    Depth is stored in millimetres; HHA is computed from the exact depth, camera and gravity.
     """
-    names = [str(first + i) for i in range(len(rooms))]
+    root = Path(root)
     for part in ("data/images", "data/hha", "data/depth", "segmentation"):
-        (Path(root) / part).mkdir(parents=True, exist_ok=True)
-    for name, one in zip(names, rooms, strict=True):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(rooms, first):
         pictures: dict[str, NDArray[Any]] = {
             "images": one.image,
             "hha": hha(one.depth, one.camera, one.gravity),
             "depth": np.rint(1000 * one.depth).astype(np.uint16),
         }
         for part, picture in pictures.items():
-            Image.fromarray(picture).save(Path(root) / "data" / part / f"img_{name}.png")
+            Image.fromarray(picture).save(root / "data" / part / f"img_{number}.png")
         stored = np.where(one.labels == VOID, 0, one.labels + 1).astype(np.uint8)
-        scipy.io.savemat(Path(root) / "segmentation" / f"img_{name}.mat", {"segmentation": stored})
-    return names
+        scipy.io.savemat(root / f"segmentation/img_{number}.mat", {"segmentation": stored})
+    return [str(first + i) for i in range(len(rooms))]

@@ -1,259 +1,248 @@
-"""The six kinds of procedural scene: what lies where, by chance."""
+"""Layouts of procedural scenes: what is where, by chance."""
 
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fcn.data.synthetic import objects, terrain
-from fcn.data.synthetic.canvas import Array, Canvas, clip01, rgb
-from fcn.data.synthetic.palette import AUTUMN, GRASS, GROUND, LEAVES, ROAD, STUBBLE, Colour, choose
-
-Item = tuple[float, Callable[[], None]]
+from fcn.data.synthetic import objects, palette, terrain
+from fcn.data.synthetic.canvas import Canvas, clip01, rgb
+from fcn.data.synthetic.palette import choose
 
 
-def _draw(items: list[Item]) -> None:
-    """Far things first."""
-    for _, draw in sorted(items, key=lambda item: -item[0]):
-        draw()
+class _Stage:
+    """A canvas in a season, with the objects that are still to be painted."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas, self.rng = canvas, canvas.rng
+        autumn = self.rng.random() < 0.22
+        self.leaves = "autumn" if autumn else "leaves"
+        self.grass = choose(self.rng, "stubble" if autumn else "grass", 0.03)
+        self.objects: list[tuple[float, Callable[[], None]]] = []
+
+    def put(self, paint: Callable[..., None], x: float, z: float, **settings: Any) -> None:
+        """Adds an object, whose back is at ``z``, or ``deep`` metres behind it."""
+        back = z + settings.get("deep", 0.0)
+        self.objects.append((back, partial(paint, self.canvas, x=x, z=z, **settings)))
+
+    def tree(
+        self, x: float, z: float, firs: float = 0.25, low: float = 5, high: float = 10
+    ) -> None:
+        """Adds a tree between ``low`` and ``high`` metres, a fir with probability ``firs``."""
+        fir = self.rng.random() < firs
+        leaf = choose(self.rng, "needles" if fir else self.leaves, 0.03)
+        tall = self.rng.uniform(low, high) * (1.15 if fir else 1.0)
+        self.put(objects.conifer if fir else objects.leafy, x, z, high=tall, leaf=leaf)
+
+    def paint(self) -> None:
+        """Paints the objects, the farthest first."""
+        for _, paint in sorted(self.objects, key=lambda item: -item[0]):
+            paint()
+        self.objects.clear()
+
+    def mountains(self, low: float, high: float, ranges: int = 1) -> None:
+        """Paints ranges of mountains, the first between ``low`` and ``high`` image heights tall."""
+        peak, rock = self.rng.uniform(low, high), choose(self.rng, "rock")
+        snow = self.rng.uniform(0.35, 0.6) if self.rng.random() < 0.5 and peak > 0.2 else 0.0
+        for i in range(ranges):
+            height, rock_here = peak * (1 - 0.28 * i), rock * (1 - 0.08 * i)
+            terrain.ridge(self.canvas, height, 3400 / 1.8**i, rock_here, 0.0 if i else snow)
+
+    def across(self, low: float, high: float, z: float) -> float:
+        """The x of a random place between two shares of the image's width, seen at ``z``."""
+        return self.seen(self.rng.uniform(low, high), z)
+
+    def seen(self, share: float, z: float) -> float:
+        """The x of what is seen at a share of the image's width, ``z`` ahead."""
+        camera = self.canvas.camera
+        return (share * self.canvas.width - camera.centre) * z / camera.focal
+
+    def side(self) -> float:
+        """Left, -1, or right, 1."""
+        return (-1.0, 1.0)[self.rng.integers(2)]
 
 
-def _across(canvas: Canvas, share: float, z: float) -> float:
-    """The x in metres of what is seen at a share of the image's width, ``z`` ahead."""
-    return (share * canvas.width - canvas.camera.centre) * z / canvas.camera.focal
-
-
-def _foliage(rng: np.random.Generator) -> tuple[tuple[Colour, ...], Array]:
-    """The colours of the season's leaves and its grass."""
-    autumn = rng.random() < 0.22
-    return (AUTUMN if autumn else LEAVES), choose(rng, STUBBLE if autumn else GRASS, 0.03)
-
-
-def _tree(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    leaves: tuple[Colour, ...],
-    *,
-    x: float,
-    z: float,
-    firs: float = 0.25,
-    high: tuple[float, float] = (5.0, 10.0),
-) -> Item:
-    fir = rng.random() < firs
-    leaf = choose(rng, ((0.14, 0.28, 0.18), (0.18, 0.32, 0.18), (0.12, 0.26, 0.22)) if fir else leaves, 0.03)
-    paint = objects.conifer if fir else objects.leafy
-    return z, partial(paint, canvas, rng, x=x, z=z, high=float(rng.uniform(*high)) * (1.15 if fir else 1.0), leaf=leaf)
-
-
-def _mountains(canvas: Canvas, rng: np.random.Generator, count: int, peak: float) -> None:
-    rock = choose(rng, ((0.40, 0.40, 0.44), (0.44, 0.38, 0.36), (0.34, 0.40, 0.38)))
-    snow = float(rng.uniform(0.35, 0.6)) if rng.random() < 0.5 and peak > 0.2 else 0.0
-    for i in range(count):
-        terrain.ridge(canvas, rng, peak=peak * (1 - 0.28 * i), depth=3400 / 1.8**i, rock=rock * (1 - 0.08 * i), snow=snow)
-        snow = 0.0  # on the farthest and highest only
-
-
-def _coast(canvas: Canvas, rng: np.random.Generator) -> None:
-    leaves, grass = _foliage(rng)
+def _coast(stage: _Stage) -> None:
+    canvas, rng = stage.canvas, stage.rng
     if rng.random() < 0.55:
-        _mountains(canvas, rng, 1, float(rng.uniform(0.06, 0.16)))
-    side, near, slope = float(rng.choice([-1.0, 1.0])), float(rng.uniform(1.5, 6)), float(rng.uniform(0.05, 0.6))
-    rough, shift = float(rng.uniform(0.3, 0.8)), float(rng.uniform(0, 60))
-    items: list[Item] = []
-    # The shore runs away to one side: on the other of the line x = near - slope (z - 8) lies water.
-    terrain.ground(canvas, rng, grass, flowers=25)
+        stage.mountains(0.06, 0.16)
+    side, near, slope = stage.side(), rng.uniform(1.5, 6), rng.uniform(0.05, 0.6)
+    rough, shift = rng.uniform(0.3, 0.8), rng.uniform(0, 60)
+
+    def shore(z: Any) -> Any:
+        """The water's edge, which runs away to one side: metres to the side at ``z``."""
+        return near - slope * (z - 8)
+
+    terrain.ground(canvas, stage.grass, flowers=25)
     _, z, x = terrain.below_horizon(canvas)
     size = canvas.camera.focal / z
-    wobble = (canvas.noise.line(z[:, 0] / 9, octaves=3, shift=shift)[:, None] - 0.5) * 7
-    out = side * x - (near - slope * (z - 8)) + wobble  # metres beyond the water's edge
-    inland = out / np.sqrt(1 + slope**2) * size
-    terrain.strip(canvas, clip01(inland + 4.0 * size + 0.5), (0.82, 0.74, 0.56), GROUND)
-    terrain.strip(canvas, clip01(inland + 1.2 * size + 0.5), (0.64, 0.56, 0.42), GROUND)
-    terrain.water(canvas, rng, clip01(inland + 0.5), rough)
-    foam = clip01(1 - np.abs(inland - 0.5 * size) / np.maximum(0.45 * size, 0.6))
+    wobble = (canvas.noise.line(z[:, 0] / 9, 3, shift)[:, None] - 0.5) * 7
+    out = side * x - shore(z) + wobble
+    out = out / np.sqrt(1 + slope**2) * size  # pixels beyond the water's edge
+    terrain.strip(canvas, clip01(out + 4.0 * size + 0.5), (0.82, 0.74, 0.56), palette.GROUND)
+    terrain.strip(canvas, clip01(out + 1.2 * size + 0.5), (0.64, 0.56, 0.42), palette.GROUND)
+    terrain.water(canvas, clip01(out + 0.5), rough)
+    foam = clip01(1 - np.abs(out - 0.5 * size) / np.maximum(0.45 * size, 0.6))
     terrain.strip(canvas, foam * np.clip(size / 2, 0, 0.85), (0.95, 0.96, 0.96), None)
     for _ in range(rng.integers(1, 6)):
-        z0 = float(rng.uniform(22, 80))
-        x0 = side * (near - slope * (z0 - 8) + float(rng.uniform(4, 60)))
-        items.append((z0, partial(objects.sailboat, canvas, rng, x=x0, z=z0)))
+        z0 = rng.uniform(22, 80)
+        stage.put(objects.sailboat, side * (shore(z0) + rng.uniform(4, 60)), z0)
     for _ in range(rng.integers(3, 9)):
-        z0, share = float(rng.uniform(10, 60)), float(rng.uniform(0, 1))
-        beach, frame = near - slope * (z0 - 8) - 7, side * _across(canvas, 0.5 - 0.55 * side, z0)
-        tree = _tree(canvas, rng, leaves, x=side * (frame + share * (beach - frame)), z=z0, firs=0.4)
-        if beach > frame:
-            items.append(tree)
+        z0, share = rng.uniform(10, 60), rng.uniform(0, 1)
+        beach, frame = shore(z0) - 7, side * stage.seen(0.5 - 0.55 * side, z0)
+        x0 = side * (frame + share * (beach - frame))
+        stage.tree(x0, z0, firs=0.4)
+        if beach <= frame:  # no beach in view
+            stage.objects.pop()
     if rng.random() < 0.45:
-        z0 = float(rng.uniform(40, 70))
-        items.append((z0, partial(objects.lighthouse, canvas, rng, x=side * (near - slope * (z0 - 8) - 9), z=z0)))
+        z0 = rng.uniform(40, 70)
+        stage.put(objects.lighthouse, side * (shore(z0) - 9), z0)
     elif rng.random() < 0.5:
-        z0 = float(rng.uniform(30, 50))
-        items.append((z0, partial(objects.house, canvas, rng, x=side * (near - slope * (z0 - 8) - 12), z=z0)))
-    _draw(items)
+        z0 = rng.uniform(30, 50)
+        stage.put(objects.house, side * (shore(z0) - 12), z0)
 
 
-def _lake(canvas: Canvas, rng: np.random.Generator) -> None:
-    leaves, grass = _foliage(rng)
-    _mountains(canvas, rng, int(rng.integers(1, 4)), float(rng.uniform(0.16, 0.34)))
-    leaf = choose(rng, leaves)
-    terrain.treeline(canvas, rng, height=float(rng.uniform(12, 26)), depth=260, leaf=leaf * np.float32(0.8))
-    terrain.ground(canvas, rng, grass, flowers=int(rng.integers(0, 60)))
-    near, tilt, shift = float(rng.uniform(11, 20)), float(rng.uniform(-0.35, 0.35)), float(rng.uniform(0, 60))
-    window, _, _ = terrain.below_horizon(canvas)
-    bay = canvas.noise.line(window.x[0] / canvas.height * 2.2, octaves=3, shift=shift)[None, :] - 0.5
-    shore = canvas.camera.row(near) + canvas.height * (0.10 * bay + tilt * (window.x / canvas.width - 0.5))
+def _lake(stage: _Stage) -> None:
+    canvas, rng = stage.canvas, stage.rng
+    stage.mountains(0.16, 0.34, ranges=int(rng.integers(1, 4)))
+    leaf = choose(rng, stage.leaves) * 0.8
+    terrain.treeline(canvas, height=rng.uniform(12, 26), depth=260, leaf=leaf)
+    terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 60)))
+    near, tilt, shift = rng.uniform(11, 20), rng.uniform(-0.35, 0.35), rng.uniform(0, 60)
+    brush, _, _ = terrain.below_horizon(canvas)
+    bay = canvas.noise.line(canvas.columns / canvas.height * 2.2, 3, shift) - 0.5
+    shore = 0.10 * bay + tilt * (brush.x / canvas.width - 0.5)
+    shore = canvas.camera.row(near) + canvas.height * shore
     far = canvas.camera.row(240)
-    mask = clip01(shore - window.y + 0.5) * clip01(window.y - far + 0.5)
-    terrain.water(canvas, rng, mask, float(rng.uniform(0.1, 0.4)))
-    items: list[Item] = []
+    mask = clip01(shore - brush.y + 0.5) * clip01(brush.y - far + 0.5)
+    terrain.water(canvas, mask, rng.uniform(0.1, 0.4))
     for _ in range(rng.integers(0, 4)):
-        z0 = float(rng.uniform(26, 90))
-        items.append(
-            (z0, partial(objects.sailboat, canvas, rng, x=_across(canvas, float(rng.uniform(0.1, 0.9)), z0), z=z0))
-        )
+        z = rng.uniform(26, 90)
+        stage.put(objects.sailboat, stage.across(0.1, 0.9, z), z)
     for _ in range(rng.integers(2, 6)):
-        z0 = float(rng.uniform(11, 18))
-        edge = float(rng.uniform(-0.05, 0.3))
-        items.append(_tree(canvas, rng, leaves, x=_across(canvas, edge if rng.random() < 0.5 else 1 - edge, z0), z=z0))
-    _draw(items)
+        z, edge = rng.uniform(11, 18), rng.uniform(-0.05, 0.3)
+        stage.tree(stage.seen(edge if rng.random() < 0.5 else 1 - edge, z), z)
 
 
-def _country(canvas: Canvas, rng: np.random.Generator) -> None:
-    leaves, grass = _foliage(rng)
+def _country(stage: _Stage) -> None:
+    canvas, rng = stage.canvas, stage.rng
     if rng.random() < 0.4:
-        _mountains(canvas, rng, 1, float(rng.uniform(0.06, 0.16)))
-    for i in range(2):
-        terrain.hill(
-            canvas, rng, peak=0.16 / (i + 1), depth=900 / (i + 1), grass=grass * np.float32(rng.uniform(0.85, 1.15))
-        )
-    terrain.treeline(canvas, rng, height=float(rng.uniform(8, 16)), depth=220, leaf=choose(rng, leaves) * np.float32(0.85))
+        stage.mountains(0.06, 0.16)
+    for i in (1, 2):
+        terrain.hill(canvas, 0.16 / i, 900 / i, stage.grass * rng.uniform(0.85, 1.15))
+    height, leaf = rng.uniform(8, 16), choose(rng, stage.leaves) * 0.85
+    terrain.treeline(canvas, height=height, depth=220, leaf=leaf)
     furrows = rng.random() < 0.45
-    terrain.ground(canvas, rng, grass, furrows=furrows, flowers=0 if furrows else int(rng.integers(0, 90)))
-    half, bend = float(rng.uniform(2.4, 3.4)), float(rng.uniform(-22, 22))
+    flowers = 0 if furrows else int(rng.integers(0, 90))
+    terrain.ground(canvas, stage.grass, furrows=furrows, flowers=flowers)
+    half, bend = rng.uniform(2.4, 3.4), rng.uniform(-22, 22)
     paved = rng.random() < 0.7
-    items: list[Item] = []
+
+    def clear_of_road(x: float, gap: float) -> float:
+        """``x``, moved away from the road by its width and a gap where it is nearer."""
+        return x + (math.copysign(half + gap, x) if paved and abs(x) < half + gap else 0.0)
+
     if paved:
-        terrain.road(canvas, rng, half=half, bend=bend)
+        terrain.road(canvas, half=half, bend=bend)
         for _ in range(rng.integers(0, 4)):
-            z0, lane = float(rng.uniform(9, 40)), float(rng.choice([-1.0, 1.0]))
-            x0 = bend * (z0 / 100) ** 2 + lane * half / 2
-            items.append((z0, partial(objects.car, canvas, rng, x=x0, z=z0, oncoming=lane < 0)))
+            z, lane = rng.uniform(9, 40), stage.side()
+            x = bend * (z / 100) ** 2 + lane * half / 2
+            stage.put(objects.car, x, z, oncoming=lane < 0)
         if rng.random() < 0.75:
-            side, first = float(rng.choice([-1.0, 1.0])), float(rng.uniform(9, 14))
+            side, first = stage.side(), rng.uniform(9, 14)
             for k in range(6):
-                z0 = first + 17 * k
-                x0 = side * (half + 2.2) + bend * (z0 / 100) ** 2
-                items.append(
-                    (z0, partial(objects.wire_pole, canvas, rng, x=x0, z=z0, following=z0 + 17 if k < 5 else None))
-                )
+                z = first + 17 * k
+                x = side * (half + 2.2) + bend * (z / 100) ** 2
+                stage.put(objects.wire_pole, x, z, following=z + 17 if k < 5 else None)
     for _ in range(rng.integers(1, 4)):
-        z0 = float(rng.uniform(26, 75))
-        x0 = _across(canvas, float(rng.uniform(0, 1)), z0)
-        x0 += math.copysign(half + 9, x0) if paved and abs(x0) < half + 9 else 0.0
-        items.append((z0, partial(objects.house, canvas, rng, x=x0, z=z0)))
+        z = rng.uniform(26, 75)
+        stage.put(objects.house, clear_of_road(stage.across(0, 1, z), 9), z)
     for _ in range(rng.integers(4, 11)):
-        z0 = float(rng.uniform(13, 90))
-        x0 = _across(canvas, float(rng.uniform(-0.05, 1.05)), z0)
-        x0 += math.copysign(half + 4, x0) if paved and abs(x0) < half + 4 else 0.0
-        items.append(_tree(canvas, rng, leaves, x=x0, z=z0))
-    _draw(items)
+        z = rng.uniform(13, 90)
+        stage.tree(clear_of_road(stage.across(-0.05, 1.05, z), 4), z)
 
 
-def _highland(canvas: Canvas, rng: np.random.Generator) -> None:
-    leaves, grass = _foliage(rng)
-    _mountains(canvas, rng, int(rng.integers(2, 4)), float(rng.uniform(0.28, 0.42)))
-    terrain.hill(canvas, rng, peak=0.10, depth=700, grass=grass * np.float32(0.9))
-    terrain.treeline(canvas, rng, height=22, depth=330, leaf=rgb((0.14, 0.28, 0.18)))
-    terrain.ground(canvas, rng, grass, flowers=int(rng.integers(0, 80)))
-    items: list[Item] = []
+def _highland(stage: _Stage) -> None:
+    canvas, rng = stage.canvas, stage.rng
+    stage.mountains(0.28, 0.42, ranges=int(rng.integers(2, 4)))
+    terrain.hill(canvas, peak=0.10, depth=700, grass=stage.grass * 0.9)
+    terrain.treeline(canvas, height=22, depth=330, leaf=rgb((0.14, 0.28, 0.18)))
+    terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 80)))
     for _ in range(rng.integers(5, 14)):
-        z0 = float(rng.uniform(12, 100))
-        place = float(rng.beta(0.7, 0.7)) * 1.1 - 0.05
-        items.append(_tree(canvas, rng, leaves, x=_across(canvas, place, z0), z=z0, firs=0.85, high=(6, 11)))
+        z, place = rng.uniform(12, 100), rng.beta(0.7, 0.7) * 1.1 - 0.05
+        stage.tree(stage.seen(place, z), z, firs=0.85, low=6, high=11)
     if rng.random() < 0.5:
-        z0 = float(rng.uniform(24, 50))
-        items.append(
-            (z0, partial(objects.house, canvas, rng, x=_across(canvas, float(rng.uniform(0.2, 0.8)), z0), z=z0))
-        )
-    _draw(items)
+        z = rng.uniform(24, 50)
+        stage.put(objects.house, stage.across(0.2, 0.8, z), z)
 
 
-def _street(canvas: Canvas, rng: np.random.Generator) -> None:
-    leaves, grass = _foliage(rng)
+def _street(stage: _Stage) -> None:
+    canvas, rng = stage.canvas, stage.rng
     if rng.random() < 0.4:
-        _mountains(canvas, rng, 1, float(rng.uniform(0.08, 0.18)))
-    terrain.treeline(canvas, rng, height=9, depth=200, leaf=choose(rng, leaves))
-    terrain.ground(canvas, rng, grass)
-    half, pavement = float(rng.uniform(3.2, 4.2)), float(rng.uniform(1.8, 2.8))
-    terrain.road(canvas, rng, half=half, bend=0.0, pavement=pavement)
-    items: list[Item] = []
-    tall = float(rng.uniform(9, 22))
+        stage.mountains(0.08, 0.18)
+    terrain.treeline(canvas, height=9, depth=200, leaf=choose(rng, stage.leaves))
+    terrain.ground(canvas, stage.grass)
+    half, pavement = rng.uniform(3.2, 4.2), rng.uniform(1.8, 2.8)
+    terrain.road(canvas, half=half, bend=0.0, pavement=pavement)
+    tall = rng.uniform(9, 22)
     for side in (-1.0, 1.0):
-        z0 = float(rng.uniform(4, 9))
-        setback = half + pavement + float(rng.uniform(0.0, 2.5))
-        while z0 < 150:
-            deep, wide = float(rng.uniform(9, 18)), float(rng.uniform(10, 16))
-            high = tall * float(rng.uniform(0.5, 1.25))
+        z, setback = rng.uniform(4, 9), half + pavement + rng.uniform(0.0, 2.5)
+        while z < 150:
+            deep, wide = rng.uniform(9, 18), rng.uniform(10, 16)
+            high = tall * rng.uniform(0.5, 1.25)
             if rng.random() > 0.12:
-                x0 = side * (setback + wide / 2)
-                draw = partial(objects.block, canvas, rng, x=x0, z=z0, wide=wide, deep=deep, high=high)
-                items.append((z0 + deep, draw))
-            z0 += deep + (float(rng.uniform(0, 6)) if rng.random() < 0.3 else 0.0)
-        lamps, trees = rng.random() < 0.75, rng.random() < 0.6
-        first = float(rng.uniform(8, 16))
-        for k in range(6):
-            z1 = first + 18 * k
+                x = side * (setback + wide / 2)
+                stage.put(objects.block, x, z, wide=wide, deep=deep, high=high)
+            z += deep + (rng.uniform(0, 6) if rng.random() < 0.3 else 0.0)
+        lamps, trees, first = rng.random() < 0.75, rng.random() < 0.6, rng.uniform(8, 16)
+        for z in (first + 18 * k for k in range(6)):
             if lamps:
-                items.append((z1, partial(objects.lamppost, canvas, rng, x=side * (half + 0.4), z=z1)))
+                stage.put(objects.lamppost, side * (half + 0.4), z)
             if trees:
-                x1, z2 = side * (half + 0.8 * pavement), z1 + 8
-                items.append(_tree(canvas, rng, leaves, x=x1, z=z2, firs=0.0, high=(4.0, 6.5)))
+                stage.tree(side * (half + 0.8 * pavement), z + 8, firs=0.0, low=4.0, high=6.5)
     for lane in (-1.0, 1.0):
-        z0 = float(rng.uniform(8, 26))
+        z = rng.uniform(8, 26)
         for _ in range(rng.integers(1, 4)):
-            items.append((z0, partial(objects.car, canvas, rng, x=lane * half / 2, z=z0, oncoming=lane < 0)))
-            z0 += float(rng.uniform(7, 22))
-    _draw(items)
+            stage.put(objects.car, lane * half / 2, z, oncoming=lane < 0)
+            z += rng.uniform(7, 22)
 
 
-def _town(canvas: Canvas, rng: np.random.Generator) -> None:
-    leaves, grass = _foliage(rng)
+def _town(stage: _Stage) -> None:
+    canvas, rng = stage.canvas, stage.rng
     if rng.random() < 0.4:
-        _mountains(canvas, rng, 1, float(rng.uniform(0.10, 0.2)))
-    items: list[Item] = []
+        stage.mountains(0.10, 0.2)
     for _ in range(rng.integers(14, 24)):
-        z0 = float(rng.uniform(190, 420))
-        high = float(rng.uniform(12, 55)) * (1.6 if rng.random() < 0.15 else 1.0)
-        x0 = _across(canvas, float(rng.uniform(-0.05, 1.05)), z0)
-        wide = float(rng.uniform(14, 34))
-        items.append((z0, partial(objects.block, canvas, rng, x=x0, z=z0, wide=wide, deep=18.0, high=high)))
-    _draw(items)
-    terrain.treeline(canvas, rng, height=float(rng.uniform(7, 12)), depth=150, leaf=choose(rng, leaves))
-    terrain.ground(canvas, rng, grass, flowers=int(rng.integers(0, 50)))
+        z = rng.uniform(190, 420)
+        high = rng.uniform(12, 55) * (1.6 if rng.random() < 0.15 else 1.0)
+        x, wide = stage.across(-0.05, 1.05, z), rng.uniform(14, 34)
+        stage.put(objects.block, x, z, wide=wide, deep=18.0, high=high)
+    stage.paint()
+    height, leaf = rng.uniform(7, 12), choose(rng, stage.leaves)
+    terrain.treeline(canvas, height=height, depth=150, leaf=leaf)
+    terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 50)))
     river = rng.random() < 0.5
-    window, z, x = terrain.below_horizon(canvas)
+    brush, zs, xs = terrain.below_horizon(canvas)
+    camera = canvas.camera
     if river:
-        near, far = float(rng.uniform(18, 30)), 135.0
-        wobble = (canvas.noise.line(window.x[0] / canvas.height * 2, octaves=2, shift=3.0)[None, :] - 0.5) * 0.04
-        top, bottom = canvas.camera.row(far), canvas.camera.row(near) + canvas.height * wobble
-        mask = clip01(window.y - top + 0.5) * clip01(bottom - window.y + 0.5)
-        terrain.water(canvas, rng, mask, float(rng.uniform(0.15, 0.4)))
-    # A path that crosses in front; seen from above, its width shrinks with the square of the distance.
-    path = clip01((2.0 - np.abs(z - 12.0 - 0.08 * x)) * canvas.camera.focal * canvas.camera.height / z**2 + 0.5)
-    terrain.strip(canvas, path, (0.66, 0.62, 0.56), ROAD)
-    items = []
+        near = rng.uniform(18, 30)
+        wobble = (canvas.noise.line(canvas.columns / canvas.height * 2, 2, 3.0) - 0.5) * 0.04
+        bottom = camera.row(near) + canvas.height * wobble
+        mask = clip01(brush.y - camera.row(135.0) + 0.5) * clip01(bottom - brush.y + 0.5)
+        terrain.water(canvas, mask, rng.uniform(0.15, 0.4))
+    # A path across; foreshortened, its width shrinks with the square of the distance.
+    path = (2.0 - np.abs(zs - 12.0 - 0.08 * xs)) * camera.focal * camera.height / zs**2
+    terrain.strip(canvas, clip01(path + 0.5), (0.66, 0.62, 0.56), palette.ROAD)
     for k in range(rng.integers(1, 4)):
-        z0 = 15.5 + 3.0 * k
-        x0 = _across(canvas, float(rng.uniform(0, 1)), z0)
-        items.append((z0, partial(objects.lamppost, canvas, rng, x=x0, z=z0, high=5.5)))
+        z = 15.5 + 3.0 * k
+        stage.put(objects.lamppost, stage.across(0, 1, z), z, high=5.5)
     for _ in range(rng.integers(2, 7)):
-        z0 = float(rng.uniform(15.5, 22 if river else 70))
-        place = float(rng.beta(0.6, 0.6)) * 1.2 - 0.1
-        items.append(_tree(canvas, rng, leaves, x=_across(canvas, place, z0), z=z0, firs=0.15))
-    _draw(items)
+        z, place = rng.uniform(15.5, 22 if river else 70), rng.beta(0.6, 0.6) * 1.2 - 0.1
+        stage.tree(stage.seen(place, z), z, firs=0.15)
 
 
-KINDS: dict[str, Callable[[Canvas, np.random.Generator], None]] = {
+LAYOUTS: dict[str, Callable[[_Stage], None]] = {
     "coast": _coast,
     "lake": _lake,
     "country": _country,
@@ -261,3 +250,10 @@ KINDS: dict[str, Callable[[Canvas, np.random.Generator], None]] = {
     "street": _street,
     "town": _town,
 }
+
+
+def paint(layout: str, canvas: Canvas) -> None:
+    """Paints all but the sky of a scene."""
+    stage = _Stage(canvas)
+    LAYOUTS[layout](stage)
+    stage.paint()
