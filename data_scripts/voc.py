@@ -94,7 +94,7 @@ def unpack_year(data: Path, year: str, wanted: archives.Wanted = lambda path: Tr
 
 
 def wanted_of_2011(path: PurePosixPath) -> bool:
-    """Whether a path is a segmentation list or a label map."""
+    """True for segmentation lists and label maps."""
     return "SegmentationClass" in path.parts or path.match("ImageSets/Segmentation/*")
 
 

@@ -207,7 +207,7 @@ def test_a_later_run_goes_on(server, tmp_path):
 
 
 def test_part_of_another_version_is_dropped(server, tmp_path):
-    """No checksum: If-Range makes the server send the new version whole."""
+    """No checksum: If-Range makes the server send the whole new version."""
     server.files["/a"] = served = Served(
         bytes(120_000), breaks=10**6, version='"old"', ranges=False
     )
@@ -396,7 +396,7 @@ def test_links_inside_make_no_links(tmp_path):
         "in/file": b"content",
         "in/hard": special("in/hard", tarfile.LNKTYPE, "in/file"),
         "in/soft": special("in/soft", tarfile.SYMTYPE, "../in/file"),
-        "in/soft/below": b"lies in a folder, not behind the link",
+        "in/soft/below": b"in a folder, not behind the link",
     }
     with archives.unpacked(tar_of(tmp_path / "a.tar", members), tmp_path / "target") as folder:
         assert tree(folder) == ["in", "in/file", "in/hard", "in/soft", "in/soft/below"]
@@ -492,7 +492,7 @@ def test_another_archive(tmp_path):
     assert one_line(error)
 
 
-# The data sets, tiny, in their official layouts
+# Tiny data sets in their official layouts
 
 
 def png(array):
@@ -527,7 +527,7 @@ def read(dataset, head="semantic"):
 
 
 def serve(server, monkeypatch, module, name, path):
-    """Let the server give a file in place of the published one that the module names."""
+    """Let the server provide a file instead of the published one named in the module."""
     served = Served(path.read_bytes())
     server.files[f"/{path.name}"] = served
     file = fetch.Published(path.name, (address(server, f"/{path.name}"),), md5(served.content))
@@ -818,7 +818,7 @@ def test_weights(server, tmp_path, capsys):
 
 
 def test_a_broken_file_put_by_hand_is_one_line_and_status_2(tmp_path):
-    """As a reader runs it: in a process of its own."""
+    """As a user runs it: in its own process."""
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "nyud.tar.gz").write_bytes(b"<html>")
     command = [sys.executable, PROJECT / "data_scripts" / "nyud.py", "--data", tmp_path]

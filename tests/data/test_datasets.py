@@ -34,7 +34,7 @@ needs_data = pytest.mark.skipif(
 
 
 def one_line(error: pytest.ExceptionInfo[Exception], *parts: object) -> None:
-    """What is said is one line and names all that it should."""
+    """The message is one line and contains all parts."""
     assert "\n" not in str(error.value)
     for part in parts:
         assert str(part) in str(error.value)

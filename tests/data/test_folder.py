@@ -183,7 +183,7 @@ def test_a_tenth_is_held_out_the_same_whatever_the_order(tmp_path_factory, count
 
 
 def refused(make: Callable[[], object], kind: type[Exception], *parts: str) -> None:
-    """One line that says all it should."""
+    """The error is one line and contains all parts."""
     with pytest.raises(kind) as error:
         make()
     message = str(error.value)

@@ -52,7 +52,7 @@ def test_a_floor_that_a_level_camera_sees() -> None:
 def test_a_ceiling_where_no_ground_is_in_view() -> None:
     depth = plane((0, -1, 0), 0.9)
     channels = hha(depth, CAMERA)[depth > 0]
-    assert (channels[:, 1:] == (220, CEILING)).all()  # the camera is taken to be held at 1.3 m
+    assert (channels[:, 1:] == (220, CEILING)).all()  # the camera is assumed 1.3 m above the ground
 
 
 def test_channels_stop_at_255_and_depth_at_a_metre() -> None:
@@ -89,11 +89,11 @@ def test_gravity_of_any_length_and_a_camera_that_looks_down() -> None:
     gravity = np.array([0, np.cos(np.radians(30)), np.sin(np.radians(30))])
     depth = plane(tuple(gravity), 1.4)
     seen = depth > 0
-    for told in (gravity, 9.81 * gravity, None):  # None: the only surface there is tells
-        assert (hha(depth, CAMERA, told)[seen][:, 1:] == (0, FLOOR)).all()
+    for given_gravity in (gravity, 9.81 * gravity, None):  # None: estimated from the floor
+        assert (hha(depth, CAMERA, given_gravity)[seen][:, 1:] == (0, FLOOR)).all()
     assert (
         hha(depth, CAMERA)[seen][:, 2] == FLOOR + 30
-    ).all()  # not told, it takes the camera to be level
+    ).all()  # the default assumes a level camera
 
 
 def test_unknown_depth_is_zero_and_spoils_nothing_beside_it() -> None:
@@ -131,7 +131,7 @@ def test_rooms(seed: int) -> None:
 
 
 def inner(one: Room, margin: int = 4) -> np.ndarray:
-    """Where a window of ``2 margin + 1`` pixels has one label and one plane (1 / z is linear)."""
+    """Pixels whose window of ``2 margin + 1`` has one label and one plane (1 / z is linear)."""
     inverse = 1 / one.depth
     same = np.ones_like(one.labels, bool)
     same[margin:-margin, margin:-margin] = True
