@@ -1,11 +1,16 @@
-"""Deviations from the paper: those written down, and those that the settings of a run imply."""
+"""Deviations from the paper: those written down, and those that the settings of a run imply.
+
+``deviations.toml`` has the kinds, and the deviation that each setting makes.
+"""
 
 import inspect
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fcn.replication.catalogue import EXPERIMENTS, RATES, STRIDES, paper_recipe
+from fcn.replication.catalogue import EXPERIMENTS, RATES, paper_recipe
 from fcn.replication.experiment import Experiment
 from fcn.training.recipe import HEAVY
 from fcn.training.record import Deviation, Record
@@ -14,99 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Kind(NamedTuple):
-    """The reason for a kind of deviation and what it may change."""
-
-    why: str
-    effect: str
-
-
-_ABLATION = "measured by the runs that change one thing, where they exist"
-KINDS = {
-    "backbone": Kind(
-        "not all weights of the paper's classifiers are available, and two cores train a small net",
-        "either way: in Table 1 GoogLeNet is far below VGG16, on other data and by another recipe",
-    ),
-    "data": Kind(
-        "the whole of PASCAL VOC is not available",
-        "everything: such a score cannot be compared with a published one",
-    ),
-    "images": Kind(
-        "the photos are available only in this form; two have no labels, as in the release",
-        "probably little; not measured",
-    ),
-    "labels": Kind(
-        "the official geometric labels are not available",
-        "geometric accuracy, by as much as the two sets of labels differ; not measured",
-    ),
-    "net": Kind(
-        "finer nets are part of the method, and SIFT Flow's table has one stride only; other "
-        "changes are the question that the run asks; fixed upsampling as in the authors' release",
-        _ABLATION,
-    ),
-    "recipe": Kind(
-        "at least 175 epochs took days on the paper's GPU; most runs took minutes or hours on a "
-        "CPU",
-        "lower where training stopped early; higher where a decaying learning rate and an adaptive "
-        "optimizer learn faster",
-    ),
-    "release": Kind(
-        "the released nets are better than the paper's, and others compare with them",
-        "compare with the rows of the release, not with the paper's",
-    ),
-    "loss": Kind("the question that the run asks (sections 3.4, 4.3 and 5)", _ABLATION),
-    "augmentation": Kind(
-        "it is free, and a short training may gain from it; the paper saw no noticeable gain",
-        _ABLATION,
-    ),
-    "precision": Kind(
-        "it halves the memory traffic of the convolutions in a training step",
-        "probably little; not measured",
-    ),
-    "other": Kind("as stated", "not measured"),
-}
-"""Every kind of :class:`~fcn.training.record.Deviation`, in the order of the tables."""
-
-RECIPE = {
-    "learning_rate": ("recipe", "learning rate {here:g} instead of {paper:g}"),
-    "epochs": ("recipe", "{here:g} of at least {paper:g} epochs"),
-    "batch_size": ("recipe", "batch size {here} instead of {paper}"),
-    "optimizer": ("recipe", "AdamW instead of SGD"),
-    "momentum": ("recipe", "momentum {here:g} instead of {paper:g}"),
-    "weight_decay": ("recipe", "weight decay {here:g} instead of {paper:g}"),
-    "bias_rate": ("recipe", "learning rate of biases times {here:g} instead of {paper:g}"),
-    "score_rate": ("recipe", "learning rate of score layers times {here:g}"),
-    "fixed_trunk": ("recipe", "only the score layers learn"),
-    "schedule": ("recipe", "learning rate decayed to zero instead of fixed"),
-    "warmup": ("recipe", "learning rate warmed up for {here:g} epochs"),
-    "clip": ("recipe", "gradient clipped to norm {here:g}"),
-    "ema": ("recipe", "EMA of the weights with decay {here:g} instead of the last weights"),
-    "replacement": ("recipe", "images drawn with replacement"),
-    "reduction": ("loss", "loss summed over pixels instead of averaged"),
-    "balance": ("loss", "rare classes weighted up"),
-    "keep": ("loss", "{here:.0%} of the output cells in the loss"),
-    "augment": ("augmentation", "{here}"),
-    "precision": ("precision", "convolutions in bfloat16"),
-}
-NET = {
-    "alignment": ("release", "100 pixels of padding, then crops, as in the authors' release"),
-    "width": ("net", "channels scaled by {here:g}"),
-    "fusion": ("net", "{here}"),
-    "scaled_skips": ("net", "skips scaled by constants, as in the authors' release"),
-    "random_scores": ("net", "score layers initialized at random instead of at zero"),
-    "task": ("loss", "trained for the {here} task only"),
-}
-"""Kind and text of a deviation by setting, with its value ``here`` and in the ``paper``."""
-
-WORDS = {
-    "mirror": "mirrored photos",
-    "mirror+jitter": "photos mirrored and shifted by up to 32 pixels",
-    "max": "maximum of the skips instead of their sum",
-    "finest": "scores of the finest skip only",
-}
-
-
 Settings = dict[str, Any]
+
+_DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+KINDS: dict[str, dict[str, str]] = _DATA["kinds"]
+"""The reason (``why``) and the ``effect`` of each kind of deviation, in the order of the tables."""
 
 
 def derived(net: Settings, recipe: Settings, row: str = "", staged: bool = True) -> list[Deviation]:
@@ -123,7 +40,7 @@ def derived(net: Settings, recipe: Settings, row: str = "", staged: bool = True)
         baseline = asdict(HEAVY) | {key: recipe[key] for key in ("learning_rate", "epochs")}
         rate = f"{recipe['learning_rate']:g}"
         found.append(Deviation("release", f"the authors' heavy recipe, learning rate {rate}"))
-    for other in STRIDES:
+    for other in (32, 16, 8):
         if other != stride and f"FCN-{other}s" in row:
             found.append(Deviation("net", f"FCN-{stride}s instead of FCN-{other}s"))
     if stride < 32 and net["upsampling"] != "learned":
@@ -134,8 +51,8 @@ def derived(net: Settings, recipe: Settings, row: str = "", staged: bool = True)
         found.append(Deviation("recipe", "all strides trained at once instead of in stages"))
     if stride == 32 and staged and net["inputs"] == "rgb":
         found.append(Deviation("recipe", "training continued at stride 32, without a skip"))
-    found += _differences(NET, net, paper.net_settings)
-    return [*found, *_differences(RECIPE, recipe, baseline)]
+    found += _differences("net", net, paper.net_settings)
+    return [*found, *_differences("recipe", recipe, baseline)]
 
 
 def deviations_of(run: Record | Experiment) -> list[Deviation]:
@@ -150,10 +67,8 @@ def deviations_of(run: Record | Experiment) -> list[Deviation]:
     return sorted([*run.deviations, *found], key=lambda one: [*KINDS].index(one.kind))
 
 
-def _differences(
-    texts: dict[str, tuple[Any, str]], here: Settings, paper: Settings
-) -> Iterator[Deviation]:
-    for setting, (kind, text) in texts.items():
+def _differences(part: str, here: Settings, paper: Settings) -> Iterator[Deviation]:
+    for setting, rule in _DATA[part].items():
         value = here[setting]
         if _shown(value) == _shown(paper[setting]):
             continue
@@ -161,7 +76,8 @@ def _differences(
             continue
         if setting == "momentum" and here["optimizer"] == "adamw":
             continue
-        yield Deviation(kind, text.format(here=WORDS.get(value, value), paper=paper[setting]))
+        text = rule["text"].format(here=_DATA["words"].get(value, value), paper=paper[setting])
+        yield Deviation(rule["kind"], text)
 
 
 def kinds(deviations: Iterable[Deviation]) -> list[str]:
@@ -197,48 +113,18 @@ def package_defaults() -> "pd.DataFrame":
     from fcn.pretrained import PRETRAINED
 
     default = {name: p.default for name, p in inspect.signature(FCN.__init__).parameters.items()}
-    mean = ", ".join(f"{value:.1f}" for value in MEAN_BGR)
-    rows = {
-        "border": (
-            "100 pixels of padding, then crops (release)",
-            f'alignment="{default["alignment"]}"',
-            'alignment="reference"',
-        ),
-        "upsampling": (
-            "intermediate layers learned (paper), all fixed (release)",
-            f'upsampling="{default["upsampling"]}"',
-            'upsampling="learned"',
-        ),
-        "GoogLeNet's weights": (
-            "the authors' own, never released",
-            PRETRAINED["googlenet"],
-            "none",
-        ),
-        "AlexNet's weights": (
-            "CaffeNet",
-            PRETRAINED["alexnet"] + ", or what is available of BVLC's AlexNet",
-            'net="alexnet"',
-        ),
-        "mean of the pixels": (
-            "of each data set (release)",
-            f"ImageNet's, BGR {mean}, for all of them",
-            "nets read from the release's files keep theirs",
-        ),
-        "stored weights": ("32 bits", "16 bits: the saved net is the one that is scored", "none"),
-        "classes absent from the test images": (
-            "counted by the release's script, not by the paper",
-            "not counted",
-            "none",
-        ),
-        "photos of a batch": (
-            "20 at once, or single ones (release)",
-            "20 at once, or one by one with accumulated gradients",
-            "micro_batch",
-        ),
+    ours = {
+        "alignment": f'alignment="{default["alignment"]}"',
+        "upsampling": f'upsampling="{default["upsampling"]}"',
+        "mean": "ImageNet's, BGR " + ", ".join(f"{value:.1f}" for value in MEAN_BGR),
+        **PRETRAINED,
     }
-    return pd.DataFrame.from_dict(
-        rows, orient="index", columns=["the authors", "here", "the switch"]
-    )
+    rows = {
+        name: [row["authors"], row["here"].format(**ours), row["switch"]]
+        for name, row in _DATA["package"].items()
+    }
+    columns = ["the authors", "here", "the switch"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def settings(records: Sequence[Record]) -> "pd.DataFrame":
