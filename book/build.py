@@ -1,15 +1,14 @@
-"""Runs the chapters of the book.
+"""The book's command line: run the chapters, compare them, check the site.
 
-A chapter is a text file, ``NN_name.py`` (jupytext, percent format), and beside it the same chapter executed,
-``NN_name.ipynb``, which is what the site shows. Four things can be done with them:
+A chapter is a text file, NN_name.py (jupytext, percent format); the site shows the same chapter executed,
+NN_name.ipynb. Two runs on one machine are equal byte for byte.
 
-    execute    run every chapter through papermill into _build/executed (the committed notebooks stay as they are)
-    notebooks  the same with the default parameters, then replace the committed notebooks
-    check      compare the committed notebooks with their sources, cell by cell, without running anything
-    compare    run the committed notebooks again (pytest --nbval) and compare what they print with what is stored
-
-Executed notebooks hold no time, no host and no version of Python, and a cell keeps its name for as long as it keeps
-its text: two runs on one machine are equal byte for byte.
+    execute         run the chapters with papermill into _build/executed
+    notebooks       run the chapters with their default parameters and replace the committed notebooks
+    check           compare the committed notebooks with their sources, without running them
+    compare         run the committed notebooks again (pytest --nbval) and compare their outputs
+    links           check the links of the built site, and that it needs nothing from other hosts
+    readme-picture  draw book/assets/results.png
 """
 
 import argparse
@@ -24,43 +23,43 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import jupytext
+import links
 import nbformat
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 
-BOOK = Path(__file__).resolve().parent
-EXECUTED = BOOK.parent / "_build" / "executed"
+from fcn.environment import atomic_write
 
-# What a chapter finds around it. One thread, since sums in another order are other numbers in the last digit.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
+BOOK = Path(__file__).resolve().parent
+BUILD = BOOK.parent / "_build"
+MODES = ("execute", "notebooks", "check", "compare", "links", "readme-picture")
+PARAMETERS = ("preset", "data_root", "device", "seed", "results_dir")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # more threads change the last digits
+ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of the debugger, on standard error
-    "IPYTHONDIR": str(BOOK.parent / "_build" / "ipython"),  # no start-up files or settings of the reader's own
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
+    "IPYTHONDIR": str(BUILD / "ipython"),  # without the user's start-up files and settings
 }
-# Where a reader's own data and weights lie. The committed notebooks are made without them, as most will read them.
-READERS_OWN = ("FCN_DATA", "FCN_WEIGHTS")
+USER_FOLDERS = ("FCN_DATA", "FCN_WEIGHTS")  # the committed notebooks are executed without them
 
 
 class ChapterError(Exception):
-    """A chapter that cannot be run, or that differs from its source; the message says which one and how to mend it."""
+    """A chapter that fails or differs from its source; the message names the chapter and the remedy."""
 
 
 def sources(book: Path = BOOK, only: list[str] | None = None) -> list[Path]:
-    """The chapters' sources in reading order; ``only`` keeps those whose names begin so (``05`` or ``05_skips``)."""
+    """The chapters' sources in order; ``only`` selects by the beginning of the name (``05`` or ``05_skips``)."""
     found = sorted(book.glob("[0-9][0-9]_*.py"))
     for start in only or []:
         if not any(path.stem.startswith(start) for path in found):
             names = ", ".join(path.stem for path in found) or "none"
-            raise ChapterError(f"no chapter's name begins with {start!r}; there are: {names}")
+            raise ChapterError(f"no chapter begins with {start!r}; choose one of {names}")
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
 def read_source(source: Path) -> NotebookNode:
-    """A chapter's source as a notebook that has not been run."""
+    """A chapter's source as a notebook without outputs."""
     notebook = jupytext.read(source, fmt="py:percent")
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for cell in notebook.cells:
@@ -69,7 +68,7 @@ def read_source(source: Path) -> NotebookNode:
 
 
 def name_cells(notebook: NotebookNode) -> NotebookNode:
-    """Names each cell after its text, so that a change in one cell leaves the others' names as they are."""
+    """Derive each cell's id from its source, so that a change in one cell leaves the other ids unchanged."""
     seen: Counter[str] = Counter()
     for cell in notebook.cells:
         name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
@@ -80,7 +79,7 @@ def name_cells(notebook: NotebookNode) -> NotebookNode:
 
 
 def strip(notebook: NotebookNode) -> NotebookNode:
-    """Takes out what differs from run to run or from machine to machine and says nothing to a reader."""
+    """Remove what differs between runs or machines; glued values, which are outputs, stay."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
@@ -89,87 +88,77 @@ def strip(notebook: NotebookNode) -> NotebookNode:
         if not cell.metadata.get("tags", True):  # papermill adds an empty list
             del cell.metadata["tags"]
         if "outputs" in cell:
-            cell.outputs = joined(cell.outputs)
+            cell.outputs = join_streams(cell.outputs)
     return name_cells(notebook)
 
 
-def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """The outputs with what was printed in a row as one: the kernel sends it in parts, wherever its clock cuts."""
-    whole: list[NotebookNode] = []
+def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Merge consecutive outputs of one stream, which the kernel splits at arbitrary points."""
+    merged: list[NotebookNode] = []
     for output in outputs:
-        if whole and output.output_type == whole[-1].output_type == "stream" and output.name == whole[-1].name:
-            whole[-1].text += output.text
+        if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
+            merged[-1].text += output.text
         else:
-            whole.append(output)
-    return whole
+            merged.append(output)
+    return merged
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
-    """Writes a notebook whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    """Write a notebook atomically."""
+    with atomic_write(path) as partial:
+        partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
-def execute(source: Path, parameters: dict[str, object], folder: Path = EXECUTED) -> tuple[Path, float]:
-    """Runs one chapter through papermill, in the folder of its source.
+def execute(source: Path, parameters: dict[str, object], folder: Path = BUILD / "executed") -> tuple[Path, float]:
+    """Run one chapter with papermill, in the folder of its source; returns the executed notebook and the seconds.
 
-    Returns the executed notebook, which lies in ``folder``, and the seconds it took. Raises ChapterError, naming the
-    line, where a cell fails; the notebook up to that cell stays in ``folder``.
+    Raises ChapterError, naming the line, if a cell fails; the notebook up to that cell stays in ``folder``.
     """
-    import papermill  # slow to import, and needed only here
+    import papermill  # slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{source.stem}.ipynb"
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
-        executed = papermill.execute_notebook(
-            read_source(source),
-            str(target),
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=str(source.parent),
-            progress_bar=False,
-        )
+        options = {"kernel_name": "python3", "language": "python", "cwd": str(source.parent), "progress_bar": False}
+        executed = papermill.execute_notebook(read_source(source), str(target), parameters, **options)
     except papermill.PapermillExecutionError as error:
         line = _failing_line(source, error.source, error.traceback)
-        raise ChapterError(
-            f"{_shown(source)}, line {line}: {error.ename}: {error.evalue} (the run up to there: {_shown(target)})"
-        ) from None
+        message = f"{_shown(source)}, line {line}: {error.ename}: {error.evalue} (run so far: {_shown(target)})"
+        raise ChapterError(message) from None
     except DeadKernelError:
-        raise ChapterError(f"{_shown(source)}: its process died, most likely for want of memory") from None
+        raise ChapterError(f"{_shown(source)}: the kernel died, most likely out of memory") from None
     write(strip(executed), target)
-    return target, time.monotonic() - begun
+    return target, time.monotonic() - start
 
 
 def _failing_line(source: Path, cell: str, traceback: list[str]) -> int:
-    """The line of the source at which a cell failed, from the cell's text and the traceback's first frame."""
-    cell_begins = source.read_text(encoding="utf-8").partition(cell)[0].count("\n") + 1
+    """The failing line of the source, from the cell's text and the traceback's first frame."""
+    first = source.read_text(encoding="utf-8").partition(cell)[0].count("\n") + 1
     frame = re.search(r"Cell In\[\d+\], line (\d+)", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(traceback)))
-    return cell_begins + (int(frame[1]) - 1 if frame else 0)
+    return first + (int(frame[1]) - 1 if frame else 0)
 
 
 def _shown(path: Path) -> str:
-    """A path as a reader at the project's root would type it."""
+    """A path relative to the project."""
     return str(path.relative_to(BOOK.parent)) if path.is_relative_to(BOOK.parent) else str(path)
 
 
-def prepare_environment(readers_own: bool) -> None:
-    """Sets what the chapters' processes inherit; with ``readers_own`` false they do not see the reader's own data."""
+def prepare_environment(user_folders: bool) -> None:
+    """Set the environment of the chapters' processes, without the user's data and weights unless asked to."""
     os.environ.update(ENVIRONMENT)
     profile = Path(ENVIRONMENT["IPYTHONDIR"]) / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
-    # Its start and its end are no news: a warning that loopback is not encrypted, an interrupt where it is shut down.
+    # No warning that loopback is not encrypted, no message about the interrupt at shutdown.
     (profile / "ipython_kernel_config.py").write_text('get_config().IPKernelApp.log_level = "CRITICAL"\n')
-    for name in READERS_OWN:
+    for name in USER_FOLDERS:
         folder = os.environ.pop(name, None)
-        if folder and readers_own:
-            os.environ[name] = os.path.abspath(folder)  # a chapter runs in book/, the reader typed the path elsewhere
+        if folder and user_folders:
+            os.environ[name] = os.path.abspath(folder)  # chapters run in book/
 
 
 def execute_all(chapters: list[Path], parameters: dict[str, object], jobs: int) -> list[Path]:
-    """Runs chapters, ``jobs`` at a time, and prints the seconds each took. All are run, even where one fails."""
+    """Run all chapters, ``jobs`` at a time, and print the seconds of each; errors are raised together at the end."""
     executed, errors = [], []
     with ProcessPoolExecutor(jobs) as pool:
         runs = {chapter: pool.submit(execute, chapter, parameters) for chapter in chapters}
@@ -187,27 +176,24 @@ def execute_all(chapters: list[Path], parameters: dict[str, object], jobs: int) 
 
 
 def differences(source: Path) -> list[str]:
-    """What sets a committed notebook apart from its source; empty where they agree."""
-    path = source.with_suffix(".ipynb")
+    """The first difference between a committed notebook and its source, as one line; empty if they agree."""
+    path, remedy = source.with_suffix(".ipynb"), "run `make notebooks`"
     if not path.exists():
-        return [f"{_shown(path)} is missing: run `make notebooks`"]
+        return [f"{_shown(path)} is missing: {remedy}"]
     wanted, found = read_source(source).cells, nbformat.read(path, as_version=4).cells
-
-    def content(cell: NotebookNode) -> tuple[str, str, list[str]]:
-        return cell.cell_type, cell.source, cell.metadata.get("tags", [])
-
     for number, (want, have) in enumerate(zip(wanted, found, strict=False), start=1):
-        if content(want) != content(have):
-            return [f"{_shown(path)}, cell {number} differs from {_shown(source)}: run `make notebooks`"]
+        pairs = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in (want, have)]
+        if pairs[0] != pairs[1]:
+            return [f"{_shown(path)}, cell {number} differs from {_shown(source)}: {remedy}"]
         if have.cell_type == "code" and have.source and have.execution_count is None:
-            return [f"{_shown(path)}, cell {number} was not run: run `make notebooks`"]
+            return [f"{_shown(path)}, cell {number} was not run: {remedy}"]
     if len(wanted) != len(found):
-        return [f"{_shown(path)} has {len(found)} cells, {_shown(source)} {len(wanted)}: run `make notebooks`"]
+        return [f"{_shown(path)} has {len(found)} cells, {_shown(source)} {len(wanted)}: {remedy}"]
     return []
 
 
 def check(book: Path = BOOK) -> None:
-    """Raises ChapterError where a committed notebook and its source disagree, or where one is without the other."""
+    """Raise ChapterError if a committed notebook and its source differ, or if one of them is missing."""
     found = [line for source in sources(book) for line in differences(source)]
     for notebook in sorted(book.glob("[0-9][0-9]_*.ipynb")):
         if not notebook.with_suffix(".py").exists():
@@ -217,50 +203,66 @@ def check(book: Path = BOOK) -> None:
 
 
 def compare(chapters: list[Path], jobs: int) -> int:
-    """Runs the committed notebooks again under pytest --nbval; returns its exit status."""
+    """Run the committed notebooks again with pytest --nbval; returns its exit status."""
     notebooks = [str(chapter.with_suffix(".ipynb")) for chapter in chapters]
     nbval = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(BOOK / "sanitize.cfg")]
-    side_by_side = ["-n", str(jobs), "--dist", "loadfile"]
-    return subprocess.call([sys.executable, "-m", "pytest", *nbval, *side_by_side, *notebooks], cwd=BOOK.parent)
+    command = [sys.executable, "-m", "pytest", *nbval, "-n", str(jobs), "--dist", "loadfile", *notebooks]
+    return subprocess.call(command, cwd=BOOK.parent)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Run the chapters of the book.")
-    parser.add_argument("mode", choices=["execute", "notebooks", "check", "compare"])
+def check_links(site: Path = BUILD / "html") -> None:
+    """Raise ChapterError with one line per broken link of the built site."""
+    if not (site / "index.html").is_file():
+        raise ChapterError(f"{_shown(site)}: no site; run `make site` first")
+    if found := links.broken(site):
+        raise ChapterError("\n".join(found))
+
+
+def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, object]]:
+    """The options and the chapters' parameters; wrong ones end the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=MODES)
     parser.add_argument("--only", action="append", metavar="NN", help="a chapter, by the beginning of its name")
-    parser.add_argument("--jobs", type=int, default=2, help="chapters run at a time (default 2)")
-    given = parser.add_argument_group("parameters of the chapters (execute only)")
-    given.add_argument("--preset", choices=["read", "small", "paper"], help="how much is computed")
-    given.add_argument("--data-root", type=Path, help="folder of the data sets")
-    given.add_argument("--device", help="cpu, cuda, ...")
-    given.add_argument("--seed", type=int)
-    given.add_argument("--results-dir", type=Path, help="folder of the recorded runs")
+    parser.add_argument("--jobs", type=int, default=2, help="chapters to run in parallel (default 2)")
+    group = parser.add_argument_group("parameters of the chapters (execute only)")
+    group.add_argument("--preset", choices=["read", "small", "paper"], help="amount of computation")
+    group.add_argument("--data-root", type=Path, help="folder of the data sets")
+    group.add_argument("--device", help="cpu, cuda, ...")
+    group.add_argument("--seed", type=int)
+    group.add_argument("--results-dir", type=Path, help="folder of the records")
     options = parser.parse_args(arguments)
 
-    # Only what was asked for is passed on: a run with the defaults, which stand in the chapters, adds no cell.
-    names = ("preset", "data_root", "device", "seed", "results_dir")
-    asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    parameters = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in asked.items()}
+    # Only given parameters are passed: without any, papermill adds no cell.
+    given = {name: value for name, value in vars(options).items() if name in PARAMETERS and value is not None}
+    parameters = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in given.items()}
     if parameters and options.mode != "execute":
-        parser.error(f"{options.mode} takes no parameters of the chapters: the committed notebooks hold the defaults")
-
-    for option, folder in (("--data-root", options.data_root), ("--results-dir", options.results_dir)):
-        if folder is not None and not folder.is_dir():
-            parser.error(f"argument {option}: {folder}: no such folder")
+        parser.error(f"{options.mode} takes no parameters of the chapters: the committed notebooks use the defaults")
+    for name, value in given.items():
+        if isinstance(value, Path) and not value.is_dir():
+            parser.error(f"argument --{name.replace('_', '-')}: {value}: no such folder")
     if options.jobs < 1:
-        parser.error(f"argument --jobs: {options.jobs}: at least one chapter is run at a time")
+        parser.error(f"argument --jobs: {options.jobs}: must be at least 1")
     try:
         sources(only=options.only)
     except ChapterError as error:
         parser.error(f"argument --only: {error}")
+    return options, parameters
 
-    prepare_environment(readers_own=options.mode == "execute")
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one mode; returns the exit status."""
+    options, parameters = parse(arguments)
+    prepare_environment(user_folders=options.mode == "execute")
+    chapters = sources(only=options.only)
     try:
-        chapters = sources(only=options.only)
-        if not chapters:
-            raise ChapterError("book/ holds no chapter (NN_name.py)")
         if options.mode == "check":
             check()
+        elif options.mode == "links":
+            check_links()
+        elif options.mode == "readme-picture":
+            from readme_picture import draw  # imports torch
+
+            draw(BOOK / "assets" / "results.png")
         elif options.mode == "compare":
             return compare(chapters, options.jobs)
         else:

@@ -1,22 +1,18 @@
-"""Checks the built site: every link inside it leads somewhere, and no page needs anything from another host.
+"""Link check of the built site: every internal link has a target, and no page needs anything from another host.
 
-    python book/links.py _build/html
-
-Links to other sites are not followed. A script, style sheet, font or picture from another host is an error: the book
-is read without a network too.
+Links to other sites are not followed. A script, style sheet, font or picture from another host is an error, because
+the book must also work without a network.
 """
 
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# Pages the theme makes itself, whose links are filled in by a script.
-MADE_BY_THEME = ("search.html", "genindex.html")
+GENERATED = ("search.html", "genindex.html")  # pages of the theme, whose links a script fills in
 
 
 class Page(HTMLParser):
-    """The ids, the links and the embedded files of one page."""
+    """Ids, links and embedded files of one page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -37,12 +33,12 @@ class Page(HTMLParser):
 
 
 def broken(site: Path) -> list[str]:
-    """One line for each link of the site that leads nowhere and each embedded file that is elsewhere or missing."""
+    """One line per internal link without a target and per embedded file that is missing or on another host."""
     pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
     found = []
     for path, page in pages.items():
         name = path.relative_to(site.resolve())
-        if "_static" in name.parts or name.name in MADE_BY_THEME:
+        if "_static" in name.parts or name.name in GENERATED:
             continue
         for link in page.links + page.embedded:
             url = urlsplit(link)
@@ -57,20 +53,3 @@ def broken(site: Path) -> list[str]:
             elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids:
                 found.append(f"{name}: no such place on its page: {link}")
     return found
-
-
-def main() -> int:
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    site = Path(sys.argv[1])
-    if not (site / "index.html").is_file():
-        print(f"{site}: no site here; run `make site` first", file=sys.stderr)
-        return 2
-    found = broken(site)
-    print("\n".join(found), end="\n" if found else "", file=sys.stderr)
-    return 1 if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -49,7 +49,7 @@ def table_6(rows: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
 def frequencies(shares: Mapping[str, float], tints: Mapping[str, str], kinds: Mapping[str, str]) -> Figure:
     """Share of the pixels per class, in percent (logarithmic), in the colour of its kind: {kind: colour}, {class: kind}."""
     figure, axes = plt.subplots(figsize=(6.6, 0.3 * len(shares) + 1))
-    frequency_bars(axes, shares, {name: tints[kind] for name, kind in kinds.items()})
+    frequency_bars(axes, shares, {name: tints[kinds[name]] for name in shares})
     axes.set_xlabel("share of the pixels, % (logarithmic)")
     axes.legend(handles=[Patch(color=tint, label=kind) for kind, tint in tints.items()], loc="lower right")
     return figure
