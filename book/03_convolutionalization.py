@@ -50,7 +50,7 @@ from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.data.synthetic.palette import CLASSES
 from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
-from fcn.replication.snapshots import recorded, source
+from fcn.replication.snapshots import compute_or_load, source
 from figures import convolutionalization as figures
 from figures import photos, style
 
@@ -255,7 +255,7 @@ def classify_cat():
 
 
 # %% tags=["nbval-ignore-output"]
-guess, live = recorded("googlenet-cat", classify_cat, weights.is_file(), results_dir, files=[weights])
+guess, live = compute_or_load("googlenet-cat", classify_cat, weights.is_file(), results_dir, files=[weights])
 print(source("googlenet-cat", live, results_dir))
 
 # %%
@@ -285,7 +285,7 @@ def find_cat():
 
 
 # %% tags=["nbval-ignore-output"]
-found, live = recorded("googlenet-heatmap", find_cat, weights.is_file(), results_dir, files=[weights])
+found, live = compute_or_load("googlenet-heatmap", find_cat, weights.is_file(), results_dir, files=[weights])
 print(source("googlenet-heatmap", live, results_dir))
 
 # %%

@@ -465,8 +465,7 @@ print("scores from which the coarse stream would learn no more, above half:", bo
 # it as well:
 
 # %%
-CLAIM_OF_MAX
-if maximum := claims.compare(claim, load_records(results_dir)):
+if maximum := claims.compare(claims.claim("max-fusion"), load_records(results_dir)):
     shared.glue_values(maximum_less_sum=maximum.difference)
 
 # %% [markdown]

@@ -47,7 +47,7 @@ from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.replication import paper, tables
 from fcn.replication import run as runs
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.snapshots import recorded
+from fcn.replication.snapshots import compute_or_load
 from fcn.training.record import find, load_records
 from figures import shared, style
 from figures import sift_flow as figures
@@ -57,7 +57,7 @@ style.use()
 torch.set_num_threads(1)
 pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 SHORT, TUNED, TRIALS = chapter_tables.SHORT, chapter_tables.TUNED, chapter_tables.TRIALS
-PAPER = chapter_tables.row("Table 5", "FCN-16s")
+PAPER = paper.row("Table 5", "FCN-16s")
 
 # %% [markdown]
 # ## The claim
@@ -122,7 +122,7 @@ def class_counts() -> dict:
 
 
 lists = [folder / "trainval.txt", folder / "test.txt"]
-counts, is_live = recorded("sift-flow-classes", class_counts, folder.is_dir(), results_dir, lists)
+counts, is_live = compute_or_load("sift-flow-classes", class_counts, folder.is_dir(), results_dir, lists)
 
 # %% tags=["nbval-ignore-output"]
 print("Counted just now." if is_live else "These counts were recorded: SIFT Flow's label maps are not at hand here.")
@@ -380,8 +380,9 @@ pd.DataFrame(less).T
 
 # %% [markdown]
 # How to read this. Our rows differ from the paper's in backbone, stride (8s for 16s) and recipe at once, so neither sign
-# of a difference is a verdict on a backbone, and a tuned net above the paper's row has not beaten VGG16: VGG16 was the better of the two in the paper's own Table 1, on PASCAL VOC and with one recipe, and VGG16 with
-# the tuned recipe was not run here. What a recipe is worth shows between our own rows, on one backbone. Three more things
+# of a difference is a verdict on a backbone, and a tuned net above the paper's row has not beaten VGG16: VGG16 was the
+# better of the two in the paper's own Table 1, on PASCAL VOC and with one recipe, and VGG16 with the tuned recipe was
+# not run here. What a recipe is worth shows between our own rows, on one backbone. Three more things
 # keep the comparison from being exact. There is one run of each, and a repetition with another seed would come out a
 # little different; how much, one run cannot tell. The geometric labels are derived. And the training photos had
 # been saved again by the time they reached us. The test images, their semantic labels and the metrics are the same.
@@ -393,7 +394,7 @@ pd.DataFrame(less).T
 
 # %%
 if len(short) > 1:
-    table_2 = {stride: chapter_tables.row("Table 2", f"FCN-{stride}").metrics for stride in SHORT}
+    table_2 = {stride: paper.row("Table 2", f"FCN-{stride}").metrics for stride in SHORT}
     by_stride = {stride: run.scores for stride, run in short.items()}
     figures.skips(table_2, by_stride)
     plt.show()
@@ -571,11 +572,11 @@ if weights_file.is_file():
 # Every record lists its deviations. Those of the short runs at the three strides and of the tuned run follow:
 
 # %% tags=["wrap-last-column"]
-DEVIATIONS_TABLE
+chapter_tables.deviation_marks({**short, **({"tuned": tuned} if tuned else {})})
 
 # %%
 if tuned and len(short) == len(SHORT):
-    vgg16, googlenet = (chapter_tables.row("Table 1", f"FCN-{net}").metrics["mean_iu"] for net in ("VGG16", "GoogLeNet"))
+    vgg16, googlenet = (paper.row("Table 1", f"FCN-{n}").metrics["mean_iu"] for n in ("VGG16", "GoogLeNet"))
     shared.glue_values(
         table_1_vgg16=vgg16,
         table_1_googlenet=googlenet,

@@ -134,7 +134,7 @@ def label_counts() -> dict:
     }
 
 
-counts, is_live = snapshots.recorded("voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists)
+counts, is_live = snapshots.compute_or_load("voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists)
 pixels = pd.DataFrame(counts["pixels"], SPLITS, [*voc.CLASSES, "void"])
 images = pd.DataFrame(counts["photos"], SPLITS, [*voc.CLASSES, "void"])
 
@@ -365,7 +365,7 @@ def forward_times() -> dict:
     return benchmark.forward_times(device)
 
 
-times, _ = snapshots.recorded("forward-times", forward_times, preset != "read", results_dir)
+times, _ = snapshots.compute_or_load("forward-times", forward_times, preset != "read", results_dir)
 print(f"here: {times['hardware']}, {times['threads']} threads")
 chapter_tables.forward_times({"here": times})  # milliseconds
 

@@ -49,7 +49,7 @@ from fcn.losses import pixel_softmax_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.replication import upper_bounds
 from fcn.replication.paper import TABLES
-from fcn.replication.snapshots import recorded, source
+from fcn.replication.snapshots import compute_or_load, source
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol
 from figures import shared, style
 from figures import upper_bounds as figures
@@ -152,7 +152,7 @@ def compute() -> dict:
 
 
 at_hand = preset != "read" and folder.is_dir()
-found, is_live = recorded("appendix-a", compute, at_hand, results_dir, [voc.SEG11VALID])
+found, is_live = compute_or_load("appendix-a", compute, at_hand, results_dir, [voc.SEG11VALID])
 lines = upper_bounds.beside_paper(found)
 table = pd.DataFrame([line.mean_iu for line in lines], [line.label for line in lines])
 table.columns = [f"1/{factor}" for factor in table]

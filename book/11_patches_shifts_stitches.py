@@ -57,7 +57,7 @@ from fcn.dilation import dilated, shift_and_stitch, unpadded
 from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.snapshots import provenance, recorded
+from fcn.replication.snapshots import compute_or_load, provenance
 from fcn.training.record import load_records
 from figures import dilation as figures
 from figures import photos, sampling, shared, style
@@ -384,7 +384,7 @@ def shift_and_stitch_times():
 
 # %% tags=["nbval-ignore-output"]
 again = preset != "read" and weights.is_file()
-timed, live = recorded("shift-and-stitch", shift_and_stitch_times, again, results_dir, files=[weights])
+timed, live = compute_or_load("shift-and-stitch", shift_and_stitch_times, again, results_dir, files=[weights])
 taken = {(way, int(s)): t for way, s, t in zip(timed["ways"], timed["strides"], timed["seconds"], strict=True)}
 machine = provenance("shift-and-stitch", results_dir)["hardware"]
 print("measured just now" if live else f"measured on: {machine}; one thread's own time, the machine was busy")

@@ -36,9 +36,8 @@ from IPython.display import Markdown
 
 import chapter_tables
 import fcn
-from fcn.replication import claims, deviations, tables, upper_bounds
+from fcn.replication import claims, deviations, paper, snapshots, tables, upper_bounds
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.snapshots import recorded
 from fcn.training.record import load_records
 from figures import results as figures
 from figures import sampling, shared, style
@@ -53,7 +52,7 @@ finals = [run for run in found if run.purpose == "final"]
 
 def beside(name: str) -> Markdown:
     """A table of the paper with all that stands beside it; records are linked."""
-    return Markdown(tables.markdown(tables.beside(name, found), results="../results"))
+    return Markdown(tables.markdown(tables.comparison(name, found), results="../results"))
 
 
 # %% [markdown]
@@ -137,15 +136,6 @@ beside("Table 2")
 # weights and recipe each move the result about as far as the skips or farther, which bring three points in the paper
 # and two in the release. A replication has to fix both before it can speak of skips.
 #
-# The catalogue holds a run for each of these switches, one thing changed at a time:
-
-# %% tags=["full-width"]
-switches = [e for name, e in EXPERIMENTS.items() if name.startswith("voc-vgg16-32s-heavy-") or "2011-labels" in name]
-switched = tables.ours([e.name for e in switches], found)[["mean IU", "record"]]
-switched.insert(0, "changed", [e.deviations[-1] for e in switches])
-Markdown(tables.markdown(switched, results="../results"))
-
-# %% [markdown]
 # Whoever has the authors' weights can score them with our nets: `python -m fcn evaluate voc-vgg16-8s-heavy --weights
 # fcn8s-heavy-pascal.caffemodel` prints the metrics, and beside them the number to expect.
 #
@@ -176,7 +166,7 @@ beside("Table 5")
 # runs.*
 
 # %%
-PAPER = chapter_tables.row("Table 5", "FCN-16s")
+PAPER = paper.row("Table 5", "FCN-16s")
 ours = chapter_tables.replications(found, PAPER.table, PAPER.label)
 if ours:
     figures.against_paper(PAPER, ours)
@@ -212,8 +202,7 @@ beside("Table 6")
 # nearest to its row, the farthest, and the differences of the nearest:
 
 # %%
-arrays, _ = recorded("appendix-a", lambda: {}, False, results_dir)
-lines = upper_bounds.beside_paper(arrays)
+lines = upper_bounds.beside_paper(snapshots.load("appendix-a", results_dir))
 chapter_tables.bounds(lines)
 
 # %%
@@ -222,7 +211,7 @@ shared.glue_values(protocols=len(lines) - 1, nearest=lines[1].distance, farthest
 # %% [markdown]
 # *Mean IU on the label maps of seg11valid, by factor. Of {glue:text}`protocols:.0f` protocols, the nearest is
 # {glue:text}`nearest:.1f` points from the paper's row on average, the farthest {glue:text}`farthest:.1f`. The
-# [snapshot](../results/SNAPSHOTDIR/appendix-a.json) says what was computed, with which code.*
+# [snapshot](../results/snapshots/appendix-a.json) says what was computed, with which code.*
 #
 # These are ours on the paper's own images, with nothing trained. What remains is a protocol that we did not
 # think of, or label maps that differ: 2011's in the paper, 2012's of the same photos here.
@@ -312,7 +301,7 @@ Markdown(tables.markdown(claims.table(found, results="../results")))
 
 # %% [markdown]
 # *Mean IU on the test photos, or geometric accuracy where it says so. The number before a colon is the section of the
-# paper. "A lower rate", "a skip, beside a lower rate alone", "the scores of the skip alone" and "the maximum, in stages"
+# paper. "A lower rate", "a skip, compared with a lower rate alone", "the scores of the skip alone" and "the maximum, in stages"
 # are about the short runs of chapter [6](06_sift_flow.ipynb), in the paper's stages. In all others both runs are one
 # epoch from ImageNet's weights: there a 16s does not go on from a 32s, as the paper's does.*
 
@@ -326,16 +315,16 @@ if compared:
 # *Figure: the same. A grey bar crosses zero, or belongs to two single runs less than a point apart.*
 
 # %%
-verdicts = {one.verdict: [] for one in compared}
+verdicts: dict[str, list[str]] = {one.verdict: [] for one in compared}
 for one in compared:
     verdicts[one.verdict].append(one.claim.change)
 pd.DataFrame({"changes": {verdict: "; ".join(changes) for verdict, changes in sorted(verdicts.items())}})
 
 # %%
-fixed, whole = (chapter_tables.row("Table 2", label).metrics["mean_iu"] for label in ("FCN-32s-fixed", "FCN-32s"))
+fixed, whole = (paper.row("Table 2", label).metrics["mean_iu"] for label in ("FCN-32s-fixed", "FCN-32s"))
 shared.glue_values(fixed_in_paper=100 * fixed / whole)
 for one in compared:
-    if one.claim.change == "only the score layers learn":
+    if one.claim.id == "scores-only":
         shared.glue_values(fixed_here=100 * np.mean(one.changed) / np.mean(one.base))
 
 # %% [markdown]
@@ -391,10 +380,10 @@ Markdown(tables.markdown(tables.ours(subset, found), results="../results"))
 # what they may change; then every line of every final run.
 
 # %% tags=["full-width"]
-Markdown(tables.markdown(text.kinds(finals)))
+Markdown(tables.markdown(chapter_tables.deviation_kinds(finals)))
 
 # %% tags=["full-width"]
-Markdown(tables.markdown(text.every_departure(finals)))
+Markdown(tables.markdown(chapter_tables.deviations(finals)))
 
 # %% [markdown]
 # A line of prose can be forgotten. Settings cannot: these are all settings of the recipes on record that differ from
@@ -410,7 +399,7 @@ Markdown(tables.markdown(deviations.settings(found)))
 # them off:
 
 # %% tags=["full-width"]
-Markdown(tables.markdown(deviations.standing()))
+Markdown(tables.markdown(deviations.package_defaults()))
 
 # %% [markdown]
 # With `alignment="reference"` our nets compute what the released ones do: a test gives both the same weights and compares

@@ -23,11 +23,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import jupytext
-import links
 import nbformat
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 
+import links
 from fcn.environment import atomic_write
 
 BOOK = Path(__file__).resolve().parent

@@ -10,6 +10,7 @@ from fcn.replication import paper, tables
 from fcn.replication.benchmark import NETS, PAPER, Times
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.claims import CLAIMS, compare
+from fcn.replication.deviations import KINDS, by_kind, deviations_of
 from fcn.replication.paper import METRICS
 from fcn.replication.tables import ABSENT, COLUMNS, NOT_RUN
 from fcn.replication.upper_bounds import Line
@@ -21,11 +22,6 @@ PREFIX = "sift-flow-googlenet-"
 SHORT = {stride: f"{PREFIX}{stride}-short" for stride in ("32s", "16s", "8s")}
 TUNED = f"{PREFIX}8s-tuned"
 TRIALS = {"SGD": f"{PREFIX}8s-trial-sgd", "AdamW": f"{PREFIX}8s-trial-adamw"}
-
-
-def row(table: str, label: str) -> paper.Row:
-    """A published row of the paper."""
-    return next(one for one in paper.TABLES if (one.table, one.label) == (table, label))
 
 
 def recipes(names: Mapping[str, str]) -> pd.DataFrame:
@@ -59,7 +55,7 @@ def overview(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def confused_pairs(head: Head, count: int = 10) -> pd.DataFrame:
-    """Pairs (true class, predicted class) with the most wrong pixels, in percent of all errors and of the true class."""
+    """Pairs (true class, predicted class) with the most wrong pixels, in percent of all errors and of the class."""
     matrix = np.array(head.confusion_matrix, dtype=float)
     wrong = matrix - np.diag(matrix.diagonal())
     pairs = [np.unravel_index(i, wrong.shape) for i in np.argsort(-wrong, axis=None, kind="stable")[:count]]
@@ -69,6 +65,14 @@ def confused_pairs(head: Head, count: int = 10) -> pd.DataFrame:
         if wrong[i, j] > 0
     ]
     return pd.DataFrame(rows, columns=["true class", "predicted", "of all errors, %", "of the class, %"]).round(1)
+
+
+def deviation_marks(runs: Mapping[str, Record]) -> pd.DataFrame:
+    """All deviations of ``runs`` ({label: record}), with an x in the columns of the runs that have them."""
+    texts = {label: [one.text for one in deviations_of(run)] for label, run in runs.items()}
+    lines = list(dict.fromkeys(text for found in texts.values() for text in found))
+    marks = {label: ["x" if line in found else "" for line in lines] for label, found in texts.items()}
+    return pd.DataFrame({**marks, "deviation": lines}, range(1, len(lines) + 1))
 
 
 # Chapter 7: PASCAL VOC
@@ -133,7 +137,7 @@ def forward_times(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame
 
 
 def table_2(records: Sequence[Record]) -> pd.DataFrame:
-    """Table 2, then mean IU alone: the authors' release, pytorch-fcn, and ours by the paper's and the release's recipe."""
+    """Table 2, then mean IU alone: the authors' release, pytorch-fcn, ours by the paper's and the release's recipe."""
 
     def others(rows: Sequence[paper.Row], label: str) -> str:
         return next((f"{r.metrics['mean_iu']:.1f}" for r in rows if (r.table, r.label) == ("Table 2", label)), ABSENT)
@@ -154,7 +158,7 @@ def table_2(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def voc_claims(records: Sequence[Record]) -> pd.DataFrame:
-    """The paper's remarks on variants, our mean IU of them on VOC, and the difference in a pair of runs on SIFT Flow."""
+    """The paper's remarks on variants, our mean IU on VOC, and the difference between two runs on SIFT Flow."""
     lines = {}
     for claim in CLAIMS:
         if claim.full.startswith("voc-"):
@@ -187,11 +191,12 @@ def subset(records: Sequence[Record]) -> dict[str, Record]:
 def mean_iu(run: Record, classes: Sequence[str] = ("background", *SIX)) -> float:
     """Mean IU over some of a run's classes."""
     head = run.heads["semantic"]
-    return float(np.mean([iu for iu, c in zip(head.iu_per_class, head.classes) if c in classes and iu is not None]))
+    found = [head.iu_per_class[head.classes.index(name)] for name in classes]
+    return float(np.mean([iu for iu in found if iu is not None]))
 
 
 def subset_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Our runs on the subset: images seen, metrics over all classes present, and mean IU over background and the six."""
+    """Our runs on the subset: images seen, metrics over all classes present, mean IU of background and the six."""
     found = subset(records)
     lines = {}
     for net, name in SUBSET.items():
@@ -250,6 +255,25 @@ def bounds(lines: Sequence[Line]) -> pd.DataFrame:
     frame = pd.DataFrame({line.label: line.mean_iu for line in (lines[0], lines[1], lines[-1])}).T.round(1)
     frame.loc["nearest less paper"] = frame.iloc[1] - frame.iloc[0]
     return frame.map("{:.1f}".format).rename_axis("factor", axis="columns")
+
+
+def deviation_kinds(records: Sequence[Record]) -> pd.DataFrame:
+    """Kinds of the records' deviations: the reason, the possible effect, and the number of deviations."""
+    rows = {
+        kind: {"why": KINDS[kind]["why"], "what it may change": KINDS[kind]["effect"], "lines": len(texts)}
+        for kind, texts in by_kind(records).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["why", "what it may change", "lines"])
+
+
+def deviations(records: Sequence[Record]) -> pd.DataFrame:
+    """All deviations of the records by kind, with their experiments (names, or the number if more than two)."""
+    rows = [
+        (kind, text, ", ".join(f"`{n}`" for n in names) if len(names) < 3 else f"{len(names)} experiments")
+        for kind, texts in by_kind(records).items()
+        for text, names in texts.items()
+    ]
+    return pd.DataFrame([row[1:] for row in rows], [row[0] for row in rows], ["deviation", "in"])
 
 
 def images_to_see() -> dict[str, int]:
