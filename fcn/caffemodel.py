@@ -1,6 +1,6 @@
-"""Reading ``.caffemodel`` files: the small part of Caffe's message format that holds names and numbers.
+"""Read ``.caffemodel`` files: the small part of Caffe's format that holds names and numbers.
 
-The message types are built when this module is imported, so no generated code is tied to one version of protobuf.
+The message types are built on import, so no generated code ties us to one version of protobuf.
 Field numbers are those of ``caffe.proto`` in BVLC Caffe 1.0.
 """
 
@@ -16,30 +16,34 @@ from torch import Tensor
 
 _Field = descriptor_pb2.FieldDescriptorProto
 
-# message -> [(field, number, type)]; a type in capitals is one of the messages, "*" marks a repeated field.
-_SCHEMA: dict[str, list[tuple[str, int, str]]] = {
-    "BlobShape": [("dim", 1, "int64*")],
-    "BlobProto": [
-        ("num", 1, "int32"), ("channels", 2, "int32"), ("height", 3, "int32"), ("width", 4, "int32"),
-        # Caffe says "repeated float, packed": on disk that is a run of raw bytes. Read as bytes, tens of megabytes
-        # need no Python object for each number; the format allows several runs, hence repeated.
-        ("data", 5, "bytes*"),
-        ("shape", 7, "BlobShape"),
-    ],
-    "LayerParameter": [("name", 1, "string"), ("type", 2, "string"), ("blobs", 7, "BlobProto*")],
-    "V1LayerParameter": [("name", 4, "string"), ("type", 5, "int32"), ("blobs", 6, "BlobProto*")],
-    "NetParameter": [("name", 1, "string"), ("layers", 2, "V1LayerParameter*"), ("layer", 100, "LayerParameter*")],
-}  # fmt: skip
+# message -> {field: (number, type)}; a capitalized type is a message, "*" marks a repeated field
+_SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
+    "BlobShape": {"dim": (1, "int64*")},
+    "BlobProto": {
+        **{side: (i, "int32") for i, side in enumerate(("num", "channels", "height", "width"), 1)},
+        "data": (5, "bytes*"),  # packed floats, read as raw bytes: no Python object per number
+        "shape": (7, "BlobShape"),
+    },
+    "LayerParameter": {"name": (1, "string"), "type": (2, "string"), "blobs": (7, "BlobProto*")},
+    "V1LayerParameter": {"name": (4, "string"), "type": (5, "int32"), "blobs": (6, "BlobProto*")},
+    "NetParameter": {
+        "name": (1, "string"),
+        "layers": (2, "V1LayerParameter*"),
+        "layer": (100, "LayerParameter*"),
+    },
+}
 
-_INNER_PRODUCT = (14, "InnerProduct")  # in V1LayerParameter's enumeration and in LayerParameter
+_INNER_PRODUCT = (14, "InnerProduct")  # in V1LayerParameter's enum and in LayerParameter
 
 
 def _build_net_parameter() -> Any:
-    # proto3 differs from Caffe's proto2 in nothing that is on disk, and it refuses names that are not text.
-    file = descriptor_pb2.FileDescriptorProto(name="fcn_caffe_subset.proto", package="fcn_caffe", syntax="proto3")
+    # On disk, proto3 equals Caffe's proto2; it also rejects names that are not UTF-8.
+    file = descriptor_pb2.FileDescriptorProto(
+        name="fcn_caffe_subset.proto", package="fcn_caffe", syntax="proto3"
+    )
     for message_name, fields in _SCHEMA.items():
         message = file.message_type.add(name=message_name)
-        for name, number, kind in fields:
+        for name, (number, kind) in fields.items():
             field = message.field.add(name=name, number=number)
             field.label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
             kind = kind.rstrip("*")
@@ -53,26 +57,26 @@ def _build_net_parameter() -> Any:
 
 
 NetParameter = _build_net_parameter()
-"""The message class of a whole file: ``NetParameter.FromString(bytes)``, ``message.SerializeToString()``."""
+"""Message class of a whole file: ``NetParameter.FromString(bytes)``, ``.SerializeToString()``."""
 
 
 def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
-    """Read every weight of a ``.caffemodel`` file, newest (``layer``) and older (``layers``) format alike.
+    """Read all weights of a ``.caffemodel`` file, in the newer or the older (``layers``) format.
 
-    Returns ``{"<layer>.weight": ..., "<layer>.bias": ...}`` in float32, with ``/`` in a layer's name read as ``.``.
-    Convolutions: outputs x inputs / groups x height x width, fully connected layers: outputs x inputs, as in PyTorch;
-    a third and later blob of a layer is named ``<layer>.2`` and so on. Caffe's nets take BGR images in 0..255 minus
-    the mean, which the file does not hold.
+    Returns ``{"<layer>.weight": ..., "<layer>.bias": ...}`` in float32, with ``/`` in layer names
+    replaced by ``.``; further blobs of a layer are ``<layer>.2`` and so on. As in PyTorch,
+    convolutions are outputs x inputs / groups x height x width, fully connected layers outputs x
+    inputs. Caffe's nets expect BGR in [0, 255] minus a mean that the file does not contain.
 
-    Raises FileNotFoundError where there is no such file, ValueError for a truncated or foreign one.
+    Raises FileNotFoundError if there is no such file, ValueError if it is truncated or foreign.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weight file; give the path of a .caffemodel file")
+        raise FileNotFoundError(f"{path}: no such weight file; check the path")
     try:
         net = NetParameter.FromString(path.read_bytes())
     except DecodeError:
-        raise ValueError(f"{path}: truncated, or not a .caffemodel file; fetch it again") from None
+        raise ValueError(f"{path}: truncated, or not a .caffemodel file") from None
 
     tensors: dict[str, Tensor] = {}
     for layer in [*net.layers, *net.layer]:
@@ -81,15 +85,17 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
             rank = 1 if i == 1 else 2 if layer.type in _INNER_PRODUCT else 4
             shape, data = _shape(blob, rank), b"".join(blob.data)
             if min(shape, default=0) < 0 or 4 * math.prod(shape) != len(data):
-                raise ValueError(f"{path}: {name} holds {len(data)} bytes for the shape {shape}; fetch the file again")
-            tensors[name] = torch.from_numpy(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape))
+                problem = f"{name} holds {len(data)} bytes for shape {shape}"
+                raise ValueError(f"{path}: {problem}; download it again")
+            array = np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
+            tensors[name] = torch.from_numpy(array)
     if not tensors:
-        raise ValueError(f"{path}: holds no weights; a .caffemodel file is needed, not a net's description")
+        raise ValueError(f"{path}: contains no weights; is it the description of a net?")
     return tensors
 
 
 def _shape(blob: Any, rank: int) -> tuple[int, ...]:
-    """The shape of a blob. Before Caffe had shapes all blobs were 4-d, filled with ones in front; these ones go."""
+    """The shape of a blob; older files have 4-d shapes with leading ones, which are dropped."""
     if blob.HasField("shape"):
         return tuple(blob.shape.dim)
     sides = (blob.num, blob.channels, blob.height, blob.width)

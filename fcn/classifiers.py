@@ -27,7 +27,7 @@ class Classifier(nn.Sequential):
     """
 
     def __init__(
-        self, layers: Layers, *, taps: dict[int, str], classifier: str, input_size: int
+        self, layers: Layers, taps: dict[int, str], classifier: str, input_size: int
     ) -> None:
         super().__init__(OrderedDict(layers))
         self.taps = taps
@@ -50,11 +50,8 @@ def _conv_relu(name: str, *sizes: int, **settings: int) -> Layers:
 
 
 def _linear_relu_dropout(name: str, inputs: int, outputs: int) -> Layers:
-    return [
-        (f"fc{name}", nn.Linear(inputs, outputs)),
-        (f"relu{name}", nn.ReLU()),
-        (f"drop{name}", nn.Dropout(0.5)),
-    ]
+    linear = (f"fc{name}", nn.Linear(inputs, outputs))
+    return [linear, (f"relu{name}", nn.ReLU()), (f"drop{name}", nn.Dropout(0.5))]
 
 
 def _pool(kernel: int) -> nn.MaxPool2d:
@@ -96,26 +93,23 @@ def alexnet(
         layers: Layers = [(f"pool{i}", _pool(3)), (f"norm{i}", ResponseNorm())]
         return layers[::-1] if norm_first else layers
 
+    layers = [
+        *_conv_relu("1", channels, c(96), 11, stride=4),
+        *pool_norm(1),
+        *_conv_relu("2", c(96), c(256), 5, padding=2, groups=2),
+        *pool_norm(2),
+        *_conv_relu("3", c(256), c(384), 3, padding=1),
+        *_conv_relu("4", c(384), c(384), 3, padding=1, groups=2),
+        *_conv_relu("5", c(384), c(256), 3, padding=1, groups=2),
+        ("pool5", _pool(3)),
+        ("flatten", nn.Flatten()),
+        *_linear_relu_dropout("6", c(256) * 6 * 6, c(4096)),
+        *_linear_relu_dropout("7", c(4096), c(4096)),
+        ("fc8", nn.Linear(c(4096), num_classes)),
+    ]
     last = "pool" if norm_first else "norm"
-    return Classifier(
-        [
-            *_conv_relu("1", channels, c(96), 11, stride=4),
-            *pool_norm(1),
-            *_conv_relu("2", c(96), c(256), 5, padding=2, groups=2),
-            *pool_norm(2),
-            *_conv_relu("3", c(256), c(384), 3, padding=1),
-            *_conv_relu("4", c(384), c(384), 3, padding=1, groups=2),
-            *_conv_relu("5", c(384), c(256), 3, padding=1, groups=2),
-            ("pool5", _pool(3)),
-            ("flatten", nn.Flatten()),
-            *_linear_relu_dropout("6", c(256) * 6 * 6, c(4096)),
-            *_linear_relu_dropout("7", c(4096), c(4096)),
-            ("fc8", nn.Linear(c(4096), num_classes)),
-        ],
-        taps={8: f"{last}1", 16: f"{last}2"},
-        classifier="fc8",
-        input_size=227,
-    )
+    taps = {8: f"{last}1", 16: f"{last}2"}
+    return Classifier(layers, taps, classifier="fc8", input_size=227)
 
 
 def vgg16(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Classifier:
@@ -135,7 +129,7 @@ def vgg16(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Cla
         *_linear_relu_dropout("7", c(4096), c(4096)),
         ("fc8", nn.Linear(c(4096), num_classes)),
     ]
-    return Classifier(layers, taps={8: "pool3", 16: "pool4"}, classifier="fc8", input_size=224)
+    return Classifier(layers, {8: "pool3", 16: "pool4"}, classifier="fc8", input_size=224)
 
 
 class Inception(nn.Module):
@@ -144,17 +138,13 @@ class Inception(nn.Module):
     def __init__(self, inputs: int, n1: int, r3: int, n3: int, r5: int, n5: int, proj: int) -> None:
         super().__init__()
         self.channels = n1 + n3 + n5 + proj
-        layers = {
-            "1x1": _conv(inputs, n1, 1),
-            "3x3_reduce": _conv(inputs, r3, 1),
-            "3x3": _conv(r3, n3, 3, padding=1),
-            "5x5_reduce": _conv(inputs, r5, 1),
-            "5x5": _conv(r5, n5, 5, padding=2),
-            "pool": nn.MaxPool2d(3, stride=1, padding=1),
-            "pool_proj": _conv(inputs, proj, 1),
-        }
-        for name, layer in layers.items():
-            self.add_module(name, layer)
+        self.add_module("1x1", _conv(inputs, n1, 1))
+        self.add_module("3x3_reduce", _conv(inputs, r3, 1))
+        self.add_module("3x3", _conv(r3, n3, 3, padding=1))
+        self.add_module("5x5_reduce", _conv(inputs, r5, 1))
+        self.add_module("5x5", _conv(r5, n5, 5, padding=2))
+        self.add_module("pool", nn.MaxPool2d(3, stride=1, padding=1))
+        self.add_module("pool_proj", _conv(inputs, proj, 1))
 
     def branches(self) -> list[list[nn.Module]]:
         """The layers of each branch, in order, also for ``receptive_field``."""
@@ -190,20 +180,14 @@ INCEPTIONS = {
 def googlenet(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Classifier:
     """GoogLeNet in the BVLC layout, without the two auxiliary classifiers used in training."""
     c = _scaled(width)
-    conv1 = OrderedDict([("7x7_s2", _conv(channels, c(64), 7, 2, 3)), ("relu", nn.ReLU())])
-    conv2 = OrderedDict(
-        [
-            ("3x3_reduce", _conv(c(64), c(64), 1)),
-            ("relu_reduce", nn.ReLU()),
-            ("3x3", _conv(c(64), c(192), 3, padding=1)),
-            ("relu", nn.ReLU()),
-        ]
-    )
+    conv1 = [("7x7_s2", _conv(channels, c(64), 7, stride=2, padding=3)), ("relu", nn.ReLU())]
+    conv2 = [("3x3_reduce", _conv(c(64), c(64), 1)), ("relu_reduce", nn.ReLU())]
+    conv2 += [("3x3", _conv(c(64), c(192), 3, padding=1)), ("relu", nn.ReLU())]
     layers: Layers = [
-        ("conv1", nn.Sequential(conv1)),
+        ("conv1", nn.Sequential(OrderedDict(conv1))),
         ("pool1", _pool(3)),
         ("norm1", ResponseNorm()),
-        ("conv2", nn.Sequential(conv2)),
+        ("conv2", nn.Sequential(OrderedDict(conv2))),
         ("norm2", ResponseNorm()),
         ("pool2", _pool(3)),
     ]
@@ -214,15 +198,14 @@ def googlenet(num_classes: int = 1000, width: float = 1.0, channels: int = 3) ->
         layers.append((f"inception_{name}", block))
         if name in ("3b", "4e"):
             layers.append((f"pool{name[0]}", _pool(3)))
-    loss3 = OrderedDict([("classifier", nn.Linear(inputs, num_classes))])
     layers += [
         ("pool5", nn.AvgPool2d(7, stride=1)),
         ("drop", nn.Dropout(0.4)),
         ("flatten", nn.Flatten()),
-        ("loss3", nn.Sequential(loss3)),
+        ("loss3", nn.Sequential(OrderedDict(classifier=nn.Linear(inputs, num_classes)))),
     ]
     taps = {8: "inception_3b", 16: "inception_4e"}
-    return Classifier(layers, taps=taps, classifier="loss3", input_size=224)
+    return Classifier(layers, taps, classifier="loss3", input_size=224)
 
 
 CLASSIFIERS: dict[str, Callable[..., Classifier]] = {

@@ -42,32 +42,29 @@ def convolutionalize(classifier: Classifier) -> nn.Sequential:
     x w, one per window of that size at the net's stride. Layer names are unchanged.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = 0  # of the map before the first fully connected layer, which determines its kernel
-    flat = False
+    channels = 0
     for name, layer in classifier.named_children():
-        if isinstance(layer, nn.Flatten):
-            flat = True
-            continue
-        linear = [(n, m) for n, m in layer.named_modules() if isinstance(m, nn.Linear)]
-        if linear:
-            inner, fully_connected = linear[0]
-            cells = fully_connected.in_features // channels if flat else 1
-            convolution = as_convolution(fully_connected, round(cells**0.5))
-            layer = nn.Sequential(OrderedDict([(inner, convolution)])) if inner else convolution
-            flat = False
-        else:
-            layer = copy.deepcopy(layer)
-        channels = _out_channels(layer) or channels
-        layers[name] = layer
+        if not isinstance(layer, nn.Flatten):
+            layers[name] = _convolutional(layer, channels)
+            channels = _out_channels(layers[name]) or channels
     return nn.Sequential(layers)
+
+
+def _convolutional(layer: nn.Module, channels: int) -> nn.Module:
+    """A copy of ``layer``, whose input has ``channels``, without fully connected layers."""
+    if isinstance(layer, nn.Linear):
+        return as_convolution(layer, round((layer.in_features / channels) ** 0.5))
+    if isinstance(layer, nn.Sequential):
+        children = ((name, _convolutional(m, channels)) for name, m in layer.named_children())
+        return nn.Sequential(OrderedDict(children))
+    return copy.deepcopy(layer)
 
 
 class Backbone(nn.Sequential):
     """A fully convolutional classifier without its last layer, with maps at several strides.
 
-    Takes N x 3 x H x W; returns the map at stride 32 and those that the skips read: {8: ..., 16:
-    ..., 32: ...}. ``channels`` and ``fields`` hold the channels and the receptive field of each
-    map.
+    Takes N x 3 x H x W; returns the maps that the scores read, {8: ..., 16: ..., 32: ...}.
+    ``channels`` and ``fields`` are the channels and the receptive field of each.
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: dict[int, str]) -> None:

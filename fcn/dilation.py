@@ -42,11 +42,8 @@ def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: in
         for dx, shifted in enumerate(row):
             cells = scores[..., dy::stride, dx::stride]
             if cells.shape != shifted.shape:
-                found, expected = (" x ".join(map(str, m.shape[-2:])) for m in (shifted, cells))
-                raise ValueError(
-                    f"shifted by {dy} and {dx}, the net outputs {found} cells, "
-                    f"but {expected} interlace: is its stride {stride}?"
-                )
+                sizes = f"{[*shifted.shape[-2:]]} cells where {[*cells.shape[-2:]]} interlace"
+                raise ValueError(f"shifts {dy} and {dx} yield {sizes}: is its stride {stride}?")
             cells.copy_(shifted)
     return scores
 
@@ -54,29 +51,25 @@ def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: in
 def dilated(net: nn.Sequential, stride: int = 1) -> nn.Sequential:
     """``net`` at an overall stride of ``stride``: later strides become 1, later filters dilated.
 
-    The first layers keep their strides as far as ``stride`` allows. If the map is ``k`` times finer
-    than that of ``net``, every ``k``-th cell is the cell of ``net``, at borders too; receptive
-    field and offset are unchanged. Weights are shared with ``net``. The result for a backbone
-    returns only its last map.
+    The first layers keep their strides as far as ``stride`` allows. Of a map ``k`` times finer than
+    that of ``net``, every ``k``-th cell is that of ``net``, at borders too. Receptive field and
+    offset do not change. Weights are shared with ``net``; a backbone returns only its last map.
 
-    Raises ValueError if removing strides cannot reach ``stride``, and TypeError for a layer
-    that has no dilated form.
+    Raises ValueError if removing strides cannot reach ``stride``, and TypeError for a layer that
+    has no dilated form.
     """
     old = receptive_field(net).stride
     if stride < 1 or old % stride:
-        raise ValueError(
-            f"a stride of {old} can be reduced to one of its divisors, not to {stride}"
-        )
-    return _Dilation(stride).sequential(net).train(net.training)
+        raise ValueError(f"a stride of {old} can be reduced to its divisors, not to {stride}")
+    return _changed(net, _Dilation(stride).layer).train(net.training)
 
 
 def unpadded(net: nn.Sequential) -> nn.Sequential:
     """``net`` without padding: only cells whose receptive field is inside the image remain.
 
-    The branches of an inception are cropped to the cells they share. Weights are shared with
-    ``net``.
+    Parallel branches are cropped to the cells they share. Weights are shared with ``net``.
     """
-    return _unpadded_sequence(net).train(net.training)
+    return _changed(net, _unpadded).train(net.training)
 
 
 class Parallel(nn.Module):
@@ -97,9 +90,8 @@ class Parallel(nn.Module):
 class Pool(nn.Module):
     """Maximum or average over ``kernel`` x ``kernel`` cells that are ``dilation`` apart.
 
-    Adds ``padding`` cells on all sides and ``extra`` at the bottom and right, which no maximum
-    counts. An average has no padding. (torch has no dilated average pool, and rounds up only by
-    whole strides.)
+    A maximum ignores ``padding`` cells on all sides and ``extra`` at the bottom and right; an
+    average has neither. (torch has no dilated average pool, and rounds up only by whole strides.)
     """
 
     def __init__(
@@ -130,26 +122,18 @@ class _Dilation:
         self.left = stride  # of the stride that may be kept
         self.dilation = 1  # product of the strides removed so far
 
-    def sequential(self, net: nn.Sequential) -> nn.Sequential:
-        layers = ((name, self.layer(layer)) for name, layer in net.named_children())
-        return nn.Sequential(OrderedDict(layers))
-
     def layer(self, layer: nn.Module) -> nn.Module:
         if isinstance(layer, nn.Sequential):
-            return self.sequential(layer)
-        if isinstance(
-            layer, Inception | Parallel
-        ):  # all strides are 1, so branches are independent
-            return Parallel([self.sequential(branch) for branch in _branches(layer)])
+            return _changed(layer, self.layer)
+        if isinstance(layer, Inception | Parallel):  # strides are 1: branches are independent
+            return Parallel([_changed(branch, self.layer) for branch in _branches(layer)])
         if isinstance(layer, nn.ZeroPad2d):
             sides = tuple(side * self.dilation for side in layer.padding)
             return nn.ZeroPad2d(sides)  # type: ignore[arg-type]
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             return self.strided(layer)
         if receptive_field(layer) != IMAGE:
-            raise TypeError(
-                f"{type(layer).__name__} has no dilated form: dilate the layers before it"
-            )
+            raise TypeError(f"{type(layer).__name__} has no dilated form")
         return copy.deepcopy(layer)  # acts on each cell separately
 
     def strided(self, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> nn.Module:
@@ -172,9 +156,9 @@ class _Dilation:
 
 def _unpadded(layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.Sequential):
-        return _unpadded_sequence(layer)
+        return _changed(layer, _unpadded)
     if isinstance(layer, Inception | Parallel):
-        branches = [_unpadded_sequence(branch) for branch in _branches(layer)]
+        branches = [_changed(branch, _unpadded) for branch in _branches(layer)]
         offsets = [int(compose(list(branch)).offset) for branch in branches]
         for branch, offset in zip(branches, offsets, strict=True):
             branch.insert(0, nn.ZeroPad2d(offset - max(offsets)))  # negative: a crop
@@ -189,8 +173,8 @@ def _unpadded(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def _unpadded_sequence(net: nn.Sequential) -> nn.Sequential:
-    return nn.Sequential(OrderedDict((name, _unpadded(m)) for name, m in net.named_children()))
+def _changed(net: nn.Sequential, change: Callable[[nn.Module], nn.Module]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict((name, change(m)) for name, m in net.named_children()))
 
 
 def _branches(block: Inception | Parallel) -> list[nn.Sequential]:

@@ -23,15 +23,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # a full disk, as torch and safetensors report it
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk has all three
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OSError(
-            f"{path}: cannot be written ({reason}); free some space or choose another folder"
-        ) from error
+        remedy = "free some space or choose another folder"
+        raise OSError(f"{path}: cannot be written ({reason}); {remedy}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -44,25 +39,20 @@ def sha256(path: str | Path) -> str:
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """Create ``folder`` if necessary.
-
-    Raises ValueError, naming ``option``, if no file can be created in it.
-    """
+    """Create ``folder`` if necessary. Raises ValueError, naming ``option``, if it is read-only."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(
-            f"{folder}: cannot be written to ({error.strerror}); choose another with {option}"
-        ) from None
+        reason = f"cannot be written to ({error.strerror})"
+        raise ValueError(f"{folder}: {reason}; choose another with {option}") from None
 
 
 def folder_of(given: Path | None, variable: str, option: str = "") -> Path:
     """``given``, or else the folder that the environment variable ``variable`` names.
 
-    Raises FileNotFoundError, naming ``variable`` and the command-line ``option``, if there is no
-    such folder.
+    Raises FileNotFoundError, naming ``variable`` and ``option``, if there is no such folder.
     """
     path = given or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     hint = f"use {option} or set {variable}" if option else f"set {variable}"
@@ -74,18 +64,12 @@ def folder_of(given: Path | None, variable: str, option: str = "") -> Path:
 
 
 def resolve_device(name: str) -> str:
-    """The torch device for ``name``: "auto", "cpu", "cuda" or "mps".
-
-    Raises ValueError if it is not available.
-    """
-    import torch  # takes a second to import, and the rest of this module needs none of it
+    """The torch device: "auto", "cpu", "cuda" or "mps". Raises ValueError if not available."""
+    import torch  # here, because it takes a second
 
     found = torch.accelerator.current_accelerator(check_available=True)
-    available = {"cpu": "cpu", "auto": found.type if found else "cpu"}
-    if found:
-        available[found.type] = found.type
+    best = found.type if found else "cpu"
+    available = {"cpu": "cpu", "auto": best, best: best}
     if name not in available:
-        raise ValueError(
-            f"--device {name}: not available on this machine; choose one of {', '.join(available)}"
-        )
+        raise ValueError(f"--device {name}: not available; choose one of {', '.join(available)}")
     return available[name]

@@ -39,9 +39,7 @@ class ReceptiveField:
         Raises ValueError if the maps are on different grids.
         """
         if (self.stride, self.offset) != (other.stride, other.offset):
-            raise ValueError(
-                f"maps on different grids cannot be combined cell by cell: {self} and {other}"
-            )
+            raise ValueError(f"maps on different grids cannot be combined: {self} and {other}")
         return self if self.size >= other.size else other
 
 
@@ -75,9 +73,8 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
         return ReceptiveField(offset=Fraction(-square(module.padding[::2])))
     if isinstance(module, nn.ReLU | nn.Dropout | nn.Identity):
         return ReceptiveField()
-    raise TypeError(
-        f"{type(module).__name__} has no receptive field of its own: convolutionalize the net first"
-    )
+    kind = type(module).__name__
+    raise TypeError(f"{kind} has no receptive field: convolutionalize the classifier first")
 
 
 def compose(layers: list[nn.Module]) -> ReceptiveField:

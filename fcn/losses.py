@@ -28,14 +28,12 @@ def pixel_softmax_loss(
 ) -> Tensor:
     """Cross-entropy, in nats, of ``scores`` (N x C x H x W) given ``labels`` (N x H x W).
 
-    ``reduction``: "sum" over the pixels (the authors' heavy recipe) or their "mean" over the whole
+    ``reduction``: the "sum" over the pixels (the authors' heavy recipe) or their "mean" over the
     batch. Void pixels are ignored; without any labelled pixel, loss and gradient are zero.
-
-    ``keep`` is p of section 3.4: each cell is kept with this probability, drawn with ``generator``.
-    The loss is not scaled by 1/p; instead, the paper uses 1/p times as many images per batch.
-
-    ``weights`` (C) multiply the loss of each class's pixels (see ``balanced_weights``) and, for a
-    mean, their count. Scores in half precision are converted to float32, under autocast too.
+    ``keep``: p of section 3.4, the probability of keeping a cell, drawn with ``generator``. The
+    loss is not scaled by 1/p; instead, the paper uses 1/p times as many images per batch.
+    ``weights``: C, of the classes (see ``balanced_weights``); a mean is then a weighted mean.
+    Scores in half precision are converted to float32, under autocast too.
 
     Raises ValueError if the shapes do not match, labels are floating point, ``keep`` is not in
     (0, 1], or, on the CPU, a label is neither a class nor void. On an accelerator that check would
@@ -85,26 +83,24 @@ def multi_head_loss(
 ) -> Tensor:
     """The sum of ``pixel_softmax_loss`` over heads: joint training of tasks, as on SIFT Flow.
 
-    ``scores`` and ``labels`` map the name of each head to N x C x H x W and N x H x W; labels of
-    other heads are ignored. With ``keep`` below 1 all heads keep the same cells: sampling drops a
-    patch, not a task. ``weights`` maps a head to its class weights, if it has any.
-
-    Raises ValueError as ``pixel_softmax_loss`` does, and if a head has no labels.
+    ``scores``, ``labels`` and, optionally, ``weights`` are by head; labels of other heads are
+    ignored. With ``keep`` below 1 all heads keep the same cells: sampling drops a patch, not a
+    task. Raises ValueError as ``pixel_softmax_loss`` does, and if a head has no labels.
     """
     if not scores:
         raise ValueError("scores has no head")
     if missing := sorted(set(scores) - set(labels)):
         known = ", ".join(labels) or "none"
         raise ValueError(f"no labels for head {', '.join(missing)}: there are labels for {known}")
-    targets = {head: labels[head] for head in scores}
+    weights = weights or {}
+    losses, kept = [], None
     for head in scores:
-        _check_shapes(scores[head], targets[head])
-    if keep != 1.0:
-        kept = _kept_cells(next(iter(targets.values())), keep, generator)
-        targets = {head: values.masked_fill(~kept, void) for head, values in targets.items()}
-    losses = []
-    for head, target in targets.items():
-        of_head = (weights or {}).get(head)
+        target = labels[head]
+        _check_shapes(scores[head], target)
+        if keep != 1.0:
+            kept = _kept_cells(target, keep, generator) if kept is None else kept
+            target = target.masked_fill(~kept, void)
+        of_head = weights.get(head)
         losses.append(
             pixel_softmax_loss(scores[head], target, reduction, void=void, weights=of_head)
         )
@@ -113,19 +109,14 @@ def multi_head_loss(
 
 def _check_shapes(scores: Tensor, labels: Tensor) -> None:
     if scores.ndim != 4 or labels.shape != (len(scores), *scores.shape[2:]):
-        raise ValueError(
-            f"scores {tuple(scores.shape)} do not fit labels {tuple(labels.shape)}: "
-            "expected N x C x H x W and N x H x W"
-        )
+        shapes = f"scores {tuple(scores.shape)} do not fit labels {tuple(labels.shape)}"
+        raise ValueError(f"{shapes}: expected N x C x H x W and N x H x W")
     if labels.is_floating_point():
         raise ValueError(f"labels are integers, one class per pixel, not {labels.dtype}")
 
 
 def _kept_cells(labels: Tensor, keep: float, generator: torch.Generator | None) -> Tensor:
-    """A mask in the shape of ``labels``, true with probability ``keep``.
-
-    It is drawn on the generator's device: a CPU generator yields the same cells on any device.
-    """
+    """A mask like ``labels``, true with probability ``keep``, drawn on the generator's device."""
     if not 0 < keep <= 1:
         raise ValueError(f"keep is a probability, above 0 and at most 1, not {keep}")
     device = labels.device if generator is None else generator.device

@@ -50,19 +50,14 @@ class ConfusionMatrix:
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(f"a confusion matrix needs at least one class, not {num_classes}")
         if 0 <= void < num_classes:
-            raise ValueError(
-                f"void {void} is one of the {num_classes} classes: choose another value"
-            )
+            raise ValueError(f"void {void} is one of the {num_classes} classes: choose another")
         self.num_classes = num_classes
         self.void = void
         self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     @classmethod
     def from_matrix(cls, matrix: Tensor | Sequence[Sequence[int]], void: int = 255) -> Self:
-        """A confusion matrix with a copy of the given counts, C x C integers.
-
-        Raises ValueError if they are not square, not integers or negative.
-        """
+        """A copy of the given counts. Raises ValueError if they are not C x C integers >= 0."""
         try:
             counts = torch.as_tensor(matrix)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -71,9 +66,7 @@ class ConfusionMatrix:
             raise ValueError(f"a confusion matrix is C x C, not of shape {tuple(counts.shape)}")
         inexact = counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool
         if inexact or (counts < 0).any():
-            raise ValueError(
-                "a confusion matrix counts pixels: its entries are integers, 0 or more"
-            )
+            raise ValueError("a confusion matrix counts pixels: its entries are integers >= 0")
         confusion = cls(len(counts), void, counts.device)
         confusion.matrix += counts
         return confusion
@@ -82,15 +75,12 @@ class ConfusionMatrix:
         """Count a batch: ``labels`` and ``predictions`` are integers of equal shape, on any device.
 
         Raises ValueError if the shapes differ, a label is neither a class nor void, or a labelled
-        pixel is predicted as something other than a class. To evaluate predictions that may be
-        void, count void as an extra class: it has no pixels in the ground truth and adds only
-        errors.
+        pixel is predicted as no class. To evaluate predictions that may be void, count void as an
+        extra class, which is absent from the ground truth and adds only errors.
         """
         if labels.shape != predictions.shape:
-            raise ValueError(
-                f"labels {tuple(labels.shape)} and predictions {tuple(predictions.shape)} "
-                "differ in shape: predictions are one class per pixel, scores.argmax(1)"
-            )
+            shapes = f"labels {tuple(labels.shape)} and predictions {tuple(predictions.shape)}"
+            raise ValueError(f"{shapes} differ in shape: predictions are scores.argmax(1)")
         check_classes(labels, self.num_classes, "label", self.void)
         labels = labels.to(predictions.device, torch.int64)
         labelled = labels != self.void
@@ -101,10 +91,9 @@ class ConfusionMatrix:
         self.matrix += counts.view_as(self.matrix).to(self.matrix.device)
 
     def merge(self, other: "ConfusionMatrix") -> Self:
-        """Add the counts of ``other`` in place. Raises ValueError if the classes differ in number."""
+        """Add the counts of ``other`` in place. Raises ValueError if it has other classes."""
         if other.num_classes != self.num_classes:
-            classes = f"{self.num_classes} and {other.num_classes} classes"
-            raise ValueError(f"cannot merge confusion matrices of {classes}")
+            raise ValueError(f"cannot merge {self.num_classes} and {other.num_classes} classes")
         self.matrix += other.matrix.to(self.matrix.device)
         return self
 
@@ -132,13 +121,10 @@ class ConfusionMatrix:
         )
 
 
-def check_classes(
-    values: Tensor, num_classes: int, what: str = "label", void: int | None = None
-) -> None:
-    """Raise ValueError unless each of ``values`` is a class 0..num_classes-1 or ``void``.
+def check_classes(values: Tensor, num_classes: int, what: str, void: int | None = None) -> None:
+    """Raise ValueError, naming ``what``, unless ``values`` are 0..num_classes-1 or ``void``.
 
-    ``what`` names the values in the message. This synchronizes with the device: negligible in
-    evaluation, too slow for the training loop.
+    This synchronizes with the device: negligible in evaluation, too slow for the training loop.
     """
     if values.is_floating_point() or values.is_complex():
         raise ValueError(f"{what}s are integers, one class per pixel, not {values.dtype}")

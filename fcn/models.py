@@ -1,12 +1,14 @@
-"""FCN-32s, FCN-16s and FCN-8s: a trunk, score layers on maps of several strides, and upsampling (section 4).
+"""FCN-32s, FCN-16s and FCN-8s: backbone, score layers with skips, upsampling (section 4).
 
-The net of the paper's figure 3 in one file: a 1x1 convolution scores the coarsest map; for each finer stride the scores
-so far are upsampled twice and the scores of a skip are added; the last upsampling reaches the pixels.
+The net of the paper's figure 3 in one file: a 1x1 convolution scores the coarsest map; for each
+skip, the scores are upsampled and the scores of the finer map added; the last upsampling reaches
+the pixels.
 """
 
 import json
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,95 +18,120 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fcn import pretrained
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Backbone, backbone
 from fcn.environment import atomic_write
-from fcn.geometry import IMAGE, offset_between
+from fcn.geometry import IMAGE, ReceptiveField, offset_between
 from fcn.preprocessing import MEANS, Inputs, as_caffe
-from fcn.pretrained import (
-    _check_finite,
-    _read_file,
-    LoadReport,
-    _some,
-    load_into,
-    load_pretrained,
-)
-from fcn.upsampling import Upsampling, crop, size_of, upsample_onto, upsampler
+from fcn.pretrained import LoadReport, first_few
+from fcn.upsampling import Upsampler, Upsampling, crop, size_of, upsample_onto, upsampler
 
-SMALLEST = 32  # pixels: one cell of the coarsest map; smaller images are padded up to it (tight alignment)
-DIVISIONS = {32: (), 16: (16,), 8: (16, 8)}  # the strides of the skips of each net
-SKIP_SCALES = {16: 0.01, 8: 0.0001}  # of the maps that at-once nets score, in the authors' release
+SMALLEST = 32  # pixels: with tight alignment, smaller images are padded to one cell at stride 32
+SKIPS = {32: (), 16: (16,), 8: (16, 8)}  # strides of the skips of each net
+SKIP_SCALES = {16: 0.01, 8: 0.0001}  # of the maps in the authors' release of FCN-8s at-once
 Fusion = Literal["sum", "max", "finest"]
 
 
-class Head(nn.Module):
-    """The scores of one task: a score layer for each stride, summed from coarse to fine, upsampled to the pixels.
+class Head(nn.ModuleDict):
+    """Scores of one task: one score layer per stride, fused from coarse to fine, upsampled.
 
-    Score layers start at zero (section 4.1), so a new skip changes nothing until it has learned something.
+    Score layers start at zero (section 4.1), so a new skip changes nothing until it has learned
+    something. ``score{s}`` scores the map at stride s; ``upscore{s}`` upsamples the scores at s.
     """
 
     def __init__(
-        self, features: Backbone, stride: int, num_classes: int, alignment: str, upsampling: Upsampling,
-        fusion: Fusion, scaled_skips: bool,
-    ) -> None:  # fmt: skip
+        self,
+        features: Backbone,
+        stride: int,
+        num_classes: int,
+        upsampling: Upsampling,
+        fusion: Fusion,
+        scaled_skips: bool,
+    ) -> None:
         super().__init__()
-        self.reference = alignment == "reference"
-        self.first, *self.skips = (stride,) if fusion == "finest" else (32, *DIVISIONS[stride])
+        self.strides = (stride,) if fusion == "finest" else (32, *SKIPS[stride])
+        self.skips = self.strides[1:]
         self.fuse = torch.maximum if fusion == "max" else torch.add
         self.scales = SKIP_SCALES if scaled_skips else {}
-        self.fields = features.fields
-        for s in (self.first, *self.skips):
-            score = nn.Conv2d(features.channels[s], num_classes, 1)
-            for parameter in score.parameters():
+        self.fields: dict[int, ReceptiveField] = {**features.fields, 1: IMAGE}
+        for s in self.strides:
+            self[f"score{s}"] = nn.Conv2d(features.channels[s], num_classes, 1)
+            for parameter in self[f"score{s}"].parameters():
                 nn.init.zeros_(parameter)
-            self.add_module(f"score{s}", score)
-        grid = self.fields[self.first]
-        for s in self.skips:
-            layer = upsampler(num_classes, grid, self.fields[s], upsampling)
-            self.add_module(f"upscore{2 * s}", layer)
-            grid = grid.then(layer.field) if self.reference else self.fields[s]
-        # Only intermediate layers learn; the last one is fixed to bilinear interpolation (section 4.3).
-        last: Upsampling = "interpolate" if upsampling == "interpolate" else "bilinear"
-        self.add_module(f"upscore{stride}", upsampler(num_classes, grid, IMAGE, last))
-        self.stride = stride
+        for coarse, fine in pairwise((*self.strides, 1)):
+            # Only intermediate layers learn; the last is fixed to bilinear (section 4.3).
+            kind = "bilinear" if fine == 1 and upsampling == "learned" else upsampling
+            layer = upsampler(num_classes, self.grid(coarse), self.fields[fine], kind)
+            self[f"upscore{coarse}"] = layer
+
+    def grid(self, stride: int) -> ReceptiveField:
+        """The grid of the scores after fusion at ``stride``: that of the backbone's map."""
+        return self.fields[stride]
 
     def forward(self, maps: dict[int, Tensor], size: tuple[int, int]) -> Tensor:
-        """Scores N x C x H x W for the image ``size`` (H, W), from the trunk's maps."""
-        scores, grid = self.score(maps, self.first), self.fields[self.first]
-        for s in self.skips:
-            upscore, skip, fine = getattr(self, f"upscore{2 * s}"), self.score(maps, s), self.fields[s]
-            if self.reference:  # both are cropped to what they share, whose border lies outside the image
-                scores, grid = upscore(scores), grid.then(upscore.field)
-                skip = crop(skip, offset_between(fine, grid), size_of(scores))
-                scores = self.fuse(skip, crop(scores, 0, size_of(skip)))
-            else:
-                scores, grid = self.fuse(skip, upsample_onto(scores, upscore, grid, fine, size_of(skip))), fine
-        last = getattr(self, f"upscore{self.stride}")
-        if self.reference:
-            return crop(last(scores), offset_between(grid.then(last.field), IMAGE), size)
-        return upsample_onto(scores, last, grid, IMAGE, size)
+        """Scores N x C x H x W for an image of ``size`` (H, W), from the maps of the backbone."""
+        scores = self.score(maps, self.strides[0])
+        for coarse, fine in pairwise(self.strides):
+            skip = self.score(maps, fine)
+            scores = self.fuse(skip, self.upsample(scores, coarse, fine, size_of(skip)))
+        return self.upsample(scores, self.strides[-1], 1, size)
 
     def score(self, maps: dict[int, Tensor], stride: int) -> Tensor:
-        """The scores of the map at ``stride`` alone, on its own grid."""
+        """The scores of the map at ``stride`` alone."""
         features = maps[stride] * self.scales[stride] if stride in self.scales else maps[stride]
-        return getattr(self, f"score{stride}")(features)
+        return self[f"score{stride}"](features)
+
+    def upscore(self, stride: int) -> Upsampler:
+        """The layer that upsamples the scores at ``stride``."""
+        return self[f"upscore{stride}"]  # type: ignore[return-value]
+
+    def upsample(self, scores: Tensor, coarse: int, fine: int, size: tuple[int, int]) -> Tensor:
+        """Scores at stride ``coarse``, upsampled onto the first ``size`` cells at ``fine``."""
+        layer = self.upscore(coarse)
+        return upsample_onto(scores, layer, self.fields[coarse], self.fields[fine], size)
+
+
+class ReleaseHead(Head):
+    """The head of the authors' release, for the maps of a padded image.
+
+    Upsampled scores keep their own grid; skips, and in the end the image, are cropped out of it.
+    """
+
+    def grid(self, stride: int) -> ReceptiveField:
+        """The grid of the scores after fusion at ``stride``: that of the upsampled scores."""
+        grid = self.fields[self.strides[0]]
+        for s in self.strides:
+            if s > stride:
+                grid = grid.then(self.upscore(s).field)
+        return grid
+
+    def forward(self, maps: dict[int, Tensor], size: tuple[int, int]) -> Tensor:
+        scores = self.score(maps, self.strides[0])
+        for coarse, fine in pairwise(self.strides):
+            scores = self.upscore(coarse)(scores)
+            offset = offset_between(self.fields[fine], self.grid(fine))
+            skip = crop(self.score(maps, fine), offset, size_of(scores))
+            scores = self.fuse(skip, crop(scores, 0, size_of(skip)))
+        scores = self.upscore(self.strides[-1])(scores)
+        return crop(scores, offset_between(self.grid(1), IMAGE), size)
 
 
 class FCN(nn.Module):
     """A fully convolutional net for images of any size (section 4).
 
-    net: "alexnet" (CaffeNet), "bvlc_alexnet", "vgg16" or "googlenet"; stride: 32, 16 or 8, of the finest scores.
-    num_classes: for one task; or heads: {name: classes} for several on one trunk, as for SIFT Flow (section 5).
-    alignment: "tight" (the maps cover the image and no more) or "reference" (100 pixels of padding and crops, as the
-    authors' release); upsampling: "bilinear" (fixed), "learned" (intermediate layers learned, the last one fixed) or
-    "interpolate" (the same values as "bilinear", faster on a CPU; tight alignment only); width scales the channels.
-    inputs: "rgb", "hha" (depth in three channels) or "rgbd" (colour and log depth in four: early fusion, section 5).
-    fusion: "sum" of the skips, their "max", which the authors gave up, or the "finest" alone, without the coarser
-    (section 4.2); scaled_skips multiplies the skips' maps by ``SKIP_SCALES``, as the nets do that are trained at once.
+    net: "alexnet" (CaffeNet), "bvlc_alexnet", "vgg16" or "googlenet"; stride: 32, 16 or 8.
+    num_classes: for one task; or heads: {name: classes} for several on one backbone (section 5).
+    alignment: "tight" (maps cover just the image) or "reference" (padding and crops, as released).
+    upsampling: "bilinear" (fixed), "learned" (except for the last layer) or "interpolate" (as
+    "bilinear", faster on a CPU, tight alignment only); width: scales the number of channels.
+    inputs: "rgb", "hha" (depth as three channels) or "rgbd" (a fourth channel: early fusion).
+    fusion: "sum" of the scores, their "max", or only the "finest" (section 4.2);
+    scaled_skips: multiply the maps of the skips by ``SKIP_SCALES``, as the at-once nets do.
 
-    Called with images N x 3 x H x W, RGB in 0..1, it returns scores N x C x H x W, or {head: scores} for ``heads``.
-    Other inputs are divided by 255 in the same way: N x 4 x H x W for "rgbd".
-    Raises ValueError for an unknown setting, and for images of another shape or in bytes.
+    Takes N x 3 x H x W, RGB in [0, 1] (N x 4 x H x W for "rgbd", also divided by 255); returns
+    scores N x C x H x W, or {head: scores} for ``heads``. Raises ValueError for an invalid setting,
+    and for images of the wrong shape or in bytes.
     """
 
     mean: Tensor
@@ -126,50 +153,54 @@ class FCN(nn.Module):
         super().__init__()
         if net not in CLASSIFIERS:
             raise ValueError(f'unknown net "{net}": choose one of {", ".join(CLASSIFIERS)}')
-        if not isinstance(stride, int) or stride not in DIVISIONS:
+        if not isinstance(stride, int) or stride not in SKIPS:
             raise ValueError(f"unknown stride {stride!r}: choose 32, 16 or 8")
+        _check_choice("upsampling", upsampling, Upsampling)
+        _check_choice("inputs", inputs, Inputs)
+        _check_choice("fusion", fusion, Fusion)
+        if alignment == "reference" and upsampling == "interpolate":
+            raise ValueError('upsampling="interpolate" needs alignment="tight"')
+        if not 0 < width < math.inf:
+            raise ValueError(f"width scales the channels and is above 0, not {width}")
         if (num_classes is None) == (heads is None):
             raise ValueError("give either num_classes, for one task, or heads, for several")
-        choices = {"upsampling": (upsampling, Upsampling), "inputs": (inputs, Inputs), "fusion": (fusion, Fusion)}
-        for setting, (value, kind) in choices.items():
-            if value not in get_args(kind):
-                raise ValueError(f'unknown {setting} "{value}": choose one of {", ".join(get_args(kind))}')
-        if alignment == "reference" and upsampling == "interpolate":
-            raise ValueError('upsampling="interpolate" has no border to crop: use it with alignment="tight"')
         self.single = heads is None
         self.classes = {"scores": num_classes} if num_classes is not None else dict(heads or {})
-        if not self.classes or not all(isinstance(c, int) and c >= 1 for c in self.classes.values()):
-            raise ValueError(f"each head has at least one class, and there is at least one head, not {self.classes}")
-        for name in self.classes:
-            if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
-                raise ValueError(f"a head cannot be called {name!r}: choose another name, without dots")
-        if not 0 < width < math.inf:
-            raise ValueError(f"width scales the channels: above 0, not {width}")
+        _check_heads(self.classes)
         self.settings: dict[str, Any] = {
-            "net": net, "stride": stride, "num_classes": num_classes, "heads": heads and dict(heads),
-            "alignment": alignment, "upsampling": upsampling, "width": width,
-            "inputs": inputs, "fusion": fusion, "scaled_skips": scaled_skips,
-        }  # fmt: skip
+            "net": net,
+            "stride": stride,
+            "num_classes": num_classes,
+            "heads": heads and dict(heads),
+            "alignment": alignment,
+            "upsampling": upsampling,
+            "width": width,
+            "inputs": inputs,
+            "fusion": fusion,
+            "scaled_skips": scaled_skips,
+        }
         self.inputs: Inputs = inputs
         self.channels = len(MEANS[inputs])
         self.register_buffer("mean", torch.tensor(MEANS[inputs]))
+        # "trunk", not "backbone": saved weights contain the name.
         self.trunk = backbone(CLASSIFIERS[net](width=width, channels=self.channels), alignment)
-        self.heads = nn.ModuleDict(
-            {name: Head(self.trunk, stride, classes, alignment, upsampling, fusion, scaled_skips)
-             for name, classes in self.classes.items()}
-        )  # fmt: skip
+        kind = Head if alignment == "tight" else ReleaseHead
+        self.heads = nn.ModuleDict()
+        for name, classes in self.classes.items():
+            head = kind(self.trunk, stride, classes, upsampling, fusion, scaled_skips)
+            self.heads[name] = head
 
     def branches(self) -> list[list[nn.Module]]:
-        """The layers that lead to the coarsest scores, for ``fcn.receptive_field``."""
+        """The layers before the coarsest scores, for ``fcn.receptive_field``."""
         return [list(self.trunk)]
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape[2:]:
-            wanted = f"N x {self.channels} x H x W, {self.inputs.upper()}, divided by 255"
-            raise ValueError(f"images must be {wanted}, not {' x '.join(map(str, images.shape))}")
+            expected = f"N x {self.channels} x H x W, {self.inputs.upper()}, divided by 255"
+            raise ValueError(f"images must be {expected}, not {_sides(images)}")
         if not images.is_floating_point():
-            raise ValueError(f"images must be {self.inputs.upper()} in 0..1, not {images.dtype}: divide bytes by 255")
-        height, width = images.shape[-2:]
+            raise ValueError(f"images must be in [0, 1], not {images.dtype}: divide bytes by 255")
+        height, width = size_of(images)
         x = as_caffe(images, self.inputs, self.mean)
         if min(height, width) < SMALLEST and self.settings["alignment"] == "tight":
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))
@@ -177,42 +208,48 @@ class FCN(nn.Module):
         scores = {name: head(maps, (height, width)) for name, head in self.heads.items()}
         return scores["scores"] if self.single else scores
 
-    def load_pretrained(self, source: Any) -> "LoadReport":
-        """Copy ImageNet weights into the trunk: a .caffemodel, a .safetensors file or a torchvision weights enum.
+    def load_pretrained(self, source: Any) -> LoadReport:
+        """Copy the weights of a classifier into the backbone.
 
-        Returns what was loaded, missing, left over and of another shape, by name.
+        ``source``: a .caffemodel, .safetensors or .pth file, or a torchvision weights enum. Warns
+        if it contains more than a classifier or lacks layers; the report lists all names.
         """
-        return load_pretrained(self, source)
+        return pretrained.load_pretrained(self, source, self.settings["net"], self.inputs)
 
     @torch.no_grad()
     def upgrade_from(self, coarser: "FCN") -> None:
-        """Take over the trunk and the scores of an FCN of a coarser stride (section 4.2: 32s to 16s to 8s).
+        """Copy backbone and scores of an FCN of coarser stride (section 4.2: 32s to 16s to 8s).
 
-        The new score layers stay at zero, so that the predictions start where the coarser net's ended: to the last
-        bit of rounding where cells fall on pixels (GoogLeNet, AlexNet), and up to the kinks between cells where they
-        fall between pixels (VGG16), since two linear interpolations in a row then round the corners of one. Raises
-        ValueError where the two nets differ in anything but their stride and upsampling, or where ``coarser`` is finer.
+        New score layers stay at zero, so predictions start unchanged: up to rounding if cells fall
+        on pixels (GoogLeNet, AlexNet); if they fall between pixels (VGG16), two interpolations in a
+        row differ from one near the centres of cells. Raises ValueError if the nets differ in more
+        than stride and upsampling, or ``coarser`` is finer.
         """
         ours, theirs = self.settings, coarser.settings
-        keys = ["net", "num_classes", "heads", "alignment", "width", "inputs"]
-        for key in keys + ["fusion", "scaled_skips"] * (theirs["stride"] < 32):
+        skips = theirs["stride"] < 32
+        shared = ["net", "num_classes", "heads", "alignment", "width", "inputs"]
+        for key in shared + ["fusion", "scaled_skips"] * skips:
             if ours[key] != theirs[key]:
-                raise ValueError(f"cannot upgrade: {key} is {ours[key]} here and {theirs[key]} in the coarser net")
+                values = f"{ours[key]} here and {theirs[key]} in the coarser net"
+                raise ValueError(f"cannot upgrade: {key} is {values}")
         if ours["stride"] > theirs["stride"]:
-            raise ValueError(f"cannot upgrade: stride {theirs['stride']} is finer than {ours['stride']}")
-        if theirs["stride"] < 32 and (ours["upsampling"] == "learned") != (theirs["upsampling"] == "learned"):
-            raise ValueError("cannot upgrade: one net learns its upsampling and the other does not")
+            strides = f"{theirs['stride']} is finer than {ours['stride']}"
+            raise ValueError(f"cannot upgrade: stride {strides}")
+        if skips and (ours["upsampling"] == "learned") != (theirs["upsampling"] == "learned"):
+            raise ValueError("cannot upgrade: only one of the nets learns its upsampling")
         self.load_state_dict(coarser.state_dict(), strict=False)
 
 
 class LateFusion(nn.Module):
-    """Two FCNs, one of colour and one of HHA, whose scores are averaged (section 5, NYUDv2: RGB-HHA).
+    """Two FCNs, for colour and for HHA, whose scores are averaged (section 5, NYUDv2: RGB-HHA).
 
-    Upsampling is linear, so that averaging at the pixels is averaging at the last layer of scores. Takes what an
-    ``FCN`` takes, but for ``inputs``; called with images N x 6 x H x W, RGB above HHA, both divided by 255.
+    Upsampling is linear, so averaging at the pixels equals averaging the last scores. Accepts the
+    arguments of ``FCN`` except ``inputs``. Takes N x 6 x H x W, RGB then HHA, divided by 255.
     """
 
-    def __init__(self, net: str = "vgg16", stride: int = 32, num_classes: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self, net: str = "vgg16", stride: int = 32, num_classes: int | None = None, **settings: Any
+    ) -> None:
         super().__init__()
         self.colour = FCN(net, stride, num_classes, inputs="rgb", **settings)
         self.hha = FCN(net, stride, num_classes, inputs="hha", **settings)
@@ -220,80 +257,100 @@ class LateFusion(nn.Module):
         self.single, self.classes = self.colour.single, self.colour.classes
 
     def branches(self) -> list[list[nn.Module]]:
-        """The layers that lead to the coarsest scores, for ``fcn.receptive_field``."""
+        """The layers before the coarsest scores, for ``fcn.receptive_field``."""
         return self.colour.branches() + self.hha.branches()
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         if images.ndim != 4 or images.shape[1] != 6:
-            raise ValueError(f"images must be N x 6 x H x W, RGB above HHA, not {' x '.join(map(str, images.shape))}")
+            raise ValueError(f"images must be N x 6 x H x W, RGB then HHA, not {_sides(images)}")
         colour, hha = self.colour(images[:, :3]), self.hha(images[:, 3:])
         if self.single:
             return (colour + hha) / 2
         return {head: (colour[head] + hha[head]) / 2 for head in colour}
 
-    def load_pretrained(self, source: Any) -> "LoadReport":
-        """Copy ImageNet weights into both trunks, as ``FCN.load_pretrained`` does; returns the report of the first."""
+    def load_pretrained(self, source: Any) -> LoadReport:
+        """Copy ImageNet weights into both backbones; the report is that of the first."""
         report = self.colour.load_pretrained(source)
         self.hha.load_pretrained(source)
         return report
 
     def upgrade_from(self, coarser: "LateFusion | FCN", hha: FCN | None = None) -> None:
-        """Take over a coarser two-stream net, or a net of colour and one of HHA that were trained apart.
+        """Copy a coarser late fusion net, or one net for colour and one for HHA.
 
-        Raises ValueError as ``FCN.upgrade_from`` does, and where a stream has no net to start from.
+        Raises ValueError as ``FCN.upgrade_from`` does, and if one of the two nets is missing.
         """
         colour = coarser.colour if isinstance(coarser, LateFusion) else coarser
         hha = coarser.hha if isinstance(coarser, LateFusion) else hha
         if hha is None:
-            raise ValueError("cannot upgrade: two streams start from two nets, one of colour and one of HHA")
+            raise ValueError("cannot upgrade: late fusion needs two nets, for colour and for HHA")
         self.colour.upgrade_from(colour)
         self.hha.upgrade_from(hha)
 
 
+def _check_choice(setting: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        known = ", ".join(get_args(choices))
+        raise ValueError(f'unknown {setting} "{value}": choose one of {known}')
+
+
+def _check_heads(classes: dict[str, int]) -> None:
+    if not classes or not all(isinstance(c, int) and c >= 1 for c in classes.values()):
+        raise ValueError(f"a net has at least one head, a head at least one class, not {classes}")
+    for name in classes:
+        if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"a head cannot be named {name!r}: choose another name, without dots")
+
+
+def _sides(images: Tensor) -> str:
+    return " x ".join(map(str, images.shape))
+
+
 def build(settings: dict[str, Any]) -> FCN | LateFusion:
-    """The net that ``settings`` (a net's own ``settings``) describe."""
+    """The net with the given ``settings``, those of another net (``net.settings``)."""
     if settings.get("inputs") == "rgb-hha":
         return LateFusion(**{key: value for key, value in settings.items() if key != "inputs"})
     return FCN(**settings)
 
 
-def save(module: nn.Module, path: str | Path, metadata: Mapping[str, str], half: bool = True) -> None:
-    """Write a net's parameters and buffers as safetensors, with ``metadata`` and the net's own ``settings`` as JSON.
+def save(
+    net: FCN | LateFusion, path: str | Path, metadata: Mapping[str, str], half: bool = True
+) -> None:
+    """Save a net's weights and settings, with ``metadata``, as .safetensors (atomically).
 
-    ``half`` writes parameters in 16 bits (buffers keep theirs: the mean needs them). The file appears whole or not at
-    all. Raises ValueError where a number is not finite, or too large for 16 bits.
+    ``half`` saves parameters in 16 bits; buffers keep their precision, which the mean needs. Raises
+    ValueError if a number is not finite, or too large for 16 bits.
     """
     path = Path(path)
-    parameters = {name for name, _ in module.named_parameters()}
+    parameters = {name for name, _ in net.named_parameters()}
     tensors = {
         name: (tensor.half() if half and name in parameters else tensor).cpu().contiguous()
-        for name, tensor in module.state_dict().items()
+        for name, tensor in net.state_dict().items()
     }
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"{path}: not written, numbers not finite or too large for 16 bits in {_some(bad)}")
-    metadata = dict(metadata)
-    if hasattr(module, "settings"):
-        metadata["settings"] = json.dumps(module.settings)
+        raise ValueError(f"{path}: not saved, not finite or above 16 bits: {first_few(bad)}")
     with atomic_write(path) as partial:
-        save_file(tensors, partial, metadata)
+        save_file(tensors, partial, {**metadata, "settings": json.dumps(net.settings)})
 
 
-def load(path: str | Path) -> "FCN | LateFusion":
-    """Rebuild the net that ``save`` wrote to ``path``, in evaluation mode.
+def load(path: str | Path) -> FCN | LateFusion:
+    """Load a net that ``save`` wrote, in evaluation mode.
 
-    Raises FileNotFoundError where there is no such file, ValueError where it is truncated, foreign or incomplete.
+    Raises FileNotFoundError if there is no such file, ValueError if it is truncated, incomplete or
+    not a net of this package.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: not a net of this package; give the .safetensors file that it saved")
-    tensors = _read_file(path)
-    _check_finite(tensors, path)
+        released = "for the authors' nets call fcn.replication.released.load"
+        raise ValueError(f"{path}: not a .safetensors net of this package; {released}")
+    tensors = pretrained.read_tensors(path)
     try:
         with safe_open(path, "pt") as file:
             net = build(json.loads(file.metadata()["settings"]))
-    except (TypeError, KeyError, ValueError, RuntimeError, MemoryError):  # the last two for a net too large to be one
-        raise ValueError(f"{path}: does not say which net it is for; give a file that this package saved") from None
-    report = load_into(net, tensors, source=str(path))
+    except (TypeError, KeyError, ValueError, RuntimeError, MemoryError):  # the last two: too large
+        raise ValueError(f"{path}: no settings; give a net that this package saved") from None
+    report = pretrained.load_into(net, tensors, source=str(path))
     if absent := net.state_dict().keys() - set(report.loaded):
-        raise ValueError(f"{path}: incomplete, without {_some(sorted(absent))}; fetch or train the weights again")
+        raise ValueError(f"{path}: incomplete, without {first_few(sorted(absent))}")
+    if report.left_over:
+        raise ValueError(f"{path}: its net has no {first_few(report.left_over)}")
     return net.eval()

@@ -1,12 +1,13 @@
-"""Weights in and out of a net, by the names of its layers.
+"""Pretrained weights: read other people's files, copy them into a net by layer name.
 
-Other people's files (``.caffemodel``, ``.pth``, ``.safetensors``, torchvision's enums) become one dictionary of tensors
-under Caffe's layer names, for one kind of input: BGR in 0..255 minus the mean. The net's own weights are written as
-safetensors.
+Every source (``.caffemodel``, ``.pth``, ``.safetensors``, torchvision's enums) becomes a dictionary
+of tensors under Caffe's layer names, for one input convention: BGR in [0, 255] minus the mean.
 """
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,105 +18,132 @@ from torch import Tensor, nn
 
 from fcn.caffemodel import read_caffemodel
 from fcn.classifiers import CLASSIFIERS
+from fcn.preprocessing import Inputs
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
-    from fcn.models import FCN
+PRETRAINED = {
+    "alexnet": "bvlc_reference_caffenet.caffemodel",
+    "bvlc_alexnet": "bvlc_alexnet.caffemodel",
+    "vgg16": "VGG_ILSVRC_16_layers.caffemodel",
+    "googlenet": "bvlc_googlenet.caffemodel",
+}
+"""File name of the ImageNet weights of each classifier, as released for Caffe."""
+
+IMAGENET_ONLY = ("fc8.", "loss1.", "loss2.", "loss3.")
+"""Layers of the classifiers that score ImageNet's classes, which no backbone has."""
+
+
+# Reading files
 
 
 def read_weights(source: "str | Path | WeightsEnum", architecture: str) -> dict[str, Tensor]:
-    """Read weights for the classifier ``architecture`` as tensors under its layers' names.
+    """Read weights for the classifier ``architecture``, by layer name.
 
-    ``source``: a path ending in .caffemodel, .safetensors, .pth or .pt, or a member of torchvision's ``VGG16_Weights``.
-    The weights returned take BGR images in 0..255 minus the mean. Where that mean is known to differ from the net's
-    own, it is returned as ``mean`` (3 values, BGR): so for torchvision's weights, whose own normalisation (RGB in 0..1,
-    divided by the standard deviation) is folded into the first convolution.
+    ``source``: a .caffemodel, .safetensors, .pth or .pt file, or a member of torchvision's
+    ``VGG16_Weights``, whose normalisation is folded into the first convolution, and whose mean
+    (BGR) is returned as ``mean``.
 
-    Raises FileNotFoundError where there is no such file, or no connection to fetch it; ValueError for a truncated or
-    foreign file, a kind of file or an architecture that is not known, and torchvision weights of another net.
+    Raises FileNotFoundError if the file is missing or cannot be downloaded; ValueError for a
+    truncated file, an unknown format or architecture, and torchvision weights of another net.
     """
     if architecture not in CLASSIFIERS:
-        raise ValueError(f"{architecture}: no such classifier; choose one of {', '.join(CLASSIFIERS)}")
-    if isinstance(source, (str, Path)):
-        tensors = _read_file(Path(source))
-        if any(_TORCHVISION_NAME.fullmatch(name) for name in tensors):
-            tensors = _from_torchvision(tensors, _member_published_as(Path(source)), architecture)
-    else:
-        tensors = _from_torchvision(_fetch(source, architecture), source, architecture)
-    _check_finite(tensors, source)
+        raise ValueError(f"{architecture}: no classifier; choose one of {', '.join(CLASSIFIERS)}")
+    if not isinstance(source, (str, Path)):
+        return _from_torchvision(_download(source, architecture), source, architecture)
+    tensors = read_tensors(Path(source))
+    if any(_TORCHVISION_NAME.fullmatch(name) for name in tensors):
+        tensors = _from_torchvision(tensors, _published_as(Path(source)), architecture)
     return tensors
 
 
-def _check_finite(tensors: Mapping[str, Tensor], source: object) -> None:
-    if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"{source}: not every number is finite in {_some(bad)}; fetch or train the weights again")
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a .caffemodel, .safetensors, .pth or .pt file as a dictionary of tensors.
 
-
-def _read_file(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".caffemodel":
-        return read_caffemodel(path)
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise ValueError(f"{path}: unknown kind of weight file; give a .caffemodel, .safetensors, .pth or .pt file")
+    Raises FileNotFoundError if it is missing; ValueError if it has another format, is truncated,
+    or contains NaN or infinity.
+    """
+    if path.suffix not in (".caffemodel", ".safetensors", ".pth", ".pt"):
+        raise ValueError(f"{path}: unknown weight format; give .caffemodel, .safetensors or .pth")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weight file; check the path")
+    tensors = read_caffemodel(path) if path.suffix == ".caffemodel" else _read_state_dict(path)
+    if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{path}: NaN or infinity in {first_few(bad)}; download or train it again")
+    return tensors
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, "cpu", weights_only=True)
     except PermissionError:
         raise
-    except Exception:  # the two libraries raise a dozen kinds, for what is one trouble to the reader
-        raise ValueError(f"{path}: truncated, or not a file of plain tensors; fetch or save it again") from None
-    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise ValueError(f"{path}: holds no dictionary of tensors; save a net's state_dict()")
+    except Exception:  # the two libraries raise a dozen types for a file they cannot read
+        problem = "truncated, or not a file of plain tensors"
+        raise ValueError(f"{path}: {problem}; download or save it again") from None
+    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise ValueError(f"{path}: not a dictionary of tensors; save a net's state_dict()")
     return dict(tensors)
 
+
+def first_few(names: Sequence[str]) -> str:
+    """``names``, for a message: the first three and the number of the others."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more if names else "no parameters"
+
+
+# torchvision
 
 _TORCHVISION_NAME = re.compile(r"(features|classifier)\.(\d+)\.(weight|bias)")
 
 
-def _fetch(member: "WeightsEnum", architecture: str) -> dict[str, Tensor]:
-    from torchvision.models import VGG16_Weights  # here, since it takes seconds to import and few calls need it
+def _download(member: "WeightsEnum", architecture: str) -> dict[str, Tensor]:
+    from torchvision.models import VGG16_Weights  # takes seconds to import
 
     if not isinstance(member, VGG16_Weights) or architecture != "vgg16":
-        raise ValueError(
-            f"{member}: torchvision has no weights for this {architecture}; it has VGG16_Weights for vgg16, "
-            "for the others give a .caffemodel file"
-        )
+        problem = f"torchvision has no weights for this {architecture}"
+        raise ValueError(f"{member}: {problem}; give VGG16_Weights for vgg16 or a .caffemodel file")
     try:
         return dict(member.get_state_dict(progress=True, check_hash=True))
-    except (OSError, RuntimeError) as error:  # the latter for a file whose checksum is wrong
-        raise FileNotFoundError(
-            f"{member}: cannot be fetched from {member.url} ({error}); fetch it elsewhere and give the file's path"
-        ) from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: wrong checksum
+        problem = f"cannot be downloaded from {member.url} ({error})"
+        raise FileNotFoundError(f"{member}: {problem}; give the path of the file") from None
 
 
-def _member_published_as(path: Path) -> "WeightsEnum":
-    """The enum's member whose published file this is. A file with torchvision's names does not say whether its net
-    takes RGB or BGR, 0..1 or 0..255, and conversions of all kinds are about: only the publisher's own are clear."""
+def _published_as(path: Path) -> "WeightsEnum":
+    """The member of ``VGG16_Weights`` published under the name of ``path``.
+
+    A file with torchvision's layer names may expect RGB or BGR, [0, 1] or [0, 255]: all conversions
+    exist. Only for the published files is it known.
+    """
     from torchvision.models import VGG16_Weights
 
     for member in VGG16_Weights:
         if member.url.endswith(f"/{path.name}"):
             return member
     names = " or ".join(Path(member.url).name for member in VGG16_Weights)
-    raise ValueError(
-        f"{path}: torchvision's layer names, but its input convention is unknown; "
-        f"give a member of VGG16_Weights or its published file ({names})"
-    )
+    problem = "torchvision's layer names, but its input convention is unknown"
+    raise ValueError(f"{path}: {problem}; give VGG16_Weights or its published file ({names})")
 
 
-def _from_torchvision(state: Mapping[str, Tensor], member: "WeightsEnum", architecture: str) -> dict[str, Tensor]:
-    """torchvision's ``features.N`` and ``classifier.N``, in order, under the names of the layers of ``architecture``.
+def _from_torchvision(
+    state: Mapping[str, Tensor], member: "WeightsEnum", architecture: str
+) -> dict[str, Tensor]:
+    """Rename torchvision's tensors, in order, to those of ``architecture``.
 
-    The first convolution is rewritten for BGR in 0..255 minus the mean: ``w (x / 255 - mean) / std`` is
-    ``(w / (255 std)) (x - 255 mean)``.
+    The first convolution is rewritten for BGR in [0, 255] minus the mean:
+    ``w (x / 255 - mean) / std`` equals ``(w / (255 std)) (x - 255 mean)``.
     """
-    with torch.device("meta"):  # for the names alone
+    with torch.device("meta"):  # only the names are needed
         ours = list(CLASSIFIERS[architecture]().state_dict())
     if len(state) != len(ours) or not all(_TORCHVISION_NAME.fullmatch(name) for name in state):
-        raise ValueError(f"{member}: weights of another net than {architecture}: {_some(list(state))}")
-    theirs = sorted(state, key=_place)
-    if member.meta["categories"] is None:  # published for their features: the fully connected layers hold nothing
+        raise ValueError(f"{member}: not weights of {architecture}: {first_few(list(state))}")
+    theirs = sorted(state, key=_position)
+    if member.meta["categories"] is None:  # only the convolutions of this member were trained
         theirs = [name for name in theirs if name.startswith("features")]
     tensors = {name: state[other] for name, other in zip(ours, theirs, strict=False)}
     normalisation = member.transforms()
@@ -125,8 +153,8 @@ def _from_torchvision(state: Mapping[str, Tensor], member: "WeightsEnum", archit
     return tensors
 
 
-def _place(name: str) -> tuple[bool, int, bool]:
-    """Where in torchvision's net a tensor stands: features first, then by number, the weight before the bias."""
+def _position(name: str) -> tuple[bool, int, bool]:
+    """Sort key for torchvision's names: features first, then by number, weight before bias."""
     part, number, kind = name.split(".")
     return part == "classifier", int(number), kind == "bias"
 
@@ -136,123 +164,97 @@ def _place(name: str) -> tuple[bool, int, bool]:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of each tensor of a weight file, by name.
+    """Names of tensors, after loading a file into a net.
 
-    ``loaded`` are the net's parameters and buffers that were set; ``missing`` its parameters that the file does not
-    hold and that keep the values they had; ``left_over`` the file's tensors that the net has no place for;
-    ``wrong_shape`` those whose name fits and whose shape does not, with both shapes.
+    ``loaded``: parameters and buffers of the net that were set; ``missing``: parameters that the
+    file does not contain; ``left_over``: tensors of the file that the net does not have.
     """
 
-    source: str
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
-    wrong_shape: tuple[str, ...]
-
-    def summary(self) -> str:
-        """One line a kind, the names of everything that did not fit included."""
-        lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
-        for kind in ("missing", "left_over", "wrong_shape"):
-            if names := getattr(self, kind):
-                lines.append(f"{kind.replace('_', ' ')} ({len(names)}): {', '.join(names)}")
-        return "\n".join(lines)
-
-    def raise_if_bad(self) -> None:
-        """Raise ValueError where nothing was loaded, or where a shape does not fit: these are another net's weights."""
-        if self.wrong_shape:
-            raise ValueError(f"{self.source}: weights of another net, wrong shapes: {_some(self.wrong_shape)}")
-        if not self.loaded:
-            raise ValueError(
-                f"{self.source}: weights of another net, no layer of the same name; "
-                f"the file has {_some(self.left_over)}; the net has {_some(self.missing)}"
-            )
 
 
 def load_into(
-    module: nn.Module, tensors: Mapping[str, Tensor], *, allow_missing: Iterable[str] = (), source: str = "weights"
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    allow_missing: tuple[str, ...] = (),
+    source: str = "weights",
 ) -> LoadReport:
-    """Copy tensors into the parameters and buffers of the same names, in a classifier or in a net with a ``trunk``.
+    """Copy ``tensors`` into the parameters and buffers of ``module`` of the same names.
 
-    A name that the module does not have is looked for below its ``trunk``, so that one file serves the classifier and
-    the FCN made from it. A fully connected weight (outputs x inputs) is reshaped to the kernel of a convolution of
-    the same name (section 3.1). ``mean``, the BGR mean that the file's weights expect to be subtracted, goes to the
-    module's buffer of that name; a classifier has none, and its caller subtracts it. Parameters of the layers named in
-    ``allow_missing`` are not reported as missing; buffers, whose values a net computes for itself, never are.
-    ``source`` names the file in messages.
+    Names that ``module`` does not have are looked up in its ``trunk``, so one file serves both the
+    classifier and its FCN; fully connected weights are reshaped to convolutions (section 3.1).
+    Layers in ``allow_missing`` are not reported as missing. ``source`` names the file in messages.
 
-    Raises ValueError, before anything is copied, where no parameter's name fits or a shape does not.
+    Raises ValueError, before copying anything, if no name matches or a shape differs.
     """
     targets = module.state_dict(keep_vars=True)
-    parameters = {name for name, _ in module.named_parameters()}
-    fits: dict[str, Tensor] = {}
-    left_over, wrong_shape = [], []
+    parameters = [name for name, _ in module.named_parameters()]
+    found: dict[str, Tensor] = {}
+    left_over, wrong = [], []
     for name, tensor in tensors.items():
         target = name if name in targets else f"trunk.{name}"
         if target not in targets:
             left_over.append(name)
             continue
-        fits[target] = tensor
+        found[target] = tensor
         shape = targets[target].shape
         if tensor.shape != shape and not _is_fully_connected(tensor, shape):
-            wrong_shape.append(f"{name} ({_sides(tensor.shape)} for {_sides(shape)})")
-    allowed = tuple(f"{layer}." for layer in allow_missing)
-    missing = [
-        name for name in targets
-        if name in parameters and name not in fits and not name.removeprefix("trunk.").startswith(allowed)
-    ]  # fmt: skip
-    loaded = tuple(fits) if parameters & fits.keys() else ()
-    report = LoadReport(source, loaded, tuple(missing), tuple(left_over), tuple(wrong_shape))
-    report.raise_if_bad()
+            sides, expected = ("x".join(map(str, s)) for s in (tensor.shape, shape))
+            wrong.append(f"{name} ({sides} instead of {expected})")
+    if wrong:
+        raise ValueError(f"{source}: weights of another net, wrong shapes: {first_few(wrong)}")
+    if found.keys().isdisjoint(parameters):
+        names = f"the file has {first_few(left_over)}; the net has {first_few(parameters)}"
+        raise ValueError(f"{source}: weights of another net, no layer of the same name; {names}")
     with torch.no_grad():
-        for name, tensor in fits.items():
+        for name, tensor in found.items():
             targets[name].copy_(tensor.reshape(targets[name].shape))
-    return report
+    allowed = tuple(f"{layer}." for layer in allow_missing)
+    missing = (name for name in parameters if name not in found)
+    missing = (name for name in missing if not name.removeprefix("trunk.").startswith(allowed))
+    return LoadReport(tuple(found), tuple(missing), tuple(left_over))
 
 
 def _is_fully_connected(tensor: Tensor, shape: torch.Size) -> bool:
-    """Whether ``tensor`` is the matrix of a fully connected layer that is now a convolution of ``shape``."""
-    return tensor.dim() == 2 and len(shape) == 4 and tensor.shape[0] == shape[0] and tensor.numel() == shape.numel()
+    """True if ``tensor`` is a fully connected weight for a convolution of ``shape``."""
+    return len(shape) == 4 and tensor.shape == (shape[0], math.prod(shape[1:]))
 
 
-def load_pretrained(net: "FCN", source: "str | Path | WeightsEnum") -> LoadReport:
-    """Read an ImageNet classifier's weights into the trunk of ``net``; its heads are not expected in the file.
+def load_pretrained(
+    net: nn.Module, source: "str | Path | WeightsEnum", architecture: str, inputs: Inputs
+) -> LoadReport:
+    """Copy ImageNet weights for ``architecture`` into the backbone of ``net``, an FCN.
 
-    The first filters of a net with a fourth channel, depth, get the mean of the three colours' there, as in the
-    authors' release. Raises what ``read_weights`` and ``load_into`` raise.
+    For "rgbd" the first filters get the mean of their colours as a fourth channel, as in the
+    authors' release. Warns, in one line, if the file is more than a classifier or lacks layers.
+    Raises what ``read_weights`` and ``load_into`` raise.
     """
-    tensors = read_weights(source, net.settings["net"])
-    if net.inputs == "hha":
-        tensors.pop("mean", None)  # of colours
-    if net.inputs == "rgbd":
-        first = next(iter(net.trunk.state_dict()))
+    tensors = read_weights(source, architecture)
+    if inputs == "hha":
+        tensors.pop("mean", None)  # a mean of colours
+    if inputs == "rgbd":
+        first = next(name for name, _ in net.get_submodule("trunk").named_parameters())
         if first in tensors and tensors[first].ndim == 4:
-            tensors[first] = torch.cat((tensors[first], tensors[first].mean(dim=1, keepdim=True)), dim=1)
+            depth = tensors[first].mean(dim=1, keepdim=True)
+            tensors[first] = torch.cat((tensors[first], depth), dim=1)
         if "mean" in tensors:
-            tensors["mean"] = torch.cat((tensors["mean"], net.mean[3:].cpu()))
-    return load_into(net, tensors, allow_missing=("heads",), source=str(source))
-
-
-# The net's own files
-
-
-
-
-
-
-
-
-def _sides(shape: Iterable[int]) -> str:
-    return "x".join(map(str, shape))
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more if names else "no parameters"
-
-
-PRETRAINED = {
-    "alexnet": "bvlc_reference_caffenet.caffemodel",
-    "bvlc_alexnet": "bvlc_alexnet.caffemodel",
-    "vgg16": "VGG_ILSVRC_16_layers.caffemodel",
-    "googlenet": "bvlc_googlenet.caffemodel",
-}
+            tensors["mean"] = torch.cat((tensors["mean"], net.get_buffer("mean")[3:].cpu()))
+    report = load_into(net, tensors, allow_missing=("heads",), source=str(source))
+    problems = []
+    if report.missing:
+        problems.append(f"lacks {first_few(report.missing)}, which keep their initial values")
+    if unused := [name for name in report.left_over if not name.startswith(IMAGENET_ONLY)]:
+        problems.append(f"left out {first_few(unused)}")
+        if str(source).endswith(".safetensors"):
+            problems.append("for the whole net call fcn.load or, to start from it, upgrade_from")
+        elif any(name.startswith("score") for name in unused):  # a net of the authors' release
+            problems.append(
+                "for the whole net call fcn.replication.released.load or run "
+                "`python -m fcn evaluate EXPERIMENT --weights FILE`"
+            )
+    if problems:
+        warnings.warn(f"{source}: {'; '.join(problems)}", stacklevel=3)  # in the caller of the FCN
+    return report

@@ -31,10 +31,9 @@ def bilinear_filter(factor: int, size: int | None = None) -> Tensor:
 class Deconvolution(nn.Module):
     """Transposed convolution that starts as bilinear interpolation, N x C x h x w to N x C x H x W.
 
-    ``learned`` makes the filter a parameter, otherwise it is constant. ``grouped`` gives each class
-    one filter, as in the authors' nets; otherwise every class reaches every class. On CUDA a
-    constant grouped filter runs as ``interpolated``: a transposed convolution would go through 63 x
-    63 taps for the 4 that matter.
+    ``learned``: the filter is a parameter, not a constant. ``grouped``: one filter per class, as in
+    the authors' nets, otherwise every class reaches every class. On CUDA a constant grouped filter
+    runs as ``interpolated``, not through up to 63 x 63 taps of which 4 matter.
     """
 
     def __init__(
@@ -61,9 +60,7 @@ class Deconvolution(nn.Module):
     def interpolated(self, x: Tensor) -> Tensor:
         """The output of a fixed grouped filter, by torch's interpolation in a zero border."""
         odd = self.weight.shape[-1] % 2 == 1
-        excess = (
-            1 if odd else self.factor // 2
-        )  # interpolated, but out of reach of every cell's filter
+        excess = 1 if odd else self.factor // 2  # pixels that no cell's filter reaches
         scores = Interpolation(self.factor, odd)(F.pad(x, (1, 1, 1, 1)))
         return scores[..., excess:-excess, excess:-excess]
 
@@ -90,9 +87,12 @@ class Interpolation(nn.Module):
         )
 
 
+Upsampler = Deconvolution | Interpolation
+
+
 def upsampler(
     channels: int, coarse: ReceptiveField, fine: ReceptiveField, kind: Upsampling
-) -> Deconvolution | Interpolation:
+) -> Upsampler:
     """The layer that upsamples from the grid ``coarse`` to the stride of ``fine``, exactly aligned.
 
     The filter is odd if the centres of coarse cells fall on fine cells, even if they fall between
@@ -108,11 +108,7 @@ def upsampler(
 
 
 def upsample_onto(
-    x: Tensor,
-    layer: Deconvolution | Interpolation,
-    coarse: ReceptiveField,
-    fine: ReceptiveField,
-    size: tuple[int, int],
+    x: Tensor, layer: Upsampler, coarse: ReceptiveField, fine: ReceptiveField, size: tuple[int, int]
 ) -> Tensor:
     """``x`` (N x C x h x w), upsampled from ``coarse`` onto the first ``size`` cells of ``fine``.
 

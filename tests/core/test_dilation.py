@@ -228,7 +228,7 @@ def test_the_field_of_branches_is_the_widest():
 @pytest.mark.parametrize("stride", [0, 3, 64])
 def test_a_stride_that_cannot_be_reached_is_refused(stride):
     with pytest.raises(
-        ValueError, match=f"a stride of 32 can be reduced to one of its divisors, not to {stride}"
+        ValueError, match=f"a stride of 32 can be reduced to its divisors, not to {stride}"
     ):
         dilated(backbone(classifier("alexnet")), stride)
 

@@ -230,7 +230,7 @@ def test_maps_that_no_crop_aligns_are_refused(other):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_has_to_be_converted_first(name):
     with pytest.raises(
-        TypeError, match="Flatten has no receptive field of its own: convolutionalize"
+        TypeError, match="Flatten has no receptive field: convolutionalize"
     ):
         receptive_field(CLASSIFIERS[name](width=WIDTH))
 

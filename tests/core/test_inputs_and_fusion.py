@@ -104,7 +104,7 @@ def test_late_fusion_starts_from_its_two_streams():
     net.upgrade_from(colour, hha)
     images = torch.rand(1, 6, *SIZE)
     torch.testing.assert_close(net(images), (colour(images[:, :3]) + hha(images[:, 3:])) / 2)
-    with pytest.raises(ValueError, match="two streams start from two nets"):
+    with pytest.raises(ValueError, match="late fusion needs two nets"):
         net.upgrade_from(colour)
     with pytest.raises(ValueError, match="inputs is hha here and rgb"):
         net.upgrade_from(colour, colour)

@@ -422,12 +422,12 @@ def test_an_upgrade_leaves_the_coarser_net_its_own_weights():
         (
             {"stride": 8, "upsampling": "learned"},
             {"stride": 16},
-            "one net learns its upsampling and the other does",
+            "only one of the nets learns its upsampling",
         ),
         (
             {"stride": 8},
             {"stride": 16, "upsampling": "learned"},
-            "one net learns its upsampling and the other does",
+            "only one of the nets learns its upsampling",
         ),
     ],
 )
@@ -475,9 +475,9 @@ def test_settings_are_no_mans_but_the_nets():
         ({"alignment": "loose"}, 'unknown alignment "loose": choose "tight" or "reference"'),
         ({"upsampling": "cubic"}, 'unknown upsampling "cubic": choose'),
         ({"upsampling": "cubic", "stride": 32}, 'unknown upsampling "cubic": choose'),
-        ({"alignment": "reference", "upsampling": "interpolate"}, 'use it with alignment="tight"'),
-        ({"width": 0}, "width scales the channels: above 0, not 0"),
-        ({"width": -1.0}, "width scales the channels: above 0"),
+        ({"alignment": "reference", "upsampling": "interpolate"}, 'needs alignment="tight"'),
+        ({"width": 0}, "width scales the channels and is above 0, not 0"),
+        ({"width": -1.0}, "width scales the channels and is above 0"),
     ],
 )
 def test_settings_that_make_no_net_are_refused(settings, message):
@@ -505,7 +505,7 @@ def test_images_without_pixels_are_refused(shape):
 def test_images_in_bytes_are_refused():
     """Times 255, they would wrap around in silence."""
     with pytest.raises(
-        ValueError, match=r"images must be RGB .* not torch.uint8: divide bytes by 255"
+        ValueError, match=r"images must be in \[0, 1\], not torch.uint8: divide bytes by 255"
     ):
         FCN("googlenet", 32, 2, width=WIDTH)(torch.zeros(1, 3, 40, 40, dtype=torch.uint8))
 

@@ -16,7 +16,6 @@ from torch import nn
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 from torchvision.models import vgg16 as torchvision_vgg16
 
-from fcn import pretrained
 from fcn.caffemodel import NetParameter, read_caffemodel
 from fcn.classifiers import CLASSIFIERS, alexnet, googlenet, vgg16
 from fcn.convolutionalize import convolutionalize
@@ -172,7 +171,7 @@ def test_a_classifiers_file_fills_the_classifier(tmp_path, name):
     path = write_caffemodel(tmp_path / "net.caffemodel", tensors, "layers", shapes=False)
     report = load_into(net, read_weights(path, name), source=str(path))
     assert set(report.loaded) == net.state_dict().keys()
-    assert not report.missing + report.left_over + report.wrong_shape
+    assert not report.missing + report.left_over
     assert all(torch.equal(p, tensors[n]) for n, p in net.named_parameters())
 
 
@@ -204,11 +203,6 @@ def test_the_report_names_what_does_not_fit():
     report = load_into(net, tensors, allow_missing=("fc8",), source="net.caffemodel")
     assert report.missing == ("fc7.weight", "fc7.bias")
     assert report.left_over == ("loss1.classifier.weight",)
-    assert report.summary().splitlines() == [
-        "net.caffemodel: 12 tensors loaded",
-        "missing (2): fc7.weight, fc7.bias",
-        "left over (1): loss1.classifier.weight",
-    ]
 
 
 def test_weights_of_another_net_are_refused_and_change_nothing():
@@ -223,7 +217,7 @@ def test_weights_of_another_net_are_refused_and_change_nothing():
         ValueError, match=r"wide\.pth: weights of another net, wrong shapes: conv1\.7x7_s2\.weight"
     ) as error:
         load_into(net, random_tensors(googlenet(num_classes=7, width=0.1)), source="wide.pth")
-    assert "(6x3x7x7 for 4x3x7x7)" in one_line(error)
+    assert "(6x3x7x7 instead of 4x3x7x7)" in one_line(error)
     with pytest.raises(
         ValueError, match="wrong shapes"
     ):  # the same number of numbers is not enough
@@ -344,7 +338,7 @@ def test_torchvisions_weights_of_other_nets_are_refused(torchvision_state, monke
         one_line(error)
     batch_norm = torchvision_state | {"features.1.running_mean": torch.zeros(64)}
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", lambda *_, **__: batch_norm)
-    with pytest.raises(ValueError, match="weights of another net than vgg16"):
+    with pytest.raises(ValueError, match="not weights of vgg16"):
         read_weights(VGG16_Weights.DEFAULT, "vgg16")
 
 
@@ -357,7 +351,7 @@ def test_a_failed_download_is_one_clear_line(monkeypatch, failure):
 
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", fail)
     with pytest.raises(
-        FileNotFoundError, match=r"cannot be fetched from https://.*(no route|invalid hash)"
+        FileNotFoundError, match=r"cannot be downloaded from https://.*(no route|invalid hash)"
     ) as error:
         read_weights(VGG16_Weights.DEFAULT, "vgg16")
     one_line(error)
@@ -398,11 +392,11 @@ def test_broken_files_of_tensors_are_named(tmp_path, suffix):
     ("content", "message"),
     [
         (Payload(), "not a file of plain tensors"),
-        ([torch.zeros(1)], "holds no dictionary of tensors"),
-        ({"state_dict": {"a": torch.zeros(1)}}, "holds no dictionary of tensors"),
+        ([torch.zeros(1)], "not a dictionary of tensors"),
+        ({"state_dict": {"a": torch.zeros(1)}}, "not a dictionary of tensors"),
         (
             {"conv1.weight": torch.tensor([1.0, float("nan")])},
-            r"not every number is finite in conv1\.weight",
+            r"NaN or infinity in conv1\.weight",
         ),
     ],
     ids=["object", "list", "nested", "nan"],
@@ -416,11 +410,11 @@ def test_files_with_something_else_inside_are_named(tmp_path, content, message):
 
 
 def test_unknown_kinds_of_file_and_net_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"net\.h5: unknown kind of weight file"):
+    with pytest.raises(ValueError, match=r"net\.h5: unknown weight format"):
         read_weights(tmp_path / "net.h5", "vgg16")
     with pytest.raises(
         ValueError,
-        match="resnet: no such classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet",
+        match="resnet: no classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet",
     ):
         read_weights(tmp_path / "net.pth", "resnet")
 
@@ -476,7 +470,7 @@ def test_saving_replaces_a_file_whole_or_not_at_all(tmp_path, fcn, monkeypatch):
         assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
         assert sha256(path) == checksum
     with pytest.raises(
-        ValueError, match=r"net\.safetensors: not written.*trunk\.conv1\.7x7_s2\.bias"
+        ValueError, match=r"net\.safetensors: not saved.*trunk\.conv1\.7x7_s2\.bias"
     ):
         save(fcn, path, {})
     save(fcn, path, {}, half=False)  # 1e5 fits into 32 bits
@@ -486,10 +480,10 @@ def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
     path = tmp_path / "net.safetensors"
     stored = {name: tensor.contiguous() for name, tensor in fcn.state_dict().items()}
     for metadata, tensors, message in [
-        (None, stored, "does not say which net it is for"),
-        ({"settings": "{"}, stored, "does not say which net it is for"),
-        ({"settings": '{"net": "resnet"}'}, stored, "does not say which net it is for"),
-        ({"settings": '{"depth": 50}'}, stored, "does not say which net it is for"),
+        (None, stored, "no settings"),
+        ({"settings": "{"}, stored, "no settings"),
+        ({"settings": '{"net": "resnet"}'}, stored, "no settings"),
+        ({"settings": '{"depth": 50}'}, stored, "no settings"),
         (
             {"settings": json.dumps(fcn.settings | {"net": "vgg16"})},
             stored,
@@ -510,7 +504,7 @@ def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
         load(path)
     with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
         load(tmp_path / "nothing.safetensors")
-    with pytest.raises(ValueError, match="not a net of this package"):
+    with pytest.raises(ValueError, match="not a .safetensors net of this package"):
         load(tmp_path / "net.caffemodel")
 
 
@@ -520,13 +514,6 @@ def test_sha256(tmp_path):
         sha256(tmp_path / "abc")
         == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
-
-
-def test_sources_name_their_nets_and_torchvisions_addresses():
-    assert {source.net for source in pretrained.WEIGHT_SOURCES} == CLASSIFIERS.keys()
-    urls = {source.name: source.url for source in pretrained.WEIGHT_SOURCES}
-    for member in VGG16_Weights:
-        assert urls[str(member)] == member.url
 
 
 # The real files
@@ -548,7 +535,7 @@ def test_googlenet_knows_a_cat(folder):
     convolutions = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)]
     assert len(convolutions) == 57
     assert len(report.loaded) == 2 * (57 + 1)
-    assert not report.missing + report.left_over + report.wrong_shape
+    assert not report.missing + report.left_over
 
     photo = data.chelsea()  # 300 x 451
     rgb = transform.resize(photo[:, 75:375], (224, 224), anti_aliasing=True)
@@ -580,7 +567,7 @@ def test_a_net_whose_numbers_are_not_finite_is_not_loaded(tmp_path, value):
     tensors = net.state_dict()
     tensors["heads.scores.score32.bias"][0] = value
     save_file(tensors, tmp_path / "net.safetensors", {"settings": json.dumps(net.settings)})
-    with pytest.raises(ValueError, match=r"net\.safetensors: not every number is finite"):
+    with pytest.raises(ValueError, match=r"net\.safetensors: NaN or infinity in"):
         load(tmp_path / "net.safetensors")
 
 
@@ -594,7 +581,7 @@ def test_a_net_of_impossible_settings_is_named(tmp_path, change):
         tmp_path / "net.safetensors",
         {"settings": json.dumps(net.settings | change)},
     )
-    with pytest.raises(ValueError, match=r"net\.safetensors: does not say which net"):
+    with pytest.raises(ValueError, match=r"net\.safetensors: no settings"):
         load(tmp_path / "net.safetensors")
 
 
