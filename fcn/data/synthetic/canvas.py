@@ -53,7 +53,7 @@ _FINE = 16  # texture samples per cell
 class Noise:
     """Smooth noise in 0..1 from one table of random numbers, read from a random start.
 
-    Coordinates are in cells of the coarsest octave. The start is drawn alike at any canvas size, so a
+    Coordinates are in cells of the coarsest octave. Nothing depends on the size of the canvas, so a
     scene keeps its shape at any resolution.
     """
 
@@ -163,10 +163,8 @@ class Canvas:
     def __init__(self, size: tuple[int, int], camera: Camera, light: Light, rng: Rng) -> None:
         self.height, self.width = size
         self.camera, self.light, self.rng, self.noise = camera, light, rng, Noise(rng)
-        self.colour = np.zeros((3, *size), np.float32)
-        self.label = np.zeros(size, np.uint8)
-        self.depth = np.full(size, FAR, np.float32)
-        self.tint = rgb(light.tint)
+        self.colour, self.tint = np.zeros((3, *size), np.float32), rgb(light.tint)
+        self.label, self.depth = np.zeros(size, np.uint8), np.full(size, FAR, np.float32)
         self.rows, self.columns = (np.arange(n, dtype=np.float32) + np.float32(0.5) for n in size)
 
     def brush(self, label: int | None, depth: ArrayLike = FAR, box: Box = EVERYWHERE) -> "Brush":
@@ -192,7 +190,7 @@ class Brush(NamedTuple):
     x: Array
 
     def paint(self, cover: Number, colour: ArrayLike, glow: bool = False) -> None:
-        """Blends in a colour by the covered share of each pixel; sets class and depth from one half on.
+        """Blends in a colour by the covered share of each pixel; sets class and depth from half on.
 
         Light tints the colour and haze fades it with distance, unless it glows.
         """

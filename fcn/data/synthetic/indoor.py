@@ -1,9 +1,9 @@
 """Procedural rooms with exact depth: a box, its furniture, and a camera that looks slightly down.
 
 A ray through each pixel finds the nearest of a few boxes. Depth, labels and the direction of
-gravity are therefore exact and serve as ground truth for :mod:`fcn.data.hha`. Colours are random and
-say next to nothing about the class: what a room teaches is shape. Labels are some of NYUDv2's 40
-classes, 0..39, with void 255 along outlines, where depth jumps.
+gravity are therefore exact and serve as ground truth for :mod:`fcn.data.hha`. Colours are random
+and say next to nothing about the class: what a room teaches is shape. Labels are some of NYUDv2's
+40 classes, 0..39, with void 255 along outlines, where depth jumps.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Labels = NDArray[np.uint8]
 Span = tuple[float, float]
+Box = tuple[str, Span, Span, Span]  # label; x to the right, y down, z ahead; metres
 
 
 class Room(NamedTuple):
-    """A view of a room.
+    """Image (uint8, H x W x 3, RGB), depth along the camera's axis (H x W), labels (H x W, void 255).
 
-    ``image``: uint8, H x W x 3, RGB; ``depth``: H x W, metres along the camera's axis; ``labels``:
-    H x W, void 255; ``gravity``: unit vector in camera coordinates; ``height``: the camera's, metres.
+    ``gravity`` is a unit vector in camera coordinates, ``height`` the camera's; lengths in metres.
     """
 
     image: NDArray[np.uint8]
@@ -39,15 +39,6 @@ class Room(NamedTuple):
     camera: Camera
     gravity: Floats
     height: float
-
-
-class _Box(NamedTuple):
-    """An axis-aligned box: x to the right, y down from the camera, z ahead; metres."""
-
-    label: str
-    x: Span
-    y: Span
-    z: Span
 
 
 def room(
@@ -66,7 +57,7 @@ def room(
     rays = np.stack([x, y, np.ones_like(x)], -1) @ rotation.T
     depth, hit, normal = _nearest(rays, boxes)
     image = _paint(rng, len(boxes), rays * depth[..., None], hit, normal)
-    labels = np.array([CLASSES.index(box.label) for box in boxes], np.uint8)[hit]
+    labels = np.array([CLASSES.index(label) for label, *_ in boxes], np.uint8)[hit]
     return Room(image, depth, _outlined(labels, hit), camera, rotation.T @ (0.0, 1.0, 0.0), height)
 
 
@@ -78,46 +69,43 @@ def _rotation(pitch: float, roll: float) -> Floats:
     return down @ about
 
 
-def _furnish(rng: Rng, height: float) -> list[_Box]:
+def _furnish(rng: Rng, height: float) -> list[Box]:
     """Floor, ceiling, walls, furniture, and what hangs on the wall at the back."""
     left, right, back = -rng.uniform(1.4, 2.4), rng.uniform(1.4, 2.4), rng.uniform(3.4, 5.0)
     top = height - rng.uniform(2.4, 2.8)
     far, thick = 12.0, 0.1
     boxes = [
-        _Box("floor", (-far, far), (height, height + thick), (-far, far)),
-        _Box("ceiling", (-far, far), (top - thick, top), (-far, far)),
-        _Box("wall", (-far, far), (top, height), (back, back + thick)),
-        _Box("wall", (left - thick, left), (top, height), (-far, back)),
-        _Box("wall", (right, right + thick), (top, height), (-far, back)),
+        ("floor", (-far, far), (height, height + thick), (-far, far)),
+        ("ceiling", (-far, far), (top - thick, top), (-far, far)),
+        ("wall", (-far, far), (top, height), (back, back + thick)),
+        ("wall", (left - thick, left), (top, height), (-far, back)),
+        ("wall", (right, right + thick), (top, height), (-far, back)),
     ]
 
-    def add(label: str, x: Span, low: float, high: float, z: Span) -> None:
-        boxes.append(_Box(label, x, (height - high, height - low), z))
-
     def stand(label: str, x: float, z: float, wide: float, deep: float, high: float) -> None:
-        add(label, (x, x + wide), 0, high, (z, z + deep))
+        boxes.append((label, (x, x + wide), (height - high, height), (z, z + deep)))
 
     def hang(label: str, wide: float, low: float, high: float) -> None:
         x = rng.uniform(left, right - wide)
-        add(label, (x, x + wide), low, high, (back - 0.04, back))
+        boxes.append((label, (x, x + wide), (height - high, height - low), (back - 0.04, back)))
 
     # The bed is along one wall, the cabinet in the far corner of the other, the table between them.
     bed, bed_left = rng.uniform(0.9, 1.3), rng.random() < 0.5
     x = left if bed_left else right - bed
     stand("bed", x, back - 2.0, bed, 2.0, rng.uniform(0.45, 0.6))
-    y = boxes[-1].y[0]
-    boxes.append(_Box("pillow", (x + 0.2, x + bed - 0.2), (y - 0.12, y), (back - 0.5, back - 0.05)))
+    y = boxes[-1][2][0]
+    boxes.append(("pillow", (x + 0.2, x + bed - 0.2), (y - 0.12, y), (back - 0.5, back - 0.05)))
     wide = rng.uniform(0.6, 1.0)
     x = right - wide if bed_left else left
     stand("cabinet", x, back - 0.5, wide, 0.5, rng.uniform(1.0, 1.9))
     x, z = rng.uniform(-0.6, 0.1) + (0.5 if bed_left else -0.5), rng.uniform(1.9, 2.5)
     board = rng.uniform(0.68, 0.78)
     y = height - board
-    boxes.append(_Box("table", (x, x + 0.9), (y, y + 0.05), (z, z + 0.6)))
+    boxes.append(("table", (x, x + 0.9), (y, y + 0.05), (z, z + 0.6)))
     for leg in ((x, z), (x + 0.84, z), (x, z + 0.54), (x + 0.84, z + 0.54)):
         stand("table", *leg, 0.06, 0.06, board)
     if rng.random() < 0.7:
-        boxes.append(_Box("box", (x + 0.3, x + 0.6), (y - 0.25, y), (z + 0.2, z + 0.45)))
+        boxes.append(("box", (x + 0.3, x + 0.6), (y - 0.25, y), (z + 0.2, z + 0.45)))
     hang("picture", rng.uniform(0.4, 0.8), 1.4, 1.9)
     if rng.random() < 0.5:
         hang("window", rng.uniform(0.7, 1.2), 1.0, 2.1)
@@ -127,7 +115,7 @@ def _furnish(rng: Rng, height: float) -> list[_Box]:
     return boxes
 
 
-def _nearest(rays: Floats, boxes: Sequence[_Box]) -> tuple[Floats, Indices, Floats]:
+def _nearest(rays: Floats, boxes: Sequence[Box]) -> tuple[Floats, Indices, Floats]:
     """For each ray, of length 1 along the camera's axis: depth, index of the box hit, normal there.
 
     A ray is inside a box between the last pair of sides it enters and the first that it leaves.
@@ -147,7 +135,7 @@ def _nearest(rays: Floats, boxes: Sequence[_Box]) -> tuple[Floats, Indices, Floa
 
 
 def _paint(rng: Rng, count: int, points: Floats, hit: Indices, normal: Floats) -> Labels:
-    """Random colours for ``count`` boxes, the same for all walls, lit from above; stripes, noise."""
+    """Random colours for ``count`` boxes, one for all walls, lit from above; stripes, noise."""
     colours = rng.uniform(0.25, 0.85, (count, 3))
     colours[3:5] = colours[2]
     light = np.array([0.3, -0.75, -0.6])
@@ -167,7 +155,7 @@ def _outlined(labels: Labels, hit: Indices) -> Labels:
 
 
 def write_nyud(root: str | Path, rooms: Sequence[Room], first: int = 1) -> list[str]:
-    """Writes rooms to ``root`` in the layout of NYUDv2, numbered from ``first``; returns the names.
+    """Writes rooms in the layout of NYUDv2, numbered from ``first``; returns their names.
 
     Depth is stored in millimetres; HHA is computed from the exact depth, camera and gravity.
     """

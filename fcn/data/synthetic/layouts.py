@@ -12,8 +12,8 @@ from fcn.data.synthetic.canvas import Canvas, clip01, rgb
 from fcn.data.synthetic.palette import choose
 
 
-class _Stage:
-    """A canvas in a season, with the objects that are still to be painted."""
+class Stage:
+    """A canvas in a season of the year, and objects to paint on it."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas, self.rng = canvas, canvas.rng
@@ -23,9 +23,9 @@ class _Stage:
         self.objects: list[tuple[float, Callable[[], None]]] = []
 
     def put(self, paint: Callable[..., None], x: float, z: float, **settings: Any) -> None:
-        """Adds an object, whose back is at ``z``, or ``deep`` metres behind it."""
+        """Adds an object that begins at ``z`` and is ``deep`` metres deep, by default 0."""
         back = z + settings.get("deep", 0.0)
-        self.objects.append((back, partial(paint, self.canvas, x=x, z=z, **settings)))
+        self.objects.append((back, partial(paint, self.canvas, x, z, **settings)))
 
     def tree(
         self, x: float, z: float, firs: float = 0.25, low: float = 5, high: float = 10
@@ -47,151 +47,145 @@ class _Stage:
         peak, rock = self.rng.uniform(low, high), choose(self.rng, "rock")
         snow = self.rng.uniform(0.35, 0.6) if self.rng.random() < 0.5 and peak > 0.2 else 0.0
         for i in range(ranges):
-            height, rock_here = peak * (1 - 0.28 * i), rock * (1 - 0.08 * i)
-            terrain.ridge(self.canvas, height, 3400 / 1.8**i, rock_here, 0.0 if i else snow)
+            height, shade = peak * (1 - 0.28 * i), 1 - 0.08 * i
+            terrain.ridge(self.canvas, height, 3400 / 1.8**i, rock * shade, 0.0 if i else snow)
 
-    def across(self, low: float, high: float, z: float) -> float:
-        """The x of a random place between two shares of the image's width, seen at ``z``."""
-        return self.seen(self.rng.uniform(low, high), z)
-
-    def seen(self, share: float, z: float) -> float:
+    def across(self, share: float, z: float) -> float:
         """The x of what is seen at a share of the image's width, ``z`` ahead."""
         camera = self.canvas.camera
         return (share * self.canvas.width - camera.centre) * z / camera.focal
 
-    def side(self) -> float:
-        """Left, -1, or right, 1."""
-        return (-1.0, 1.0)[self.rng.integers(2)]
 
-
-def _coast(stage: _Stage) -> None:
+def coast(stage: Stage) -> None:
+    """The sea to one side; the water's edge runs away to that side."""
     canvas, rng = stage.canvas, stage.rng
     if rng.random() < 0.55:
         stage.mountains(0.06, 0.16)
-    side, near, slope = stage.side(), rng.uniform(1.5, 6), rng.uniform(0.05, 0.6)
+    side, near, slope = (-1.0, 1.0)[rng.integers(2)], rng.uniform(1.5, 6), rng.uniform(0.05, 0.6)
     rough, shift = rng.uniform(0.3, 0.8), rng.uniform(0, 60)
 
-    def shore(z: Any) -> Any:
-        """The water's edge, which runs away to one side: metres to the side at ``z``."""
-        return near - slope * (z - 8)
+    def edge(z: Any) -> Any:
+        return near - slope * (z - 8)  # metres to that side
 
     terrain.ground(canvas, stage.grass, flowers=25)
-    _, z, x = terrain.below_horizon(canvas)
-    size = canvas.camera.focal / z
-    wobble = (canvas.noise.line(z[:, 0] / 9, 3, shift)[:, None] - 0.5) * 7
-    out = side * x - shore(z) + wobble
-    out = out / np.sqrt(1 + slope**2) * size  # pixels beyond the water's edge
-    terrain.strip(canvas, clip01(out + 4.0 * size + 0.5), (0.82, 0.74, 0.56), palette.GROUND)
-    terrain.strip(canvas, clip01(out + 1.2 * size + 0.5), (0.64, 0.56, 0.42), palette.GROUND)
+    _, zs, xs = terrain.below_horizon(canvas)
+    m = canvas.camera.focal / zs
+    wobble = (canvas.noise.line(zs[:, 0] / 9, 3, shift)[:, None] - 0.5) * 7
+    out = (side * xs - edge(zs) + wobble) / np.sqrt(1 + slope**2) * m  # pixels beyond the edge
+    terrain.strip(canvas, clip01(out + 4.0 * m + 0.5), (0.82, 0.74, 0.56), palette.GROUND)
+    terrain.strip(canvas, clip01(out + 1.2 * m + 0.5), (0.64, 0.56, 0.42), palette.GROUND)
     terrain.water(canvas, clip01(out + 0.5), rough)
-    foam = clip01(1 - np.abs(out - 0.5 * size) / np.maximum(0.45 * size, 0.6))
-    terrain.strip(canvas, foam * np.clip(size / 2, 0, 0.85), (0.95, 0.96, 0.96), None)
+    foam = clip01(1 - np.abs(out - 0.5 * m) / np.maximum(0.45 * m, 0.6))
+    terrain.strip(canvas, foam * np.clip(m / 2, 0, 0.85), (0.95, 0.96, 0.96), None)
     for _ in range(rng.integers(1, 6)):
-        z0 = rng.uniform(22, 80)
-        stage.put(objects.sailboat, side * (shore(z0) + rng.uniform(4, 60)), z0)
+        z = rng.uniform(22, 80)
+        stage.put(objects.sailboat, side * (edge(z) + rng.uniform(4, 60)), z)
     for _ in range(rng.integers(3, 9)):
-        z0, share = rng.uniform(10, 60), rng.uniform(0, 1)
-        beach, frame = shore(z0) - 7, side * stage.seen(0.5 - 0.55 * side, z0)
-        x0 = side * (frame + share * (beach - frame))
-        stage.tree(x0, z0, firs=0.4)
-        if beach <= frame:  # no beach in view
+        z, share = rng.uniform(10, 60), rng.uniform(0, 1)
+        beach, frame = edge(z) - 7, side * stage.across(0.5 - 0.55 * side, z)
+        stage.tree(side * (frame + share * (beach - frame)), z, firs=0.4)
+        if beach <= frame:  # out of view
             stage.objects.pop()
     if rng.random() < 0.45:
-        z0 = rng.uniform(40, 70)
-        stage.put(objects.lighthouse, side * (shore(z0) - 9), z0)
+        z = rng.uniform(40, 70)
+        stage.put(objects.lighthouse, side * (edge(z) - 9), z)
     elif rng.random() < 0.5:
-        z0 = rng.uniform(30, 50)
-        stage.put(objects.house, side * (shore(z0) - 12), z0)
+        z = rng.uniform(30, 50)
+        stage.put(objects.house, side * (edge(z) - 12), z)
 
 
-def _lake(stage: _Stage) -> None:
-    canvas, rng = stage.canvas, stage.rng
+def lake(stage: Stage) -> None:
+    """A lake before mountains, with trees at its near shore."""
+    canvas, rng, camera = stage.canvas, stage.rng, stage.canvas.camera
     stage.mountains(0.16, 0.34, ranges=int(rng.integers(1, 4)))
     leaf = choose(rng, stage.leaves) * 0.8
-    terrain.treeline(canvas, height=rng.uniform(12, 26), depth=260, leaf=leaf)
+    terrain.treeline(canvas, rng.uniform(12, 26), 260, leaf)
     terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 60)))
     near, tilt, shift = rng.uniform(11, 20), rng.uniform(-0.35, 0.35), rng.uniform(0, 60)
     brush, _, _ = terrain.below_horizon(canvas)
     bay = canvas.noise.line(canvas.columns / canvas.height * 2.2, 3, shift) - 0.5
     shore = 0.10 * bay + tilt * (brush.x / canvas.width - 0.5)
-    shore = canvas.camera.row(near) + canvas.height * shore
-    far = canvas.camera.row(240)
-    mask = clip01(shore - brush.y + 0.5) * clip01(brush.y - far + 0.5)
+    shore = camera.row(near) + canvas.height * shore
+    mask = clip01(shore - brush.y + 0.5) * clip01(brush.y - camera.row(240) + 0.5)
     terrain.water(canvas, mask, rng.uniform(0.1, 0.4))
     for _ in range(rng.integers(0, 4)):
         z = rng.uniform(26, 90)
-        stage.put(objects.sailboat, stage.across(0.1, 0.9, z), z)
+        stage.put(objects.sailboat, stage.across(rng.uniform(0.1, 0.9), z), z)
     for _ in range(rng.integers(2, 6)):
-        z, edge = rng.uniform(11, 18), rng.uniform(-0.05, 0.3)
-        stage.tree(stage.seen(edge if rng.random() < 0.5 else 1 - edge, z), z)
+        z, share = rng.uniform(11, 18), rng.uniform(-0.05, 0.3)
+        stage.tree(stage.across(share if rng.random() < 0.5 else 1 - share, z), z)
 
 
-def _country(stage: _Stage) -> None:
-    canvas, rng = stage.canvas, stage.rng
+def country(stage: Stage) -> None:
+    """Hills, a meadow or a field, houses, and perhaps a road with cars and wires."""
+    canvas, rng, grass = stage.canvas, stage.rng, stage.grass
     if rng.random() < 0.4:
         stage.mountains(0.06, 0.16)
     for i in (1, 2):
-        terrain.hill(canvas, 0.16 / i, 900 / i, stage.grass * rng.uniform(0.85, 1.15))
+        terrain.hill(canvas, 0.16 / i, 900 / i, grass * rng.uniform(0.85, 1.15))
     height, leaf = rng.uniform(8, 16), choose(rng, stage.leaves) * 0.85
-    terrain.treeline(canvas, height=height, depth=220, leaf=leaf)
+    terrain.treeline(canvas, height, 220, leaf)
     furrows = rng.random() < 0.45
-    flowers = 0 if furrows else int(rng.integers(0, 90))
-    terrain.ground(canvas, stage.grass, furrows=furrows, flowers=flowers)
+    terrain.ground(canvas, grass, furrows, flowers=0 if furrows else int(rng.integers(0, 90)))
     half, bend = rng.uniform(2.4, 3.4), rng.uniform(-22, 22)
     paved = rng.random() < 0.7
-
-    def clear_of_road(x: float, gap: float) -> float:
-        """``x``, moved away from the road by its width and a gap where it is nearer."""
-        return x + (math.copysign(half + gap, x) if paved and abs(x) < half + gap else 0.0)
-
     if paved:
-        terrain.road(canvas, half=half, bend=bend)
+        terrain.road(canvas, half, bend)
         for _ in range(rng.integers(0, 4)):
-            z, lane = rng.uniform(9, 40), stage.side()
+            z, lane = rng.uniform(9, 40), (-1.0, 1.0)[rng.integers(2)]
             x = bend * (z / 100) ** 2 + lane * half / 2
             stage.put(objects.car, x, z, oncoming=lane < 0)
         if rng.random() < 0.75:
-            side, first = stage.side(), rng.uniform(9, 14)
+            side, first = (-1.0, 1.0)[rng.integers(2)], rng.uniform(9, 14)
             for k in range(6):
                 z = first + 17 * k
                 x = side * (half + 2.2) + bend * (z / 100) ** 2
                 stage.put(objects.wire_pole, x, z, following=z + 17 if k < 5 else None)
+
+    def off_road(x: float, gap: float) -> float:
+        return x + (math.copysign(half + gap, x) if paved and abs(x) < half + gap else 0.0)
+
     for _ in range(rng.integers(1, 4)):
         z = rng.uniform(26, 75)
-        stage.put(objects.house, clear_of_road(stage.across(0, 1, z), 9), z)
+        stage.put(objects.house, off_road(stage.across(rng.uniform(0, 1), z), 9), z)
     for _ in range(rng.integers(4, 11)):
         z = rng.uniform(13, 90)
-        stage.tree(clear_of_road(stage.across(-0.05, 1.05, z), 4), z)
+        stage.tree(off_road(stage.across(rng.uniform(-0.05, 1.05), z), 4), z)
 
 
-def _highland(stage: _Stage) -> None:
+def highland(stage: Stage) -> None:
+    """High mountains and firs."""
     canvas, rng = stage.canvas, stage.rng
     stage.mountains(0.28, 0.42, ranges=int(rng.integers(2, 4)))
-    terrain.hill(canvas, peak=0.10, depth=700, grass=stage.grass * 0.9)
-    terrain.treeline(canvas, height=22, depth=330, leaf=rgb((0.14, 0.28, 0.18)))
+    terrain.hill(canvas, 0.10, 700, stage.grass * 0.9)
+    terrain.treeline(canvas, 22, 330, rgb((0.14, 0.28, 0.18)))
     terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 80)))
     for _ in range(rng.integers(5, 14)):
-        z, place = rng.uniform(12, 100), rng.beta(0.7, 0.7) * 1.1 - 0.05
-        stage.tree(stage.seen(place, z), z, firs=0.85, low=6, high=11)
+        z, share = rng.uniform(12, 100), rng.beta(0.7, 0.7) * 1.1 - 0.05
+        stage.tree(stage.across(share, z), z, firs=0.85, low=6, high=11)
     if rng.random() < 0.5:
         z = rng.uniform(24, 50)
-        stage.put(objects.house, stage.across(0.2, 0.8, z), z)
+        stage.put(objects.house, stage.across(rng.uniform(0.2, 0.8), z), z)
 
 
-def _street(stage: _Stage) -> None:
+def street(stage: Stage) -> None:
+    """A straight street between two rows of buildings, with lamps, trees and cars."""
     canvas, rng = stage.canvas, stage.rng
     if rng.random() < 0.4:
         stage.mountains(0.08, 0.18)
-    terrain.treeline(canvas, height=9, depth=200, leaf=choose(rng, stage.leaves))
+    terrain.treeline(canvas, 9, 200, choose(rng, stage.leaves))
     terrain.ground(canvas, stage.grass)
     half, pavement = rng.uniform(3.2, 4.2), rng.uniform(1.8, 2.8)
-    terrain.road(canvas, half=half, bend=0.0, pavement=pavement)
+    terrain.road(canvas, half, bend=0.0, pavement=pavement)
     tall = rng.uniform(9, 22)
     for side in (-1.0, 1.0):
         z, setback = rng.uniform(4, 9), half + pavement + rng.uniform(0.0, 2.5)
         while z < 150:
-            deep, wide = rng.uniform(9, 18), rng.uniform(10, 16)
-            high = tall * rng.uniform(0.5, 1.25)
+            deep, wide, high = (
+                rng.uniform(9, 18),
+                rng.uniform(10, 16),
+                tall * rng.uniform(0.5, 1.25),
+            )
             if rng.random() > 0.12:
                 x = side * (setback + wide / 2)
                 stage.put(objects.block, x, z, wide=wide, deep=deep, high=high)
@@ -209,51 +203,37 @@ def _street(stage: _Stage) -> None:
             z += rng.uniform(7, 22)
 
 
-def _town(stage: _Stage) -> None:
-    canvas, rng = stage.canvas, stage.rng
+def town(stage: Stage) -> None:
+    """A skyline behind a park, and perhaps a river."""
+    canvas, rng, camera = stage.canvas, stage.rng, stage.canvas.camera
     if rng.random() < 0.4:
         stage.mountains(0.10, 0.2)
     for _ in range(rng.integers(14, 24)):
-        z = rng.uniform(190, 420)
-        high = rng.uniform(12, 55) * (1.6 if rng.random() < 0.15 else 1.0)
-        x, wide = stage.across(-0.05, 1.05, z), rng.uniform(14, 34)
+        z, high = rng.uniform(190, 420), rng.uniform(12, 55)
+        high *= 1.6 if rng.random() < 0.15 else 1.0
+        x, wide = stage.across(rng.uniform(-0.05, 1.05), z), rng.uniform(14, 34)
         stage.put(objects.block, x, z, wide=wide, deep=18.0, high=high)
     stage.paint()
     height, leaf = rng.uniform(7, 12), choose(rng, stage.leaves)
-    terrain.treeline(canvas, height=height, depth=150, leaf=leaf)
+    terrain.treeline(canvas, height, 150, leaf)
     terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 50)))
     river = rng.random() < 0.5
     brush, zs, xs = terrain.below_horizon(canvas)
-    camera = canvas.camera
     if river:
-        near = rng.uniform(18, 30)
+        near = camera.row(rng.uniform(18, 30))
         wobble = (canvas.noise.line(canvas.columns / canvas.height * 2, 2, 3.0) - 0.5) * 0.04
-        bottom = camera.row(near) + canvas.height * wobble
-        mask = clip01(brush.y - camera.row(135.0) + 0.5) * clip01(bottom - brush.y + 0.5)
+        bank = near + canvas.height * wobble
+        mask = clip01(brush.y - camera.row(135.0) + 0.5) * clip01(bank - brush.y + 0.5)
         terrain.water(canvas, mask, rng.uniform(0.15, 0.4))
     # A path across; foreshortened, its width shrinks with the square of the distance.
     path = (2.0 - np.abs(zs - 12.0 - 0.08 * xs)) * camera.focal * camera.height / zs**2
     terrain.strip(canvas, clip01(path + 0.5), (0.66, 0.62, 0.56), palette.ROAD)
     for k in range(rng.integers(1, 4)):
         z = 15.5 + 3.0 * k
-        stage.put(objects.lamppost, stage.across(0, 1, z), z, high=5.5)
+        stage.put(objects.lamppost, stage.across(rng.uniform(0, 1), z), z, high=5.5)
     for _ in range(rng.integers(2, 7)):
-        z, place = rng.uniform(15.5, 22 if river else 70), rng.beta(0.6, 0.6) * 1.2 - 0.1
-        stage.tree(stage.seen(place, z), z, firs=0.15)
+        z, share = rng.uniform(15.5, 22 if river else 70), rng.beta(0.6, 0.6) * 1.2 - 0.1
+        stage.tree(stage.across(share, z), z, firs=0.15)
 
 
-LAYOUTS: dict[str, Callable[[_Stage], None]] = {
-    "coast": _coast,
-    "lake": _lake,
-    "country": _country,
-    "highland": _highland,
-    "street": _street,
-    "town": _town,
-}
-
-
-def paint(layout: str, canvas: Canvas) -> None:
-    """Paints all but the sky of a scene."""
-    stage = _Stage(canvas)
-    LAYOUTS[layout](stage)
-    stage.paint()
+LAYOUTS = {f.__name__: f for f in (coast, lake, country, highland, street, town)}

@@ -1,7 +1,7 @@
 """Objects of procedural scenes: buildings, trees, poles, cars and boats.
 
-They are ``x`` metres to the right of the camera and ``z`` ahead. Lengths on the canvas are multiples
-of ``m``, a metre at that distance; ``middle`` and ``base`` are the column and row of the foot.
+They are ``x`` metres to the right of the camera and ``z`` ahead. ``m`` is a metre in pixels at that
+distance, ``middle`` and ``base`` are the column and row of the foot.
 """
 
 import math
@@ -186,7 +186,7 @@ def lamppost(canvas: Canvas, x: float, z: float, high: float = 6.5) -> None:
 
 
 def wire_pole(canvas: Canvas, x: float, z: float, following: float | None) -> None:
-    """A wooden pole with a crossbar; wires sag to the next one, ``following`` metres ahead, if any."""
+    """A wooden pole; its wires sag to the next one, ``following`` metres ahead of the camera."""
     wood = rgb((0.34, 0.27, 0.21)) * canvas.rng.uniform(0.8, 1.1)
     m, middle, base = canvas.camera.foot(x, z)
     top = base - 8.0 * m

@@ -1,9 +1,9 @@
 """Procedural outdoor scenes: images with exact labels and depth that need no download.
 
 A scene is painted from far to near on flat ground, at a time of day, in one of six layouts: coast,
-lake, country, highland, street, town. Every pixel is labelled, except that where two classes meet, the
-farther one gives up a border of void, one pixel wide (two from 192 pixels on), like the outlines in
-PASCAL VOC. Trunks, poles and masts keep their pixels: thin things are what a coarse stride loses.
+lake, country, highland, street, town. Every pixel is labelled, except that where two classes meet,
+the farther one gives up a border of void, one pixel wide (two from 192 pixels on), like the
+outlines in PASCAL VOC. Thin things keep their pixels: they are what a coarse stride loses.
 
 A scene depends on (seed, split, index) alone and keeps its shape at any size; other machines may
 round colours differently.
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from fcn.data.palettes import PALETTES
 from fcn.data.sample import VOID, ListedDataset, Sample
-from fcn.data.synthetic import layouts, terrain
+from fcn.data.synthetic import terrain
 from fcn.data.synthetic.canvas import Array, Camera, Canvas, Light, Rng
+from fcn.data.synthetic.layouts import LAYOUTS, Stage
 from fcn.data.synthetic.palette import CLASSES, COLOURS, GROUND, MOODS, ROAD, SKY, WATER
 
 GEOMETRIC = ("sky", "horizontal", "vertical")
@@ -33,11 +34,10 @@ _GEOMETRY_OF_LABEL[SKY] = GEOMETRIC.index("sky")
 
 
 class Scene(NamedTuple):
-    """A painted scene.
+    """Image (uint8, 3 x H x W, RGB), labels (int64, H x W, void 255), depth (float32, H x W).
 
-    ``image``: uint8, 3 x H x W, RGB; ``semantic``, ``geometric``: int64, H x W, void 255; ``depth``:
-    float32, H x W, metres along the camera's axis, 10 km for the sky; ``kind``: the layout;
-    ``mood``: the time of day.
+    Depth is in metres along the camera's axis, 10 km for the sky. ``kind`` is the layout, ``mood``
+    the time of day.
     """
 
     image: Tensor
@@ -51,8 +51,8 @@ class Scene(NamedTuple):
 class Scenes(ListedDataset):
     """``count`` procedural scenes of ``size`` (height, width) with two heads, of 10 and 3 classes.
 
-    Splits share no scene. Raises ValueError for a count below 1, a size below 1 x 1, a negative seed
-    or an unknown split.
+    Splits share no scene. Raises ValueError for a count below 1, a size below 1 x 1, a negative
+    seed or an unknown split.
     """
 
     name = "scenes"
@@ -62,9 +62,7 @@ class Scenes(ListedDataset):
         self, count: int, size: tuple[int, int] = (128, 128), seed: int = 0, split: str = "train"
     ) -> None:
         if count < 1:
-            raise ValueError(
-                f"Scenes(count={count}): the list of scenes is empty; ask for at least one"
-            )
+            raise ValueError(f"Scenes(count={count}): the list of scenes is empty")
         if min(size) < 1:
             raise ValueError(f"Scenes(size={size}): height and width must be at least 1 pixel")
         if seed < 0:
@@ -92,30 +90,38 @@ class Scenes(ListedDataset):
 
 def paint_scene(rng: Rng, size: tuple[int, int]) -> Scene:
     """A random scene of ``size`` (height, width)."""
-    kind = list(layouts.LAYOUTS)[rng.integers(len(layouts.LAYOUTS))]
+    kind = list(LAYOUTS)[rng.integers(len(LAYOUTS))]
     mood = str(rng.choice(list(MOODS), p=[share for share, _ in MOODS.values()]))
     street, low_sun = kind == "street", mood in ("morning", "evening", "dusk")
     horizon = rng.uniform(0.50, 0.60) if street else rng.uniform(0.40, 0.54)
     sun_x = rng.uniform(-0.2, 1.2)
     sun_y = horizon * (rng.uniform(0.62, 0.92) if low_sun else rng.uniform(-0.3, 0.5))
-    light = Light(*COLOURS[mood], MOODS[mood][1], mood == "dusk", (sun_x, sun_y))
-    above = rng.uniform(1.9, 2.8) if street else rng.uniform(2.8, 5.0)
+    height = rng.uniform(1.9, 2.8) if street else rng.uniform(2.8, 5.0)
     centre = size[1] * rng.uniform(0.36, 0.64)
-    camera = Camera(1.05 * size[0], above, horizon * size[0], centre)
+    camera = Camera(1.05 * size[0], height, horizon * size[0], centre)
+    light = Light._make([*COLOURS[mood], MOODS[mood][1], mood == "dusk", (sun_x, sun_y)])
     canvas = Canvas(size, camera, light, rng)
     terrain.sky(canvas, cloudiness=0.95 if mood == "overcast" else rng.beta(1.6, 1.6))
-    layouts.paint(kind, canvas)
+    stage = Stage(canvas)
+    LAYOUTS[kind](stage)
+    stage.paint()
 
     grain = np.random.default_rng(rng.integers(2**32)).standard_normal(size, dtype=np.float32)
     colour = canvas.colour + grain * np.float32(0.008)
     image = np.clip(colour * 255 + 0.5, 0, 255).astype(np.uint8)
     semantic = with_void_border(canvas.label, canvas.depth, width=1 if min(size) < 192 else 2)
-    labels = (semantic.astype(np.int64), _GEOMETRY_OF_LABEL[semantic].astype(np.int64))
-    return Scene(*map(torch.from_numpy, (image, *labels, canvas.depth)), kind, mood)
+    return Scene(
+        torch.from_numpy(image),
+        torch.from_numpy(semantic).long(),
+        torch.from_numpy(_GEOMETRY_OF_LABEL[semantic]).long(),
+        torch.from_numpy(canvas.depth),
+        kind,
+        mood,
+    )
 
 
 def with_void_border(label: NDArray[np.uint8], depth: Array, width: int) -> NDArray[np.uint8]:
-    """The labels, void where a nearer pixel of another class is within ``width`` rows or columns."""
+    """The labels, void where a nearer pixel of another class is within ``width`` pixels."""
     bordered = label.copy()
     for step in range(1, width + 1):
         for a, b in (np.s_[step:], np.s_[:-step]), (np.s_[:, step:], np.s_[:, :-step]):
