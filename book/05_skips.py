@@ -330,12 +330,12 @@ print("images seen by the control:       ", sum(run.images_seen for run in (runs
 # %%
 stage = runs["32s"].images_seen, runs["16s"].images_seen
 curves = {
-    "32s": [(0, runs["32s"].curve)],
-    "16s": [(stage[0], runs["16s"].curve)],
-    "8s": [(sum(stage), runs["8s"].curve)],
-    figures.LONGER: [(stage[0], control[0].curve), (sum(stage), control[1].curve)],
+    "FCN-32s": [(0, runs["32s"].curve)],
+    "FCN-16s": [(stage[0], runs["16s"].curve)],
+    "FCN-8s": [(sum(stage), runs["8s"].curve)],
+    f"FCN-{figures.LONGER}": [(stage[0], control[0].curve), (sum(stage), control[1].curve)],
 }
-shared.losses(curves, figures.SERIES, "training loss, nats per pixel")
+shared.losses(curves, {f"FCN-{name}": tint for name, tint in figures.SERIES.items()}, "training loss, nats per pixel")
 plt.show()
 
 # %% [markdown]

@@ -501,8 +501,8 @@ if semantic:
     plt.show()
 
 # %% [markdown]
-# *Figure: row-normalised confusion of the semantic classes on the test images; entries of 20 % and more are printed.
-# Columns are all 33 classes, rows those that the test images hold.*
+# *Figure: row-normalised confusion of the semantic classes on the test images, frequent classes first; entries of 20 %
+# and more are printed. Columns are all 33 classes, rows those that the test images hold.*
 #
 # A column that is dark from top to bottom is a class into which others disappear. The pairs that hold most wrong
 # pixels, out of all of them:

@@ -214,7 +214,7 @@ def _flattened(axes: Axes, grid: np.ndarray, at: tuple[float, float], weights: i
         _arrow(axes, (end + 0.8, y - 2.7), (end + 4.6, y - 2.7))
         for row in range(rows):
             axes.add_patch(Rectangle((end + 5.2, y - 6.2 + row * 1.4), 1.4, 1.4, fc=INK, ec="white"))
-        _text(axes, end + 7.2, y - 2.7, "one score\nper class", ha="left")
+        _text(axes, end + 7.2, y - 2.7, "score\nper\nclass", ha="left")
 
 
 # Small parts
