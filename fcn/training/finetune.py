@@ -5,7 +5,6 @@ photos is held out and scored once, at the end.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from fcn import models
 from fcn.data.folder import Folder
 from fcn.data.sample import VOID
-from fcn.environment import check_writable, resolve_device, sha256
+from fcn.environment import check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
 from fcn.pretrained import PRETRAINED, load_into
 from fcn.training.pipeline import train_and_record
@@ -152,9 +151,7 @@ def starting_net(
     if start == "scratch":
         return FCN("googlenet", stride, heads=heads, upsampling="interpolate", width=width), None
     if start == "imagenet":
-        if not os.environ.get("FCN_WEIGHTS"):
-            raise FileNotFoundError("--start imagenet: set FCN_WEIGHTS to the weights folder")
-        path = Path(os.environ["FCN_WEIGHTS"]) / PRETRAINED["googlenet"]
+        path = folder_of(None, "FCN_WEIGHTS") / PRETRAINED["googlenet"]
         net = FCN("googlenet", stride, heads=heads, upsampling="interpolate")
         net.load_pretrained(path)
     elif (path := Path(start)).suffix == ".safetensors":

@@ -1,17 +1,15 @@
 """Fast training on a GPU: the data set resident on the device, steps captured as CUDA graphs.
 
 Every photo and label map is decoded once and copied to the device as bytes. Batches are gathered,
-mirrored and shifted there, drawn from the same seeds as ``fcn.data.augment`` draws from and equal
-to its results bit for bit. Only a small table of integers crosses to the device per step.
+mirrored and shifted there, equal to those of ``fcn.data.augment`` bit for bit.
 
-A small net at batch size 1 or 20 keeps a fast GPU waiting for the next kernel launch. A CUDA graph
-launches all kernels of a step as one. It reads its inputs from and leaves its results in the same
-memory every time, so shapes must not change, nothing may synchronize, and values that change from
-step to step, such as the learning rate, must be tensors. Dropout still advances the generator.
+A small net keeps a fast GPU waiting for the next kernel launch. A CUDA graph launches all kernels
+of a step at once, in the same memory every time: shapes must not change, nothing may synchronize,
+and what changes from step to step, such as the learning rate, must be a tensor.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -19,8 +17,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift
+from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift, augmentation
 from fcn.data.sample import VOID, ListedDataset, Sample, SegmentationDataset
+from fcn.training.loader import Batch, Schedule, collate
+
+Step = Callable[[list[Batch]], Tensor]
+"""A training step, from the parts of a batch to the loss."""
 
 WARM_UP = 3  # calls before the capture: libraries choose algorithms, optimizers create their state
 
@@ -35,33 +37,20 @@ class Change:
 
 
 class Resident(ListedDataset):
-    """The samples of ``dataset``, or the ``first`` of them, as bytes on ``device``.
+    """The samples of ``dataset``, collated, as bytes on ``device``.
 
-    Smaller photos are padded with grey and void at the bottom and right, as ``collate`` pads. Needs
-    3 bytes per pixel and 1 more per head. Raises ValueError for photos without three channels.
+    Needs 3 bytes per pixel and 1 more per head. Raises ValueError for photos that are not RGB.
     """
 
-    def __init__(
-        self,
-        dataset: SegmentationDataset,
-        device: torch.device | str = "cpu",
-        first: int | None = None,
-    ) -> None:
+    def __init__(self, dataset: SegmentationDataset, device: torch.device | str = "cpu") -> None:
         self.name, self.split, self.heads = dataset.name, dataset.split, dataset.heads
-        self.names = list(dataset.names)[:first]
+        self.names = list(dataset.names)
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             samples = list(pool.map(lambda i: _bytes(dataset[i]), range(len(self.names))))
         self.sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
-        frame = (len(samples), *(max(side) for side in zip(*self.sizes, strict=True)))
-        self.images = torch.full((frame[0], 3, *frame[1:]), GREY, dtype=torch.uint8)
-        self.labels = {head: torch.full(frame, VOID, dtype=torch.uint8) for head in self.heads}
-        for i, sample in enumerate(samples):
-            height, width = self.sizes[i]
-            self.images[i, :, :height, :width] = sample.image
-            for head, labels in sample.labels.items():
-                self.labels[head][i, :height, :width] = labels
-        self.images = self.images.to(device)
-        self.labels = {head: labels.to(device) for head, labels in self.labels.items()}
+        images, labels = collate(samples)
+        self.images = images.to(device)
+        self.labels = {head: label.to(device) for head, label in labels.items()}
 
     @property
     def one_size(self) -> bool:
@@ -75,13 +64,8 @@ class Resident(ListedDataset):
         image = self.images[index, :, :height, :width].clone()
         return Sample(image, labels, self.names[index])
 
-    def batch(
-        self, indices: Sequence[int], changes: Sequence[Change]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W, int64}) on the device.
-
-        H and W are those of the largest image of the batch, as in ``collate``.
-        """
+    def batch(self, indices: Sequence[int], changes: Sequence[Change]) -> Batch:
+        """The changed images, on the device, as large as the largest of them; see ``collate``."""
         sizes = [self.sizes[i] for i in indices]
         rules = [
             (i, change.mirrored, *size, change.down, change.right)
@@ -102,17 +86,24 @@ class Resident(ListedDataset):
         images = self.images[place[0], :, place[1], place[2]].permute(0, 3, 1, 2)
         return torch.where(inside[:, None], images, GREY), labels
 
+    def batches(self, schedule: Schedule, positions: Iterable[list[int]]) -> Iterator[Batch]:
+        """The batches at ``positions``."""
+        for members in positions:
+            seeds = [schedule.seed_of(position) for position in members]
+            changes = [draw(schedule.recipe.augment, seed) for seed in seeds]
+            yield self.batch([schedule.index(position) for position in members], changes)
+
 
 def draw(augment: str, seed: int) -> Change:
     """The change that ``fcn.data.augment`` draws for ``augment`` from torch's ``seed``.
 
-    Raises ValueError for an augmentation that the device does not support.
+    Raises ValueError for an augmentation that is unknown or not available on the device.
     """
-    transforms = AUGMENTATIONS[augment].transforms if augment in AUGMENTATIONS else (None,)
+    augmentation(augment)  # raises if there is none
     change = Change()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        for transform in transforms:
+        for transform in AUGMENTATIONS[augment].transforms:
             match transform:
                 case RandomHorizontalFlip():
                     change = replace(change, mirrored=bool(torch.rand(1) < transform.p))
@@ -152,21 +143,16 @@ class Captured:
         self, function: Callable[..., Tensor], log: Callable[[str], None] | None = None
     ) -> None:
         self.function, self.log = function, log
-        self.calls = 0
-        self.failed = False
+        self.calls, self.failed = 0, False
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.inputs: Sequence[Tensor] = ()
-        self.result = torch.empty(0)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         if self.failed or inputs[0].device.type != "cuda":
             return self.function(*inputs)
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            return self._warm_up(inputs)
         if self.graph is None:
-            self.calls += 1
-            if self.calls == 1:
-                self.stream = torch.cuda.Stream()
-            if self.calls <= WARM_UP:
-                return self._warm_up(inputs)
             try:
                 self.graph = self._capture(inputs)
             except RuntimeError as error:
@@ -184,6 +170,8 @@ class Captured:
 
     def _warm_up(self, inputs: Sequence[Tensor]) -> Tensor:
         """Call on the stream that will capture: what the first calls allocate must belong to it."""
+        if self.calls == 1:
+            self.stream = torch.cuda.Stream()
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             result = self.function(*inputs)
@@ -200,16 +188,13 @@ class Captured:
 
 
 def captured_step(
-    step: Callable[[list[tuple[Tensor, dict[str, Tensor]]]], Tensor],
+    step: Step,
     heads: list[str],
     optimizer: torch.optim.Optimizer,
     steady: bool,
     log: Callable[[str], None],
-) -> Callable[[list[tuple[Tensor, dict[str, Tensor]]]], Tensor]:
-    """``step`` of one batch with the labels of ``heads``, captured on CUDA.
-
-    A learning rate that is not ``steady`` becomes a tensor, which every replay reads anew.
-    """
+) -> Step:
+    """``step`` of a batch in one part, captured on CUDA; a rate not ``steady`` becomes a tensor."""
     for group in optimizer.param_groups:
         device = group["params"][0].device
         if device.type == "cuda" and not steady:
@@ -218,8 +203,8 @@ def captured_step(
         lambda images, *labels: step([(images, dict(zip(heads, labels, strict=True)))]), log
     )
 
-    def replay(batch: list[tuple[Tensor, dict[str, Tensor]]]) -> Tensor:
-        [(images, labels)] = batch
+    def replay(parts: list[Batch]) -> Tensor:
+        [(images, labels)] = parts
         return captured(images, *(labels[head] for head in heads)).clone()
 
     return replay

@@ -1,69 +1,25 @@
 """Data loading: shuffling, augmentation and sharding, all determined by the seed and a position."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from fcn.data.augment import GREY, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
-from fcn.training.gpu import Resident, draw
 from fcn.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W})."""
-
-
-def batches(
-    dataset: SegmentationDataset,
-    recipe: Recipe,
-    seed: int,
-    positions: Iterable[list[int]],
-    pin_memory: bool = False,
-) -> Iterator[Batch]:
-    """The batches at ``positions``, made on the device if the data set is there."""
-    schedule = Schedule(dataset, recipe, seed)
-    if isinstance(dataset, Resident):
-        return _on_device(dataset, schedule, recipe.augment, positions)
-    # iter() draws a seed it does not need: now, so that it does not disturb the dropout of a step.
-    loader = DataLoader(
-        schedule, batch_sampler=positions, collate_fn=collate, pin_memory=pin_memory
-    )
-    return iter(loader)
-
-
-def _on_device(
-    dataset: Resident, schedule: "Schedule", augment: str, positions: Iterable[list[int]]
-) -> Iterator[Batch]:
-    for members in positions:
-        changes = [draw(augment, schedule.seed_of(position)) for position in members]
-        yield dataset.batch([schedule.index(position) for position in members], changes)
-
-
-def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch; smaller ones are padded with grey and void."""
-    height = max(s.image.shape[-2] for s in samples)
-    width = max(s.image.shape[-1] for s in samples)
-
-    def pad(x: Tensor, value: int) -> Tensor:
-        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value)
-
-    images = torch.stack([pad(s.image, GREY) for s in samples])
-    heads = samples[0].labels
-    return images, {h: torch.stack([pad(s.labels[h], VOID) for s in samples]) for h in heads}
 
 
 class Schedule(Dataset[Sample]):
     """The images of a run by position: ``p`` is an image of epoch p // n, augmented."""
 
     def __init__(self, dataset: SegmentationDataset, recipe: Recipe, seed: int) -> None:
-        self.dataset, self.seed, self.replacement = dataset, seed, recipe.replacement
+        self.dataset, self.recipe, self.seed = dataset, recipe, seed
         self.augment = augmentation(recipe.augment)
         self.epoch, self.order = -1, [0]
 
@@ -73,7 +29,7 @@ class Schedule(Dataset[Sample]):
         epoch = position // n
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(mix(self.seed, epoch, 0))
-            if self.replacement:
+            if self.recipe.replacement:
                 self.order = torch.randint(n, (n,), generator=generator).tolist()
             else:
                 self.order = torch.randperm(n, generator=generator).tolist()
@@ -91,24 +47,40 @@ class Schedule(Dataset[Sample]):
             return self.augment(sample)
 
 
-class Positions(Sampler[list[int]]):
+class Positions:
     """The positions of each forward pass: ``parts`` per step and process, at most a micro-batch."""
 
-    def __init__(self, first: int, last: int, recipe: Recipe, fabric: "Fabric") -> None:
-        self.first, self.last, self.batch = first, last, recipe.batch_size
-        self.rank, self.world = fabric.global_rank, fabric.world_size
-        shared = self.batch // self.world
-        self.size = min(recipe.micro_batch or shared, shared)
-        self.parts = -(-shared // self.size)
+    def __init__(self, first: int, last: int, recipe: Recipe, rank: int, processes: int) -> None:
+        self.steps, self.batch = range(first, last), recipe.batch_size
+        self.rank, self.processes = rank, processes
+        share = self.batch // processes
+        self.size = min(recipe.micro_batch or share, share)
+        self.parts = -(-share // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.last):
-            mine = [step * self.batch + i for i in range(self.rank, self.batch, self.world)]
+        for step in self.steps:
+            mine = range(step * self.batch + self.rank, (step + 1) * self.batch, self.processes)
             for start in range(0, len(mine), self.size):
-                yield mine[start : start + self.size]
+                yield list(mine[start : start + self.size])
 
-    def __len__(self) -> int:
-        return (self.last - self.first) * self.parts
+
+def batches(schedule: Schedule, positions: Iterable[list[int]], pin: bool) -> Iterator[Batch]:
+    """The batches at ``positions``, in pinned memory if ``pin``."""
+    # iter() draws a seed that it does not need: here, not among the draws of a step.
+    return iter(DataLoader(schedule, batch_sampler=positions, collate_fn=collate, pin_memory=pin))
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples; smaller ones are padded with grey and void at the bottom and right."""
+    height = max(s.image.shape[-2] for s in samples)
+    width = max(s.image.shape[-1] for s in samples)
+
+    def pad(x: Tensor, value: int) -> Tensor:
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value)
+
+    images = torch.stack([pad(s.image, GREY) for s in samples])
+    heads = samples[0].labels
+    return images, {h: torch.stack([pad(s.labels[h], VOID) for s in samples]) for h in heads}
 
 
 def mix(seed: int, *numbers: int) -> int:

@@ -20,8 +20,8 @@ from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped, read_checkpoint, write_checkpoint
 from fcn.training.evaluate import by_head, launch_fabric, scored_heads
-from fcn.training.gpu import Resident, captured_step
-from fcn.training.loader import Batch, Positions, batches, mix
+from fcn.training.gpu import Resident, Step, captured_step
+from fcn.training.loader import Batch, Positions, Schedule, batches, mix
 from fcn.training.optimizer import freeze, optimizer_for, set_rate
 from fcn.training.recipe import Recipe
 from fcn.training.record import Point
@@ -64,18 +64,16 @@ def train(
     stop: Callable[[], bool] | None = None,
     capture: bool = False,
 ) -> Run:
-    """Train ``net`` in place.
+    """Train ``net`` in place, under ``torchrun`` in several processes that share every batch.
 
-    Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end. With ``resume`` the run
-    continues from it, on a CPU to the same bits as an uninterrupted run. ``stop_after`` ends the
-    run after that many steps of its schedule. Under ``torchrun`` each process takes its share of
-    every batch. ``capture`` launches each step as one CUDA graph, if the data set is on the device
-    (:class:`~fcn.training.gpu.Resident`) and its images have one size.
+    Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
+    continues from it, bit for bit on a CPU. ``stop_after`` ends it after that many steps of its
+    schedule. ``capture`` launches each step as one CUDA graph, if the data set is
+    :class:`~fcn.training.gpu.Resident` and has images of one size.
 
-    Raises Stopped, at a checkpoint, when ``stop`` returns True between two steps; Diverged when the
-    loss is not finite; FileNotFoundError if there is no checkpoint to resume from; ValueError if it
-    belongs to another run, if the classes of net and data set differ, or if the batch does not
-    divide among the processes.
+    Raises Stopped, at a checkpoint, when ``stop`` returns True; Diverged; FileNotFoundError without
+    a checkpoint to resume; ValueError if it belongs to another run, if the classes of net and data
+    set differ, or if the batch does not divide among the processes.
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device, recipe.precision)
@@ -96,12 +94,8 @@ def train(
     stretch = max(1, steps // CURVE_POINTS)
     run = Run(0, steps, 0, 0.0, [])
     losses: list[Tensor] = []  # of the stretch, on the device: reading them would make it wait
-    identity = {
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "dataset": dataset.checksum,
-        "net": net.settings,
-    }
+    identity = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
+    identity["data"] = dataset.checksum
     if resume:
         state = read_checkpoint(checkpoint, identity)
         net.load_state_dict(state["net"])
@@ -111,21 +105,35 @@ def train(
         run = Run(**state["run"])
         losses = [torch.tensor(loss, device=fabric.device) for loss in state["losses"]]
 
+    def rate_of(step: int) -> float:
+        return recipe.rate_at(step * recipe.batch_size / len(dataset))
+
+    def read_losses() -> list[float]:  # in one transfer from the device
+        numbers: list[float] = torch.stack(losses).tolist() if losses else []
+        for ago, loss in zip(range(len(numbers), 0, -1), numbers, strict=True):
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"the loss is {loss} at step {run.step - ago} of {steps}, at a learning rate "
+                    f"of {rate_of(run.step):g}: lower the rate, warm it up or clip the gradient"
+                )
+        return numbers
+
     def save() -> None:
+        numbers = read_losses()  # never save what has diverged
         if checkpoint is not None and fabric.is_global_zero:
             state = {
                 "net": net.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "ema": averages,
                 "run": asdict(run),
-                "losses": _numbers(losses),
+                "losses": numbers,
             }
             write_checkpoint(checkpoint, identity, state)
 
     class_weights = _class_weights(dataset, heads, fabric.device) if recipe.balance else None
-    positions = Positions(run.step, last, recipe, fabric)
-    parts = positions.parts  # of a batch of one process
-    # Caffe adds the gradients of a batch; fabric averages them over processes.
+    positions = Positions(run.step, last, recipe, fabric.global_rank, fabric.world_size)
+    parts = positions.parts  # of a process's share of a batch; their gradients accumulate
+    # Fabric averages gradients over processes, so a mean is that of the parts' means, as in Caffe.
     scale = fabric.world_size if recipe.reduction == "sum" else 1 / parts
 
     def train_step(batch: list[Batch]) -> Tensor:
@@ -146,17 +154,21 @@ def train(
         optimizer.step()
         return total if recipe.reduction == "sum" else total / parts
 
-    step: Callable[[list[Batch]], Tensor] = train_step
+    step: Step = train_step
     one_size = isinstance(dataset, Resident) and dataset.one_size
     if capture and one_size and parts == 1 and fabric.world_size == 1:
         step = captured_step(train_step, heads, optimizer, recipe.steady, log)
 
     model.train()
-    supply = batches(dataset, recipe, seed, positions, pin_memory=device == "cuda")
+    schedule = Schedule(dataset, recipe, seed)
+    if isinstance(dataset, Resident):
+        supply = dataset.batches(schedule, positions)
+    else:
+        supply = batches(schedule, positions, pin=device == "cuda")
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
     while run.step < last:
-        rate = recipe.rate_at((run.step + 1) * recipe.batch_size / len(dataset))
+        rate = rate_of(run.step + 1)
         set_rate(optimizer, rate)
         torch.manual_seed(mix(seed, run.step, fabric.global_rank + 1))  # dropout, loss sampling
         losses.append(step([next(supply) for _ in range(parts)]))
@@ -166,8 +178,7 @@ def train(
         run.images_seen += recipe.batch_size
         run.seconds = earlier + time.perf_counter() - started
         if run.step % stretch == 0 or run.step == steps:
-            numbers = _numbers(losses)
-            _check_finite(numbers, run, rate)
+            numbers = read_losses()
             losses.clear()
             mean = sum(numbers) / len(numbers)
             run.curve.append(
@@ -181,7 +192,6 @@ def train(
                     f"{(steps - run.step) / speed / 60:.0f} min left"
                 )
         if time.perf_counter() - saved > checkpoint_every:
-            _check_finite(_numbers(losses), run, rate)  # never save what has diverged
             save()
             saved = time.perf_counter()
         if stop is not None and run.step < last and stop():
@@ -206,18 +216,3 @@ def _class_weights(
             found = labels[head][labels[head] != VOID].cpu()
             counts += torch.bincount(found, minlength=len(counts))
     return {head: balanced_weights(counts).to(device) for head, counts in pixels.items()}
-
-
-def _numbers(losses: list[Tensor]) -> list[float]:
-    """The losses as numbers, in one transfer from the device."""
-    return torch.stack(losses).tolist() if losses else []
-
-
-def _check_finite(losses: list[float], run: Run, rate: float) -> None:
-    """Raise Diverged, naming the first of the last steps whose loss is not finite."""
-    for ago, loss in zip(range(len(losses), 0, -1), losses, strict=True):
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {run.step - ago} of {run.steps}, at a learning rate "
-                f"of {rate:g}: lower the rate, warm it up or clip the gradient"
-            )

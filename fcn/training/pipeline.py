@@ -1,7 +1,7 @@
 """From a net and its data to a record: train, save, evaluate the saved net, write the record."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def train_and_record(
     weights: Path,
     results: Path,
     paper: Paper | None = None,
-    metadata: Mapping[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
@@ -44,13 +44,12 @@ def train_and_record(
 ) -> Record:
     """Train ``net``, save it as ``weights``, evaluate that file, write the record to ``results``.
 
-    Seed torch before building the net. ``weights`` is a .safetensors file in 16 bits; ``metadata``
-    is added to what it says about itself. The checkpoint is next to it until the record is written.
-    ``dataset``, ``net_settings``, ``initial_weights``, ``deviations`` and ``paper`` go into the
-    record. ``resume``, ``checkpoint_every``, ``capture`` and ``stop`` are those of
-    :func:`~fcn.training.loop.train`, whose exceptions pass through.
+    Seed torch before building the net. ``weights`` is a .safetensors file; ``metadata`` is added to
+    it. The checkpoint is next to it until the record is written. ``resume``, ``checkpoint_every``,
+    ``capture`` and ``stop`` are those of :func:`~fcn.training.loop.train`; the other settings go
+    into the record.
 
-    Raises ValueError, before training, for a folder that is not writable and a missing device.
+    Raises what ``train`` raises; ValueError, before it, for a folder that is not writable.
     """
     device = resolve_device(device)
     check_writable(weights.parent, "--out")
@@ -73,7 +72,8 @@ def train_and_record(
             log=log,
         )
     if is_main_process():
-        models.save(net, weights, describe(train_set, experiment, heads) | dict(metadata or {}))
+        about = {"dataset": train_set.name, "experiment": experiment}
+        models.save(net, weights, {"classes": json.dumps(heads)} | about | (metadata or {}))
     wait()
     matrices = evaluate(models.load(weights), test_set, device=device, log=log)
     kept = weights.resolve()
@@ -100,11 +100,3 @@ def train_and_record(
         record.write(written, results)
         checkpoint.unlink(missing_ok=True)
     return written
-
-
-def describe(
-    data: SegmentationDataset, experiment: str, heads: Mapping[str, tuple[str, ...]] | None = None
-) -> dict[str, str]:
-    """The metadata of a weight file: class names by head, data set and experiment."""
-    classes = json.dumps(dict(heads or data.heads))
-    return {"classes": classes, "dataset": data.name, "experiment": experiment}

@@ -1,76 +1,63 @@
-"""Provenance of a run: package versions, commit and hardware."""
+"""Provenance of a run: package versions, commit, hardware."""
 
 import os
 import platform
 import re
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 import torch
 
+from fcn.environment import PROJECT
 
-class Environment(TypedDict):
-    """With what and where a run is made: three entries of a record."""
-
-    versions: dict[str, str]
-    commit: str | None
-    hardware: str
+PACKAGES = ("torch", "torchvision", "lightning-fabric", "lightning", "numpy", "pillow")
 
 
-def environment(device: torch.device | str = "auto") -> Environment:
-    """The versions, commit and hardware of a run on ``device``: ``Record(..., **environment())``.
+def environment(device: torch.device | str = "auto") -> dict[str, Any]:
+    """The entries ``versions``, ``commit`` and ``hardware`` of a record.
 
-    Ask when the run starts: the files of a checkout may change while it goes on.
+    Call it when the run starts: files of a checkout may change during the run.
     """
-    packages = ("torchvision", "lightning-fabric", "numpy", "pillow")
-    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    return {
-        "versions": versions | {name: metadata.version(name) for name in packages},
-        "commit": commit(),
-        "hardware": hardware(device),
-    }
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    versions["torch"] = str(torch.__version__)  # with the build, such as +cu132
+    return {"versions": versions, "commit": commit(), "hardware": hardware(device)}
 
 
-def commit(root: Path | None = None) -> str | None:
-    """The commit of the checkout at ``root`` (the one this package lies in), or None where that is no checkout.
+def commit(root: Path = PROJECT) -> str | None:
+    """The commit of the checkout at ``root``, or None if it is not a checkout.
 
-    "+changes" follows it where the package ``fcn`` differs from the commit, files that are not in it included. A copy
-    of a checkout's files, without its history, is what FCN_COMMIT says it is; raises ValueError if that is no commit.
+    "+changes" is appended if the package ``fcn`` differs from the commit or has untracked files.
+    FCN_COMMIT names the commit of a copy without git history; raises ValueError if it is invalid.
     """
-    root = (root or Path(__file__).parents[2]).resolve()
-
-    def git(*arguments: str) -> list[str]:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-
+    root = root.resolve()
+    git = ("git", "-C", str(root))
     try:
-        top, head = git("rev-parse", "--show-toplevel", "HEAD")
-        changes = git("status", "--porcelain", "--", "fcn")
+        top, head = _output(*git, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        changes = _output(*git, "status", "--porcelain", "--", "fcn")
     except (OSError, subprocess.CalledProcessError):
-        said = os.environ.get("FCN_COMMIT") or None
-        if said and not re.fullmatch(r"[0-9a-f]{40}(\+changes)?", said):
-            raise ValueError(
-                f"FCN_COMMIT is {said!r}: give the 40 letters and digits of a commit"
-            ) from None
-        return said
-    if Path(top).resolve() != root:  # installed somewhere inside a checkout of something else
+        given = os.environ.get("FCN_COMMIT") or None
+        if given and not re.fullmatch(r"[0-9a-f]{40}(\+changes)?", given):
+            raise ValueError(f"FCN_COMMIT is {given!r}: give the 40 digits of a commit") from None
+        return given
+    if Path(top).resolve() != root:  # installed inside a checkout of something else
         return None
     return head + ("+changes" if changes else "")
 
 
 def hardware(device: torch.device | str = "auto") -> str:
-    """What ``device`` is: the name of a GPU, or of the CPU with the number of cores that this process may use.
+    """The name of the GPU, or of the CPU with the number of cores available to this process.
 
-    "auto" and "gpu" mean the accelerator, or the CPU where there is none. Processes of one run are counted.
+    "auto" is the accelerator, if there is one. With several processes their number comes first.
     """
     if str(device) in ("auto", "gpu"):
         device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
     device = torch.device(device)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     elif device.type == "cpu":
@@ -78,19 +65,19 @@ def hardware(device: torch.device | str = "auto") -> str:
         name = f"{_cpu_model()}, {cores} cores"
     else:
         name = f"{device.type} of {_cpu_model()}"
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     return f"{processes} x {name}" if processes > 1 else name
 
 
 def _cpu_model() -> str:
     try:
         if platform.system() == "Darwin":
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(
-                command, capture_output=True, text=True, check=True
-            ).stdout.strip()
+            return _output("sysctl", "-n", "machdep.cpu.brand_string")
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, subprocess.CalledProcessError, StopIteration):  # Windows, and Linux on ARM
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, subprocess.CalledProcessError, StopIteration):  # Windows, Linux on ARM
         return platform.processor() or platform.machine()
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

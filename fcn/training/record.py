@@ -7,6 +7,7 @@ deviations from the paper. No record, no number.
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -29,14 +30,10 @@ if TYPE_CHECKING:
     from fcn.metrics import ConfusionMatrix
 
 STRICT = ConfigDict(extra="forbid", strict=True)
+PURPOSES = ("final", "validation", "demonstration")
 Purpose = Literal["final", "validation", "demonstration"]
-PURPOSES: dict[Purpose, str] = {
-    "final": "trained on all training images; its last weights scored once on the test split",
-    "validation": "trained without the validation part of the training images and scored on it",
-    "demonstration": "trained and scored on synthetic images; never next to real results",
-}
 Pixels = Annotated[int, Field(ge=0, lt=2**63)]
-_WIDTH = 118
+WIDTH = 118
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -118,11 +115,10 @@ class PaperMetrics:
 
 
 class Head(BaseModel, frozen=True):
-    """The evaluation of one head on the whole split.
+    """The evaluation of one head on the whole split, metrics in percent.
 
-    ``metrics`` and ``iu_per_class`` are in percent; ``classes_counted`` is the number of classes in
-    the ground truth, the others have no IU. ``classes`` names the labels in order;
-    ``confusion_matrix`` is C x C pixels, rows = ground truth.
+    ``classes`` are in label order; the ``classes_counted`` in the ground truth have an IU.
+    ``confusion_matrix``: C x C pixels, rows = ground truth.
     """
 
     model_config = STRICT
@@ -135,26 +131,19 @@ class Head(BaseModel, frozen=True):
 
     @model_validator(mode="after")
     def _square(self) -> Self:
-        lengths = {len(self.iu_per_class), len(self.confusion_matrix)}
-        lengths |= {len(row) for row in self.confusion_matrix}
-        if lengths != {len(self.classes)}:
-            raise ValueError(
-                f"{len(self.classes)} classes need a square confusion matrix of that size and as "
-                f"many entries in iu_per_class, not {len(self.confusion_matrix)} rows and "
-                f"{len(self.iu_per_class)} entries"
-            )
+        n, rows = len(self.classes), self.confusion_matrix
+        if {len(self.iu_per_class), len(rows), *map(len, rows)} != {n}:
+            raise ValueError(f"{n} classes need a square confusion matrix and as many IUs")
         return self
 
     @classmethod
     def scored(cls, classes: Sequence[str], confusion: "ConfusionMatrix") -> Self:
         """The head with these class names. Raises ValueError if no labelled pixel was counted."""
-        m = confusion.metrics()
+        *metrics, counted, iu_per_class = astuple(confusion.metrics())
         return cls(
-            metrics=PaperMetrics(
-                m.pixel_accuracy, m.mean_accuracy, m.mean_iu, m.frequency_weighted_iu
-            ),
-            classes_counted=m.classes_counted,
-            iu_per_class=m.iu_per_class,
+            metrics=PaperMetrics(*metrics),
+            classes_counted=counted,
+            iu_per_class=iu_per_class,
             classes=tuple(classes),
             confusion_matrix=tuple(map(tuple, confusion.matrix.tolist())),
         )
@@ -180,10 +169,8 @@ class Point(TypedDict):
 class Record(BaseModel, frozen=True):
     """One run. Times are in seconds, metrics in percent, losses as the recipe reduces them.
 
-    ``net`` and ``recipe`` hold every setting as JSON values. None means: ``paper``, the run
-    replicates no row; ``initial_weights``, the net starts at random; ``weights``, the trained net
-    was not kept; ``commit``, the code ran outside a checkout. A real run scored on its training
-    images is refused.
+    None means: ``paper``, the run replicates no row; ``initial_weights``, the net starts at random;
+    ``weights``, the trained net was not kept; ``commit``, the code ran outside a checkout.
     """
 
     model_config = STRICT
@@ -234,10 +221,9 @@ class Record(BaseModel, frozen=True):
 
 
 def write(record: Record, directory: str | Path) -> Path:
-    """Write the record atomically, replacing that of the same experiment, seed and purpose.
+    """Write the record atomically to its file in ``directory``; returns the path.
 
-    Makes the directory if needed and returns the path of the file. Raises ValueError for values
-    that JSON cannot hold.
+    Raises ValueError for values that JSON cannot hold.
     """
     path = Path(directory) / record.file_name
     data = record.model_dump()
@@ -255,8 +241,7 @@ def write(record: Record, directory: str | Path) -> Path:
 def read(path: str | Path) -> Record:
     """Read one record.
 
-    Raises FileNotFoundError for a missing file, and ValueError, naming the file, the fault and the
-    remedy, for anything but a valid record under its own name.
+    Raises FileNotFoundError, or ValueError for anything but a valid record under its own name.
     """
     path = Path(path)
     try:
@@ -274,14 +259,13 @@ def read(path: str | Path) -> Record:
 def load_records(directory: str | Path) -> list[Record]:
     """Read all records (``*.seed*.json``), sorted by experiment, purpose (final first) and seed.
 
-    Raises FileNotFoundError for a missing directory, and ValueError as ``read`` does.
+    Raises FileNotFoundError for a missing directory and ValueError for an invalid record.
     """
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory}: no such folder; name the folder of the records")
     records = [read(p) for p in directory.glob("*.seed*.json") if not p.name.startswith(".")]
-    order = list(PURPOSES)
-    return sorted(records, key=lambda r: (r.experiment, order.index(r.purpose), r.seed))
+    return sorted(records, key=lambda r: (r.experiment, PURPOSES.index(r.purpose), r.seed))
 
 
 def find(records: Iterable[Record], experiment: str, purpose: str = "final") -> list[Record]:
@@ -293,18 +277,14 @@ def find(records: Iterable[Record], experiment: str, purpose: str = "final") -> 
 def _layout(value: Any, indent: int = 0) -> str:
     """JSON with readable diffs: one line for what fits on it and for every list of plain values."""
     flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    if not isinstance(value, list | tuple | dict) or len(flat) + indent <= _WIDTH:
+    if not isinstance(value, list | tuple | dict) or len(flat) + indent <= WIDTH:
         return flat
-    if not isinstance(value, dict) and not any(isinstance(v, list | tuple | dict) for v in value):
-        return flat
-    inner = "\n" + " " * (indent + 1)
     if isinstance(value, dict):
-        start, end = "{", "}"
-        items = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_layout(item, indent + 1)}"
-            for key, item in value.items()
-        ]
-    else:
-        start, end = "[", "]"
+        keys = [json.dumps(key, ensure_ascii=False) + ": " for key in value]
+        items = [key + _layout(v, indent + 1) for key, v in zip(keys, value.values(), strict=True)]
+    elif any(isinstance(item, list | tuple | dict) for item in value):
         items = [_layout(item, indent + 1) for item in value]
-    return start + inner + ("," + inner).join(items) + "\n" + " " * indent + end
+    else:
+        return flat
+    line = "\n" + " " * (indent + 1)
+    return flat[0] + line + ("," + line).join(items) + line[:-1] + flat[-1]

@@ -79,18 +79,16 @@ def test_batches_are_those_of_the_cpu(augment):
 
 def test_a_resident_sample_is_the_data_set_s():
     dataset = Noise((40, 56), (37, 64), (70, 33))
-    resident = Resident(dataset, first=2)
-    assert (len(resident), resident.names, resident.one_size) == (2, ["0", "1"], False)
-    assert resident.checksum == list_checksum(["0", "1"])
-    for i in range(2):
+    resident = Resident(dataset)
+    assert (len(resident), resident.names, resident.one_size) == (3, ["0", "1", "2"], False)
+    assert resident.checksum == list_checksum(["0", "1", "2"])
+    for i in range(3):
         sample = resident[i]
         assert sample.name == dataset[i].name
         assert torch.equal(sample.image, dataset[i].image)
         assert all(torch.equal(sample.labels[h], dataset[i].labels[h]) for h in dataset.heads)
         sample.image.zero_()
-        assert torch.equal(
-            resident[i].image, dataset[i].image
-        )  # what a caller does to it stays with the caller
+        assert torch.equal(resident[i].image, dataset[i].image), "a copy"
 
 
 def test_what_cannot_be_held_is_refused():

@@ -136,7 +136,7 @@ def built(experiment: Experiment, seed: int = 0) -> FCN:
 def test_random_scores_start_at_random():
     e = EXPERIMENTS["sift-flow-googlenet-8s-brief-random"]
     net = built(e)
-    assert run.initialise(net, replace(e, width=0.06), 0, Path("none")) is None
+    assert run.initialize(net, replace(e, width=0.06), 0, Path("none")) is None
     weight = net.heads["semantic"].score32.weight
     assert weight.std().item() == pytest.approx(0.01, rel=0.3)
     assert not net.heads["semantic"].score32.bias.any()
