@@ -1,4 +1,4 @@
-"""Procedural scenes: seeded, exact, of any size."""
+"""Procedural scenes: deterministic, exactly labelled, of any size."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_scenes_classes_and_palette_belong_together() -> None:
+def test_palette_has_a_colour_for_each_class() -> None:
     assert (PALETTE.shape, PALETTE.dtype) == ((len(CLASSES), 3), np.uint8)
     assert len(np.unique(PALETTE, axis=0)) == len(CLASSES)
 
@@ -24,7 +24,7 @@ def test_an_empty_list_of_scenes() -> None:
         Scenes(0)
 
 
-def test_a_scene_follows_from_seed_split_and_index() -> None:
+def test_a_scene_depends_on_seed_split_and_index_alone() -> None:
     first, again = Scenes(4, (48, 64), seed=5), Scenes(9, (48, 64), seed=5)
     for i in range(4):
         a, b = first.scene(i), again.scene(i)
@@ -57,29 +57,31 @@ def test_labels_geometry_and_depth_of_scenes_agree() -> None:
         assert torch.equal(scene.geometric == 0, sky)
         assert (scene.depth[sky] == FAR).all()
         assert torch.equal(scene.semantic == VOID, scene.geometric == VOID)
-        vertical = torch.isin(scene.semantic, torch.tensor([CLASSES.index(c) for c in ("building", "tree", "pole")]))
+        upright = torch.tensor([CLASSES.index(name) for name in ("building", "tree", "pole")])
+        vertical = torch.isin(scene.semantic, upright)
         assert (scene.geometric[vertical] == 2).all()
         assert (scene.depth > 0).all()
         assert (scene.depth[~sky & (scene.semantic != VOID)] < FAR).all()
-        # Flat ground comes nearer from row to row.
+        # Flat ground gets closer from row to row.
         road = scene.semantic == CLASSES.index("road")
         below = road[1:] & road[:-1]
         assert (scene.depth[1:][below] < scene.depth[:-1][below]).all()
 
 
-def test_scenes_hold_every_class_and_thin_poles() -> None:
+def test_scenes_contain_every_class_and_thin_poles() -> None:
     counts, kinds = torch.zeros(VOID + 1), set()
     thin = 0
     for scene in map(Scenes(60, (96, 96)).scene, range(60)):
         counts += torch.bincount(scene.semantic.flatten(), minlength=VOID + 1)
         kinds.add(scene.kind)
         pole = scene.semantic == CLASSES.index("pole")
-        thin += int((pole & ~(pole.roll(2, 1) & pole.roll(1, 1)) & ~(pole.roll(-2, 1) & pole.roll(-1, 1))).sum())
+        left, right = pole.roll(1, 1) & pole.roll(2, 1), pole.roll(-1, 1) & pole.roll(-2, 1)
+        thin += int((pole & ~left & ~right).sum())
     shares = counts / counts.sum()
     assert len(kinds) == 6
     assert (shares[: len(CLASSES)] > 0.001).all()
     assert 0.02 < shares[VOID] < 0.10
-    assert thin > 500  # pixels of poles that are narrower than three
+    assert thin > 500  # pixels of poles less than three pixels wide
 
 
 def test_a_scene_keeps_its_shape_at_another_size() -> None:
@@ -99,13 +101,13 @@ def test_scenes_of_any_size(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"size": (0, 5)}, {"seed": -1}, {"split": "testing"}])
-def test_scenes_that_cannot_be(arguments: dict) -> None:
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - what it says is checked below
+def test_invalid_arguments(arguments: dict) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is checked below
         Scenes(1, **arguments)
     one_line(error)
 
 
-def test_the_border_of_void_lies_on_the_farther_side() -> None:
+def test_the_void_border_is_on_the_farther_side() -> None:
     label = np.zeros((5, 7), np.uint8)
     label[:, 3] = 1
     depth = np.where(label == 1, 2.0, 9.0).astype(np.float32)

@@ -28,7 +28,7 @@ Box = tuple[str, Span, Span, Span]  # label; x to the right, y down, z ahead; me
 
 
 class Room(NamedTuple):
-    """Image (uint8, H x W x 3, RGB), depth along the camera's axis (H x W), labels (H x W, void 255).
+    """Image (uint8, H x W x 3, RGB), depth along the camera's axis and labels (H x W, void 255).
 
     ``gravity`` is a unit vector in camera coordinates, ``height`` the camera's; lengths in metres.
     """

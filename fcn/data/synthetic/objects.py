@@ -58,26 +58,23 @@ def block(canvas: Canvas, x: float, z: float, wide: float, deep: float, high: fl
         brush.paint(cover, colour * shade)
 
     # The side that faces the camera's axis; a building across the axis shows none.
-    edge = x - math.copysign(wide / 2, x)
+    base, roof, edge = camera.row(z), camera.row(z, high), x - math.copysign(wide / 2, x)
     if edge * x > 0:
         left, right = sorted((camera.column(edge, z), camera.column(edge, z + deep)))
-        box = left, camera.row(z, high), right, camera.row(z)
-        brush = canvas.brush(palette.BUILDING, z, box)
+        brush = canvas.brush(palette.BUILDING, z, (left, roof, right, base))
         off = np.maximum(np.abs(brush.x - camera.centre), 0.5)
         depth = np.clip(camera.focal * abs(edge) / off, z, z + deep)  # of each column
         m = camera.focal / depth
         top, bottom = (camera.horizon + (camera.height - v) * m for v in (high, 0.0))
+        cover = brush.rectangle((left, top, right, bottom))
         up = camera.height - (brush.y - camera.horizon) / m
         shade = 0.92 - 0.16 * math.copysign(1, edge) * canvas.light.side
-        cover = brush.rectangle((left, top, right, bottom))
         face(brush._replace(depth=depth), cover, depth, up, m, shade)
 
-    left, right = camera.column(x - wide / 2, z), camera.column(x + wide / 2, z)
-    scale, base = camera.focal / z, camera.row(z)
-    box = left, camera.row(z, high), right, base
-    brush = canvas.brush(palette.BUILDING, z, box)
-    along, up = (brush.x - left) / scale, (base - brush.y) / scale
-    face(brush, brush.rectangle(box), along, up, scale, 0.8)
+    front = camera.column(x - wide / 2, z), roof, camera.column(x + wide / 2, z), base
+    brush, scale = canvas.brush(palette.BUILDING, z, front), camera.focal / z
+    along, up = (brush.x - front[0]) / scale, (base - brush.y) / scale
+    face(brush, brush.rectangle(front), along, up, scale, 0.8)
 
 
 def house(canvas: Canvas, x: float, z: float) -> None:
@@ -174,10 +171,10 @@ def lamppost(canvas: Canvas, x: float, z: float, high: float = 6.5) -> None:
     """A street lamp whose arm reaches towards the middle of the road."""
     steel, lamps = (0.24, 0.26, 0.28), canvas.light.lamps
     m, middle, base = canvas.camera.foot(x, z)
-    top, arm = base - high * m, math.copysign((1.2 + 0.6 * canvas.rng.random()) * m, -x)
+    top, half = base - high * m, max(0.10 * m, 0.75)
+    arm = math.copysign((1.2 + 0.6 * canvas.rng.random()) * m, -x)
     reach = abs(arm) + m
     brush = canvas.brush(palette.POLE, z, (middle - reach, top - m, middle + reach, base))
-    half = max(0.10 * m, 0.75)
     brush.bar(middle, half, top, base, steel)
     left, right = sorted((middle, middle + arm))
     brush.paint(brush.rectangle((left, top - half, right, top + half)), steel)
