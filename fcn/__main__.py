@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +89,7 @@ def _entry(experiment: "Experiment", records: list["Record"]) -> dict[str, Any]:
             for r in records
             if r.experiment == experiment.name
         ],
-        "deviations": [deviation.model_dump() for deviation in deviations_of(experiment)],
+        "deviations": [asdict(deviation) for deviation in deviations_of(experiment)],
         "command": f"python -m fcn train {experiment.name}",
     }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fcn.data import reading
-from fcn.data.palettes import PALETTES, voc_palette
+from fcn.data.palettes import PALETTES
 from fcn.data.sample import ListedDataset, Sample
 
 CLASSES = (
@@ -27,7 +27,6 @@ CLASSES = (
     "train", "tvmonitor",
 )  # fmt: skip
 PALETTE = PALETTES["voc"]
-palette = voc_palette
 SEG11VALID = reading.LISTS / "voc_seg11valid.txt"
 
 

@@ -1,4 +1,4 @@
-"""The command line as people meet it: what it writes; for bad input, one line on standard error and exit status 2."""
+"""The command line: its output and files; for bad input, one line on stderr and exit status 2."""
 
 import json
 import subprocess
@@ -12,16 +12,17 @@ import pytest
 import scipy.io
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from fcn import models
 from fcn.__main__ import main
-from fcn.data import nyud, pascal_context, sift_flow, voc
+from fcn.data import nyud, pascal_context, reading, sift_flow, voc
+from fcn.data.palettes import voc_palette
 from fcn.data.synthetic import outdoor
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.models import FCN
 from fcn.predict import Segmenter
 from fcn.replication import catalogue
-from fcn.replication import run as runs
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training import record as records
@@ -29,11 +30,15 @@ from fcn.training.recipe import Recipe
 
 SIZE = (40, 56)
 TRAINVAL, TEST = ["coast_a", "coast_b", "street_a", "street_b"], ["coast_c", "forest_a"]
-SOLVER = Recipe(learning_rate=1e-3, epochs=1, batch_size=2, optimizer="adamw")
-TINY = Experiment("tiny-8s", "sift-flow", "googlenet", 8, SOLVER, None, upsampling="interpolate", width=0.1)
+RECIPE = Recipe(learning_rate=1e-3, epochs=1, batch_size=2, optimizer="adamw")
+TINY = Experiment(
+    "tiny-8s", "sift-flow", "googlenet", 8, RECIPE, None, upsampling="interpolate", width=0.1
+)
 COARSE = replace(TINY, name="tiny-32s", stride=32)
 STAGED = replace(TINY, name="tiny-8s-staged", start=("tiny-32s",))
-WILD = replace(TINY, name="tiny-wild", recipe=replace(SOLVER, optimizer="sgd", learning_rate=1e30, epochs=2))
+WILD = replace(
+    TINY, name="tiny-wild", recipe=replace(RECIPE, optimizer="sgd", learning_rate=1e30, epochs=2)
+)
 
 Outcome = tuple[int, str, str]
 Cli = Callable[..., Outcome]
@@ -41,7 +46,7 @@ Cli = Callable[..., Outcome]
 
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path) -> Cli:
-    """Runs ``fcn ARGUMENTS`` in an empty folder; gives the exit status and what was printed, out and err."""
+    """Run ``fcn ARGUMENTS`` in an empty folder; return exit status, stdout and stderr."""
     for variable in ("FCN_DATA", "FCN_WEIGHTS", "FCN_DEBUG"):
         monkeypatch.delenv(variable, raising=False)
     home = tmp_path / "home"
@@ -60,7 +65,7 @@ def cli(monkeypatch, capsys, tmp_path) -> Cli:
 
 
 def refused(outcome: Outcome, *parts: object) -> None:
-    """Exit status 2, and one line on standard error that names all it should."""
+    """Exit status 2, and one line on stderr that contains every part."""
     code, _, err = outcome
     assert code == 2
     assert err.startswith("fcn: ")
@@ -75,12 +80,12 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> Path:
-    """A folder of data sets that holds a tiny SIFT Flow in its official layout, with lists of its own."""
+    """A data folder with a tiny SIFT Flow in its official layout and matching lists."""
     for experiment in (TINY, COARSE, STAGED, WILD):
         monkeypatch.setitem(EXPERIMENTS, experiment.name, experiment)
     lists = tmp_path / "lists"
     lists.mkdir()
-    monkeypatch.setattr(sift_flow, "_LISTS", lists)
+    monkeypatch.setattr(reading, "LISTS", lists)
     for split, names in {"trainval": TRAINVAL, "val": ["street_b"], "test": TEST}.items():
         (lists / f"sift_flow_{split}.txt").write_text("\n".join(names) + "\n")
     root = tmp_path / "data" / "sift-flow"
@@ -89,8 +94,12 @@ def data(tmp_path, monkeypatch) -> Path:
     for i, name in enumerate(TRAINVAL + TEST):
         rng = np.random.default_rng(i)
         photo = rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-        Image.fromarray(photo).save(root / "Images" / sift_flow.COLLECTION / f"{name}.jpg", quality=95)
-        scipy.io.savemat(label_file(root.parent, name), {"S": rng.integers(0, 34, SIZE).astype(np.uint8)})
+        Image.fromarray(photo).save(
+            root / "Images" / sift_flow.COLLECTION / f"{name}.jpg", quality=95
+        )
+        scipy.io.savemat(
+            label_file(root.parent, name), {"S": rng.integers(0, 34, SIZE).astype(np.uint8)}
+        )
     return root.parent
 
 
@@ -104,7 +113,7 @@ def photo_file(data: Path, name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def net_file(tmp_path_factory) -> Path:
-    """A tiny net for the classes of the scenes, untrained, as ``train`` saves one."""
+    """A tiny untrained net for the classes of the scenes, saved as ``train`` does."""
     torch.manual_seed(0)
     heads = {head: len(names) for head, names in Scenes.heads.items()}
     net = FCN("googlenet", 8, heads=heads, upsampling="interpolate", width=0.1)
@@ -112,11 +121,12 @@ def net_file(tmp_path_factory) -> Path:
         for parameter in head.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
     path = tmp_path_factory.mktemp("nets") / "tiny.safetensors"
-    models.save(net, path, runs.describe(Scenes(1), "tiny"))
+    about = {"classes": json.dumps(Scenes.heads), "dataset": "scenes", "experiment": "tiny"}
+    models.save(net, path, about)
     return path
 
 
-# ------------------------------------------------------------------------------------------------------------- list
+# --------------------------------------------------------------------------------------------- list
 
 
 def test_list_names_every_experiment_and_what_would_record_it(cli):
@@ -135,7 +145,9 @@ def test_list_as_json_holds_the_same(cli):
     entries = {entry["experiment"]: entry for entry in json.loads(out)}
     assert entries.keys() == EXPERIMENTS.keys()
     assert entries["voc-vgg16-8s"]["published"]["mean_iu"] == 62.7
-    assert entries["sift-flow-googlenet-8s-tuned"]["published"]["mean_iu"] == 39.5  # the row that it stands beside
+    assert (
+        entries["sift-flow-googlenet-8s-tuned"]["published"]["mean_iu"] == 39.5
+    )  # the row it is compared with
     assert entries["voc-vgg16-8s"]["command"] == "python -m fcn train voc-vgg16-8s"
     assert entries["scenes-googlenet-8s-demo"]["published"] == {}
 
@@ -144,24 +156,53 @@ def test_list_with_a_folder_that_is_not_there(cli):
     refused(cli("list", "--results", "nowhere"), "nowhere")
 
 
-# ------------------------------------------------------------------------------------------------ train and evaluate
+# ------------------------------------------------------------------------------- train and evaluate
 
 
 def test_train_records_what_evaluate_scores_again(cli, data, tmp_path):
-    code, out, err = cli("train", "tiny-8s", "--data", data, "--device", "cpu", "--seed", 3, "--results", "results",
-                         "--deviation", "a tenth of the width", "--deviation", "six photos")  # fmt: skip
+    code, out, err = cli(
+        "train",
+        "tiny-8s",
+        "--data",
+        data,
+        "--device",
+        "cpu",
+        "--seed",
+        3,
+        "--results",
+        "results",
+        "--deviation",
+        "a tenth of the width",
+        "--deviation",
+        "six photos",
+    )
     assert (code, err) == (0, "")
-    assert files(Path()) == ["results/tiny-8s.seed3.json", "runs/tiny-8s.seed3.safetensors"]  # no checkpoint is left
-    (record,) = records.load("results")
+    assert files(Path()) == [
+        "results/tiny-8s.seed3.json",
+        "runs/tiny-8s.seed3.safetensors",
+    ]  # no checkpoint is left
+    (record,) = records.load_records("results")
     assert (record.purpose, record.seed, record.images_seen) == ("final", 3, 4)
-    assert record.deviations == ("a tenth of the width", "six photos")
+    assert [deviation.text for deviation in record.deviations] == [
+        "a tenth of the width",
+        "six photos",
+    ]
+    assert {deviation.kind for deviation in record.deviations} == {"other"}
     assert (record.dataset.trained_on.images, record.dataset.scored_on.images) == (4, 2)
     assert record.recipe["learning_rate"] == 1e-3
     for head in record.heads.values():
-        assert head.recomputed() == head.metrics
+        assert head.recomputed() == head
 
-    code, again, err = cli("evaluate", "tiny-8s", "--weights", "runs/tiny-8s.seed3.safetensors", "--data", data,
-                           "--device", "cpu")  # fmt: skip
+    code, again, err = cli(
+        "evaluate",
+        "tiny-8s",
+        "--weights",
+        "runs/tiny-8s.seed3.safetensors",
+        "--data",
+        data,
+        "--device",
+        "cpu",
+    )
     assert (code, err) == (0, "")
     scores = [line for line in out.splitlines() if line.startswith(("semantic:", "geometric:"))]
     assert again.splitlines() == scores
@@ -170,14 +211,29 @@ def test_train_records_what_evaluate_scores_again(cli, data, tmp_path):
     code, out, _ = cli("list", "--json", "--results", "results")
     assert code == 0
     (entry,) = [entry for entry in json.loads(out) if entry["experiment"] == "tiny-8s"]
-    assert entry["recorded"][0]["metrics"]["mean_iu"] == pytest.approx(record.heads["semantic"].metrics.mean_iu)
+    assert entry["recorded"][0]["metrics"]["mean_iu"] == pytest.approx(
+        record.heads["semantic"].metrics.mean_iu
+    )
 
 
 def test_a_validation_run_sees_neither_its_images_nor_the_test_images(cli, data):
-    code, *_ = cli("train", "tiny-8s", "--validation", "--data", data, "--device", "cpu", "--results", "results")
+    code, *_ = cli(
+        "train",
+        "tiny-8s",
+        "--validation",
+        "--data",
+        data,
+        "--device",
+        "cpu",
+        "--results",
+        "results",
+    )
     assert code == 0
-    assert files(Path()) == ["results/tiny-8s.seed0.validation.json", "runs/tiny-8s.seed0.validation.safetensors"]
-    (record,) = records.load("results")
+    assert files(Path()) == [
+        "results/tiny-8s.seed0.validation.json",
+        "runs/tiny-8s.seed0.validation.safetensors",
+    ]
+    (record,) = records.load_records("results")
     assert (record.dataset.trained_on.split, record.dataset.trained_on.images) == ("train", 3)
     assert (record.dataset.scored_on.split, record.dataset.scored_on.images) == ("val", 1)
 
@@ -186,7 +242,9 @@ def test_a_finer_net_goes_on_from_the_coarser_one(cli, data):
     staged = ("train", "tiny-8s-staged", "--data", data, "--device", "cpu", "--results", "results")
     refused(cli(*staged), "tiny-32s.seed0.safetensors", "python -m fcn train tiny-32s")
     assert files(Path()) == []
-    assert cli("train", "tiny-32s", "--data", data, "--device", "cpu", "--results", "results")[0] == 0
+    assert (
+        cli("train", "tiny-32s", "--data", data, "--device", "cpu", "--results", "results")[0] == 0
+    )
     assert cli(*staged)[0] == 0
     record = records.read("results/tiny-8s-staged.seed0.json")
     assert record.initial_weights is not None
@@ -203,7 +261,7 @@ def test_scenes_are_a_demonstration(cli, data, monkeypatch):
 
 def missing_folder(data: Path) -> str:
     (data / "sift-flow").rename(data / "elsewhere")
-    return "sift-flow: no such folder"
+    return "sift-flow: SIFT Flow not found"
 
 
 def missing_photo(data: Path) -> str:
@@ -240,8 +298,15 @@ def empty_list(data: Path) -> str:
     return "sift_flow_test.txt: the list of images is empty"
 
 
-BAD_DATA = (missing_folder, missing_photo, label_map_of_another_size, label_outside_the_classes, truncated_photo,
-            truncated_labels, empty_list)  # fmt: skip
+BAD_DATA = (
+    missing_folder,
+    missing_photo,
+    label_map_of_another_size,
+    label_outside_the_classes,
+    truncated_photo,
+    truncated_labels,
+    empty_list,
+)
 
 
 @pytest.mark.parametrize("damage", BAD_DATA, ids=lambda damage: damage.__name__)
@@ -259,7 +324,10 @@ def test_train_without_any_folder_of_data(cli, data):
 
 
 def test_train_without_imagenet_weights(cli, data):
-    refused(cli("train", "sift-flow-googlenet-8s-tuned", "--data", data, "--results", "results"), "FCN_WEIGHTS")
+    refused(
+        cli("train", "sift-flow-googlenet-8s-tuned", "--data", data, "--results", "results"),
+        "FCN_WEIGHTS",
+    )
     assert files(Path()) == []
 
 
@@ -268,15 +336,30 @@ def test_train_where_the_data_set_has_no_loader(cli, monkeypatch):
     refused(cli("train", "tiny-8s"), '"atlantis"', "choose one of sift-flow, scenes, voc")
 
 
-@pytest.mark.parametrize("command", [("train",), ("evaluate", "--weights", "x.safetensors")], ids=lambda c: c[0])
+@pytest.mark.parametrize(
+    "command", [("train",), ("evaluate", "--weights", "x.safetensors")], ids=lambda c: c[0]
+)
 def test_an_unknown_experiment_brings_the_nearest_names(cli, command):
-    refused(cli(*command, "sift-flow-googlenet-8"), '"sift-flow-googlenet-8"', "sift-flow-googlenet-8s")
+    refused(
+        cli(*command, "sift-flow-googlenet-8"), '"sift-flow-googlenet-8"', "sift-flow-googlenet-8s"
+    )
 
 
 @pytest.mark.parametrize("option", ["--out", "--results"])
 def test_train_where_it_cannot_write(cli, data, option):
     Path("taken").write_text("a file")
-    outcome = cli("train", "tiny-8s", "--data", data, "--device", "cpu", "--results", "results", option, "taken")
+    outcome = cli(
+        "train",
+        "tiny-8s",
+        "--data",
+        data,
+        "--device",
+        "cpu",
+        "--results",
+        "results",
+        option,
+        "taken",
+    )
     refused(outcome, "taken", option)
     assert "step" not in outcome[1]
     assert files(Path()) == ["taken"]
@@ -288,35 +371,52 @@ def test_train_on_a_device_that_is_not_there(cli, data):
 
 def test_train_that_diverges(cli, data):
     refused(
-        cli("train", "tiny-wild", "--data", data, "--device", "cpu", "--results", "results"), "the loss is", "1e+30"
+        cli("train", "tiny-wild", "--data", data, "--device", "cpu", "--results", "results"),
+        "the loss is",
+        "1e+30",
     )
     assert files(Path()) == []
 
 
 def test_resume_without_a_checkpoint(cli, data):
     refused(
-        cli("train", "tiny-8s", "--resume", "--data", data, "--device", "cpu"), "tiny-8s.seed0.checkpoint", "--resume"
+        cli("train", "tiny-8s", "--resume", "--data", data, "--device", "cpu"),
+        "tiny-8s.seed0.checkpoint",
+        "--resume",
     )
 
 
 def test_evaluate_with_the_weights_of_another_net(cli, data, net_file):
-    refused(cli("evaluate", "tiny-8s", "--weights", net_file, "--data", data, "--device", "cpu"), net_file.name, "33")
+    refused(
+        cli("evaluate", "tiny-8s", "--weights", net_file, "--data", data, "--device", "cpu"),
+        net_file.name,
+        "33",
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------- predict
+# ------------------------------------------------------------------------------------------ predict
 
 
 def save_photo(path: Path, size: tuple[int, int], mode: str = "RGB") -> Path:
     """A photo of noise, ``size`` (width, height)."""
     channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
-    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], *channels)).astype(np.uint8)
+    pixels = (
+        np.random.default_rng(0).integers(0, 256, (size[1], size[0], *channels)).astype(np.uint8)
+    )
     Image.fromarray(pixels, mode).save(path)
     return path
 
 
 @pytest.mark.parametrize(
     ("size", "mode"),
-    [((1, 1), "RGB"), ((1, 700), "RGB"), ((700, 1), "RGB"), ((53, 37), "L"), ((31, 64), "RGBA"), ((1500, 1000), "RGB")],
+    [
+        ((1, 1), "RGB"),
+        ((1, 700), "RGB"),
+        ((700, 1), "RGB"),
+        ((53, 37), "L"),
+        ((31, 64), "RGBA"),
+        ((1500, 1000), "RGB"),
+    ],
 )
 def test_predict_segments_photos_of_any_size_and_mode(cli, net_file, size, mode):
     photo = save_photo(Path("my.photo.png"), size, mode)
@@ -333,9 +433,13 @@ def test_predict_segments_photos_of_any_size_and_mode(cli, net_file, size, mode)
         assert max(overlay.size) < 4000
 
     counts = np.bincount(np.asarray(labels).ravel(), minlength=10)
-    shares = dict(part.rsplit(" ", 2)[:2] for part in out.splitlines()[0].partition(": ")[2].split(", "))
+    shares = dict(
+        part.rsplit(" ", 2)[:2] for part in out.splitlines()[0].partition(": ")[2].split(", ")
+    )
     expected = {
-        name: f"{100 * n / counts.sum():.1f}" for name, n in zip(Scenes.heads["semantic"], counts, strict=True) if n
+        name: f"{100 * n / counts.sum():.1f}"
+        for name, n in zip(Scenes.heads["semantic"], counts, strict=True)
+        if n
     }
     assert shares == expected
     assert "deep/er/my.photo.labels.png" in out.splitlines()[1]
@@ -385,7 +489,9 @@ def a_folder() -> str:
 
 
 @pytest.mark.parametrize(
-    "make", [no_photo, truncated_jpeg, a_text_file, an_empty_file, a_folder], ids=lambda f: f.__name__
+    "make",
+    [no_photo, truncated_jpeg, a_text_file, an_empty_file, a_folder],
+    ids=lambda f: f.__name__,
 )
 def test_predict_refuses_what_is_no_photo(cli, net_file, make):
     says = make()
@@ -399,10 +505,17 @@ def test_predict_with_weights_that_are_none(cli, net_file, tmp_path):
     Path("text.safetensors").write_text("not weights")
     Path("folder.safetensors").mkdir()
     models.save(models.load(net_file), "nameless.safetensors", {})
-    models.save(torch.nn.Linear(2, 2), "linear.safetensors", {})
+    save_file(torch.nn.Linear(2, 2).state_dict(), "linear.safetensors")
     for name in ("nowhere", "cut", "text", "folder", "nameless", "linear"):
-        refused(cli("predict", photo, "--weights", f"{name}.safetensors", "--out", "out"), f"{name}.safetensors")
-    refused(cli("predict", photo, "--weights", "net.caffemodel", "--out", "out"), "net.caffemodel", ".safetensors")
+        refused(
+            cli("predict", photo, "--weights", f"{name}.safetensors", "--out", "out"),
+            f"{name}.safetensors",
+        )
+    refused(
+        cli("predict", photo, "--weights", "net.caffemodel", "--out", "out"),
+        "net.caffemodel",
+        ".safetensors",
+    )
     assert not Path("out").exists()
 
 
@@ -418,16 +531,29 @@ def test_predict_two_photos_of_one_name(cli, net_file):
     Path("other").mkdir()
     save_photo(Path("a.png"), (20, 20))
     save_photo(Path("other/a.jpg"), (20, 20))
-    refused(cli("predict", "a.png", "other/a.jpg", "--weights", net_file, "--out", "out"), "a.png and other/a.jpg")
+    refused(
+        cli("predict", "a.png", "other/a.jpg", "--weights", net_file, "--out", "out"),
+        "a.png and other/a.jpg",
+    )
     assert not Path("out").exists()
 
 
 def test_predict_on_a_device_that_is_not_there(cli, net_file):
-    refused(cli("predict", "a.png", "--weights", net_file, "--device", "abacus"), "--device abacus", "cpu")
+    refused(
+        cli("predict", "a.png", "--weights", net_file, "--device", "abacus"),
+        "--device abacus",
+        "cpu",
+    )
 
 
 def test_arguments_that_make_no_sense_are_refused_too(cli):
-    for arguments in ("predict", "train", "predict a.png --side 3", "train tiny-8s --seed -1", "guess"):
+    for arguments in (
+        "predict",
+        "train",
+        "predict a.png --side 3",
+        "train tiny-8s --seed -1",
+        "guess",
+    ):
         code, _, err = cli(*arguments.split())
         assert code == 2
         assert err
@@ -435,7 +561,7 @@ def test_arguments_that_make_no_sense_are_refused_too(cli):
 
 @pytest.fixture(scope="module")
 def voc_net(tmp_path_factory) -> Path:
-    """A tiny net for VOC's classes, untrained, as ``train`` saves one that learned from SBD."""
+    """A tiny untrained net for VOC's classes, saved as ``train`` does for SBD."""
     torch.manual_seed(0)
     net = FCN("googlenet", 8, heads={"semantic": 21}, upsampling="interpolate", width=0.1)
     for parameter in net.heads.parameters():
@@ -452,14 +578,19 @@ def test_predict_writes_the_folder_that_the_test_server_of_voc_takes(cli, voc_ne
     assert (code, err) == (0, "")
     assert "tar czf results.tgz -C hand/in results" in out.splitlines()[-1]
     folder = Path("hand/in/results/VOC2012/Segmentation/comp6_test_cls")
-    assert files(Path("hand")) == sorted(str((folder / f"{name}.png").relative_to("hand")) for name in sizes)
+    assert files(Path("hand")) == sorted(
+        str((folder / f"{name}.png").relative_to("hand")) for name in sizes
+    )
     net = models.load(voc_net)
     for photo, (name, size) in zip(photos, sizes.items(), strict=True):
         with Image.open(folder / f"{name}.png") as written:
             assert (written.mode, written.size) == ("P", size)
-            assert written.getpalette() == voc.palette(256).flatten().tolist()
+            assert written.getpalette() == voc_palette(256).flatten().tolist()
             with torch.no_grad():
-                scores = net(torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None].float() / 255)
+                scores = net(
+                    torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None].float()
+                    / 255
+                )
             assert np.array_equal(np.asarray(written), scores["semantic"][0].argmax(0))
     assert len(np.unique(np.asarray(Image.open(folder / "2008_000006.png")))) > 1
 
@@ -467,14 +598,24 @@ def test_predict_writes_the_folder_that_the_test_server_of_voc_takes(cli, voc_ne
 def test_predict_hands_in_nothing_of_a_net_for_other_classes(cli, net_file):
     photo = save_photo(Path("a.png"), (20, 20))
     outcome = cli("predict", photo, "--weights", net_file, "--submission", "hand-in")
-    refused(outcome, "--submission", "21 classes, background to tvmonitor", "10, sky to boat", "--weights")
+    refused(
+        outcome,
+        "--submission",
+        "21 classes, background to tvmonitor",
+        "10 classes, sky to boat",
+        "--weights",
+    )
     assert files(Path()) == ["a.png"]
 
 
 def test_predict_where_it_cannot_hand_in(cli, voc_net):
     photo = save_photo(Path("a.png"), (20, 20))
     Path("taken").write_text("a file")
-    refused(cli("predict", photo, "--weights", voc_net, "--submission", "taken"), "taken", "--submission")
+    refused(
+        cli("predict", photo, "--weights", voc_net, "--submission", "taken"),
+        "taken",
+        "--submission",
+    )
     assert files(Path()) == ["a.png", "taken"]
 
 
@@ -482,21 +623,33 @@ def test_predict_with_a_net_that_sees_depth(cli, tmp_path):
     photo = save_photo(Path("a.png"), (20, 20))
     net = FCN("googlenet", 32, heads={"semantic": 1}, width=0.05, inputs="hha")
     models.save(net, tmp_path / "n.safetensors", {"classes": '{"semantic": ["a"]}'})
-    refused(cli("predict", photo, "--weights", tmp_path / "n.safetensors"), "n.safetensors", "HHA", "colour")
+    refused(
+        cli("predict", photo, "--weights", tmp_path / "n.safetensors"),
+        "n.safetensors",
+        "HHA",
+        "colour",
+    )
 
 
 @pytest.mark.parametrize(
     ("dataset", "count", "expected"),
     [
-        ("sift-flow", 33, sift_flow.PALETTE), ("voc", 21, voc.PALETTE), ("sbd", 21, voc.PALETTE),
-        ("nyud", 40, nyud.PALETTE), ("pascal-context", 60, pascal_context.PALETTE),
-        ("pascal-context", 34, voc.palette(34)),
+        ("sift-flow", 33, sift_flow.PALETTE),
+        ("voc", 21, voc.PALETTE),
+        ("sbd", 21, voc.PALETTE),
+        ("nyud", 40, nyud.PALETTE),
+        ("pascal-context", 60, pascal_context.PALETTE),
+        ("pascal-context", 34, voc_palette(34)),
     ],
-)  # fmt: skip
+)
 def test_each_data_set_has_its_colours(tmp_path, dataset, count, expected):
     names = [f"class {i}" for i in range(count)]
     net = FCN("googlenet", 32, heads={"semantic": count}, width=0.05)
-    models.save(net, tmp_path / "n.safetensors", {"classes": json.dumps({"semantic": names}), "dataset": dataset})
+    models.save(
+        net,
+        tmp_path / "n.safetensors",
+        {"classes": json.dumps({"semantic": names}), "dataset": dataset},
+    )
     assert np.array_equal(Segmenter(tmp_path / "n.safetensors").palette, expected)
 
 
@@ -504,15 +657,19 @@ def test_each_data_set_has_its_colours(tmp_path, dataset, count, expected):
 def test_other_classes_have_colours_that_differ(tmp_path, dataset, count):
     names = [f"class {i}" for i in range(count)]
     net = FCN("googlenet", 32, heads={"semantic": count}, width=0.05)
-    models.save(net, tmp_path / "n.safetensors", {"classes": json.dumps({"semantic": names}), "dataset": dataset})
+    models.save(
+        net,
+        tmp_path / "n.safetensors",
+        {"classes": json.dumps({"semantic": names}), "dataset": dataset},
+    )
     assert len(np.unique(Segmenter(tmp_path / "n.safetensors").palette, axis=0)) == count
 
 
-# ------------------------------------------------------------------------------------------------------ as a program
+# ------------------------------------------------------------------------------------- as a program
 
 
 def test_the_program_itself(tmp_path):
-    """What a shell sees: exit status, standard output and standard error of two real runs."""
+    """Two real processes: exit status, stdout and stderr."""
     program = [sys.executable, "-m", "fcn"]
     predict = ["predict", "no-photo.jpg", "--weights", "no-net.safetensors", "--out", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -528,13 +685,21 @@ def test_the_program_itself(tmp_path):
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("classes", ["{", "[]", "{}", "null", '{"semantic": 3}', '{"semantic": ["a"]}', '{"b": ["a"]}'])
+@pytest.mark.parametrize(
+    "classes", ["{", "[]", "{}", "null", '{"semantic": 3}', '{"semantic": ["a"]}', '{"b": ["a"]}']
+)
 def test_predict_with_a_net_whose_classes_are_damaged(cli, tmp_path, classes):
     models.save(
-        FCN("googlenet", 32, heads={"semantic": 3}, width=0.05), tmp_path / "n.safetensors", {"classes": classes}
+        FCN("googlenet", 32, heads={"semantic": 3}, width=0.05),
+        tmp_path / "n.safetensors",
+        {"classes": classes},
     )
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
-    refused(cli("predict", tmp_path / "photo.png", "--weights", tmp_path / "n.safetensors"), "n.safetensors", "classes")
+    refused(
+        cli("predict", tmp_path / "photo.png", "--weights", tmp_path / "n.safetensors"),
+        "n.safetensors",
+        "classes",
+    )
 
 
 def test_predict_of_a_photo_in_fractions(cli, net_file, tmp_path):
@@ -548,3 +713,65 @@ def test_a_machine_too_small_is_one_line(cli, monkeypatch):
 
     monkeypatch.setattr(catalogue, "find", exhausted)
     refused(cli("train", "anything"), "not enough memory")
+
+
+# ----------------------------------------------------------------------------------- queues of runs
+
+
+def test_a_queue_skips_what_is_recorded_and_continues(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    code, _, err = cli("train", "tiny-32s", "tiny-8s-staged", "--seeds", 2, *options)
+    assert (code, err) == (0, "")
+    assert files(Path("results")) == [
+        f"{name}.seed{seed}.json" for name in ("tiny-32s", "tiny-8s-staged") for seed in (0, 1)
+    ]
+    before = {path: path.read_bytes() for path in Path("results").iterdir()}
+    assert cli("train", "tiny-32s", "tiny-8s-staged", "--seeds", 2, *options)[0] == 0
+    assert {path: path.read_bytes() for path in Path("results").iterdir()} == before
+
+
+def test_a_queue_stops_at_a_checkpoint_when_its_time_is_up(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    code, *_ = cli("train", "tiny-32s", "--minutes", 0.01, *options)
+    assert code == 0
+    done = files(Path("results")) if Path("results").is_dir() else []
+    assert done or any(name.endswith(".checkpoint") for name in files(Path("runs")))
+
+
+def test_a_queue_goes_on_after_a_run_that_fails(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    code, out, _ = cli("train", "tiny-wild", "tiny-32s", *options)
+    assert code == 1
+    assert "tiny-wild" in out
+    assert files(Path("results")) == ["tiny-32s.seed0.json"]
+
+
+def test_train_without_a_name(cli):
+    refused(cli("train"), "python -m fcn list", "--by-worth")
+
+
+def test_list_writes_the_results_into_a_text_file(cli, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("no markers here\n")
+    refused(cli("list", "--readme", readme), "README.md", "markers")
+    refused(cli("list", "--readme", tmp_path / "none.md"), "none.md")
+
+
+# -------------------------------------------------------------------------------- imports on demand
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a real run of ``fcn ARGUMENTS`` imports."""
+    code = (
+        "import sys\nfrom fcn.__main__ import main\nsys.argv[1:] = ARGS\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    ).replace("ARGS", repr(list(arguments)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "--json")], ids=" ".join)
+def test_listing_imports_neither_torch_nor_pandas(arguments):
+    heavy = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "lightning_fabric"}
+    assert not loaded(*arguments) & heavy
