@@ -37,7 +37,7 @@ notebooks: $(READY) ## run every chapter and replace the committed notebooks
 
 site: $(READY) ## build the site from the committed notebooks
 	$(BIN)/jupyter-book build book --config _config.yml --path-output . --all -W --keep-going -q
-	$(BIN)/python book/links.py _build/html
+	$(BIN)/python book/build.py links
 	@echo "The book: $(CURDIR)/_build/html/index.html (or: make serve)"
 
 serve: ## serve the site locally, PORT=8000
