@@ -153,7 +153,7 @@ def compute() -> dict:
 
 at_hand = preset != "read" and folder.is_dir()
 found, is_live = compute_or_load("appendix-a", compute, at_hand, results_dir, [voc.SEG11VALID])
-lines = upper_bounds.beside_paper(found)
+lines = upper_bounds.ranked(found)
 table = pd.DataFrame([line.mean_iu for line in lines], [line.label for line in lines])
 table.columns = [f"1/{factor}" for factor in table]
 table["distance"] = [line.distance for line in lines]

@@ -656,8 +656,7 @@ plt.show()
 # %%
 records = load_records(results_dir)
 runs = sampling.find(records, seed)
-missing = [f"not run: python -m fcn train {name}" for keep, name in sampling.EXPERIMENTS.items() if keep not in runs]
-print("\n".join(missing) or "all three runs are recorded")
+print(sampling.not_run(runs) or "all three runs are recorded")
 
 # %%
 if runs:

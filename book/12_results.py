@@ -181,7 +181,7 @@ if ours:
 if ours:
     for metric in ("pixel_accuracy", "mean_accuracy"):
         values = [scores[metric] for seeds in ours.values() for scores in seeds]
-        shared.glue_values(**{f"range_{metric}": shared.points(max(values), min(values))})
+        shared.glue_values(**{f"range_{metric}": max(values) - min(values)})
 
 # %% [markdown]
 # Between our own runs, pixel accuracy differs by at most {glue:text}`range_pixel_accuracy:.1f` points, and mean accuracy
@@ -202,7 +202,7 @@ beside("Table 6")
 # nearest to its row, the farthest, and the differences of the nearest:
 
 # %%
-lines = upper_bounds.beside_paper(snapshots.load("appendix-a", results_dir))
+lines = upper_bounds.ranked(snapshots.load("appendix-a", results_dir))
 chapter_tables.bounds(lines)
 
 # %%
@@ -224,9 +224,8 @@ shared.glue_values(protocols=len(lines) - 1, nearest=lines[1].distance, farthest
 
 # %% tags=["full-width"]
 sampled = sampling.find(found)
-for keep, name in sampling.EXPERIMENTS.items():
-    if keep not in sampled:
-        print("not run: python -m fcn train", name)
+if missing := sampling.not_run(sampled):
+    print(missing)
 sampling.compared(sampled) if len(sampled) > 1 else None
 
 # %%

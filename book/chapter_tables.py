@@ -191,8 +191,7 @@ def subset(records: Sequence[Record]) -> dict[str, Record]:
 def mean_iu(run: Record, classes: Sequence[str] = ("background", *SIX)) -> float:
     """Mean IU over some of a run's classes."""
     head = run.heads["semantic"]
-    found = [head.iu_per_class[head.classes.index(name)] for name in classes]
-    return float(np.mean([iu for iu in found if iu is not None]))
+    return sum(head.iu_per_class[head.classes.index(name)] or 0.0 for name in classes) / len(classes)
 
 
 def subset_table(records: Sequence[Record]) -> pd.DataFrame:

@@ -28,6 +28,11 @@ def find(records: Sequence[Record], seed: int = 0) -> dict[float, Record]:
     return {keep: by_name[name, seed] for keep, name in EXPERIMENTS.items() if (name, seed) in by_name}
 
 
+def not_run(runs: Runs) -> str:
+    """One line for each run of Figure 5 without a record: the command that makes it."""
+    return "\n".join(f"not run: python -m fcn train {name}" for keep, name in EXPERIMENTS.items() if keep not in runs)
+
+
 # The records
 
 

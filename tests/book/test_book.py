@@ -1,18 +1,25 @@
-"""The book: its chapters as they are committed, the engine that runs them, the check of the built site."""
+"""The committed chapters, the command line that runs them, the link check of the site."""
 
 import re
 import textwrap
 from pathlib import Path
 
+import build
 import links
 import nbformat
 import pytest
-import build
 import yaml
 
 BOOK = Path(build.BOOK)
+GLUED = "application/papermill.record/"  # prefix of glued outputs
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.py"))
-PARAMETERS = {"preset": "read", "data_root": "", "device": "cpu", "seed": 0, "results_dir": "../results"}
+PARAMETERS = {
+    "preset": "read",
+    "data_root": "",
+    "device": "cpu",
+    "seed": 0,
+    "results_dir": "../results",
+}
 
 
 # The chapters
@@ -25,7 +32,9 @@ def committed(source: Path) -> nbformat.NotebookNode:
 def printed(output: nbformat.NotebookNode) -> str:
     """What an output says in words; pictures are left out."""
     pieces = [output.get("text", ""), *output.get("traceback", [])]
-    pieces += [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/png")]
+    pieces += [
+        value for kind, value in output.get("data", {}).items() if not kind.startswith("image/png")
+    ]
     return "\n".join(map(str, pieces))
 
 
@@ -45,34 +54,66 @@ class TestChapter:
         assert build.differences(source) == []
 
     def test_outputs_are_the_same_for_every_reader(self, source):
-        elsewhere = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|private|opt|usr|var|mnt)/|[A-Z]:\\Users")
+        elsewhere = re.compile(
+            r"(?<![\w.:/])/(?:home|root|tmp|work|Users|private|opt|usr|var|mnt)/|[A-Z]:\\Users"
+        )
         for cell in committed(source).cells:
             for output in cell.get("outputs", []):
                 assert output.output_type != "error", f"{cell.id} failed"
-                assert output.get("name") != "stderr", f"{cell.id} wrote to standard error: {printed(output)}"
-                assert not [kind for kind in output.get("data", {}) if "widget" in kind], f"{cell.id} holds a widget"
-                assert not elsewhere.search(printed(output)), f"{cell.id} names a path of one machine"
-                assert not re.search(r" at 0x[0-9a-f]+>", printed(output)), f"{cell.id} prints a memory address"
+                assert output.get("name") != "stderr", (
+                    f"{cell.id} wrote to standard error: {printed(output)}"
+                )
+                assert not [kind for kind in output.get("data", {}) if "widget" in kind], (
+                    f"{cell.id} holds a widget"
+                )
+                assert not elsewhere.search(printed(output)), (
+                    f"{cell.id} names a path of one machine"
+                )
+                assert not re.search(r" at 0x[0-9a-f]+>", printed(output)), (
+                    f"{cell.id} prints a memory address"
+                )
+
+    def test_every_number_in_the_prose_is_glued_once(self, source):
+        cells = committed(source).cells
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        glued = [
+            output.metadata["scrapbook"]["name"]
+            for output in outputs
+            if any(kind.startswith(GLUED) for kind in output.get("data", {}))
+        ]
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        used = {name.partition(":")[0] for name in re.findall(r"\{glue:text\}`(.+?)`", prose)}
+        assert sorted(glued) == sorted(used)
 
     def test_notebook_is_stripped(self, source):
         notebook = committed(source)
-        assert nbformat.writes(notebook) + "\n" == source.with_suffix(".ipynb").read_text(encoding="utf-8")
+        assert nbformat.writes(notebook) + "\n" == source.with_suffix(".ipynb").read_text(
+            encoding="utf-8"
+        )
         assert build.strip(committed(source)) == notebook
         assert "version" not in notebook.metadata.get("language_info", {})
 
     def test_takes_the_parameters_of_the_book(self, source):
-        (cell,) = [cell for cell in build.read_source(source).cells if "parameters" in cell.metadata.get("tags", [])]
+        (cell,) = [
+            cell
+            for cell in build.read_source(source).cells
+            if "parameters" in cell.metadata.get("tags", [])
+        ]
         values: dict[str, object] = {}
         exec(cell.source, values)
         assert {name: values.get(name, "missing") for name in PARAMETERS} == PARAMETERS
 
     def test_ends_with_a_summary_and_three_exercises(self, source):
-        prose = "\n\n".join(cell.source for cell in build.read_source(source).cells if cell.cell_type == "markdown")
+        prose = "\n\n".join(
+            cell.source for cell in build.read_source(source).cells if cell.cell_type == "markdown"
+        )
         assert prose.lstrip().startswith("# "), "a chapter begins with its title"
         headings = re.findall(r"^## (.+)$", prose, flags=re.MULTILINE)
         assert headings[-2:] == ["Summary", "Exercises"]
         exercises = prose.rpartition("## Exercises")[2]
-        assert len(re.findall(r"^(?:\d\.|###|:::+\{exercise\}) ?", exercises, flags=re.MULTILINE)) >= 3
+        assert (
+            len(re.findall(r"^(?:\d\.|###|:::+\{exercise\}) ?", exercises, flags=re.MULTILINE)) >= 3
+        )
 
 
 # The engine
@@ -109,7 +150,7 @@ def toy(tmp_path):
 
 @pytest.fixture
 def executed_toy(toy):
-    """A chapter with a committed notebook that agrees with it, without the seconds a real run takes."""
+    """A chapter with a committed notebook that agrees with it, not really executed."""
     notebook = build.read_source(toy)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -133,7 +174,9 @@ def test_two_runs_are_equal_byte_for_byte(toy, tmp_path):
 
 def test_parameters_reach_the_chapter(toy, tmp_path):
     target, _ = build.execute(toy, {"preset": "small", "seed": 1}, tmp_path / "run")
-    outputs = [cell.outputs for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs")]
+    outputs = [
+        cell.outputs for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs")
+    ]
     assert outputs[0][0].data["text/plain"] == "('small', 0.13436424411240122)"
 
 
@@ -141,19 +184,32 @@ def test_a_failing_chapter_names_the_line_and_leaves_the_committed_notebook(exec
     before = executed_toy.with_suffix(".ipynb").read_bytes()
     executed_toy.write_text(executed_toy.read_text() + "\n# %%\nfine = 1\nfine / 0\n")
     line = executed_toy.read_text().splitlines().index("fine / 0") + 1
-    with pytest.raises(build.ChapterError, match=rf"01_toy\.py, line {line}: ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        build.ChapterError, match=rf"01_toy\.py, line {line}: ZeroDivisionError: division by zero"
+    ):
         build.execute(executed_toy, {}, tmp_path / "run")
     assert executed_toy.with_suffix(".ipynb").read_bytes() == before
 
 
 def test_what_is_printed_in_a_row_becomes_one_output():
-    out, more, err = (nbformat.v4.new_output("stream", name=n, text=t) for n, t in
-                      (("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n")))  # fmt: skip
+    def stream(name, text):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
     value = nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)
-    found = build.joined([out, more, err, value, nbformat.v4.new_output("stream", name="stdout", text="d\n")])
-    assert [(o.output_type, o.get("text")) for o in found] == [
-        ("stream", "a\nb\n"), ("stream", "c\n"), ("execute_result", None), ("stream", "d\n"),
-    ]  # fmt: skip
+    out, more, err = stream("stdout", "a\n"), stream("stdout", "b\n"), stream("stderr", "c\n")
+    found = build.join_streams([out, more, err, value, stream("stdout", "d\n")])
+    assert [output.get("text") for output in found] == ["a\nb\n", "c\n", None, "d\n"]
+    kinds = [output.output_type for output in found]
+    assert kinds == ["stream", "stream", "execute_result", "stream"]
+
+
+def test_glued_values_are_stored_and_nothing_else_of_them(toy, tmp_path):
+    glued = '\n# %%\nfrom myst_nb import glue\n\nglue("gain", 1.25, display=False)\n'
+    toy.write_text(toy.read_text() + glued)
+    target, _ = build.execute(toy, {}, tmp_path / "run")
+    (output,) = nbformat.read(target, as_version=4).cells[-1].outputs
+    assert dict(output.data) == {f"{GLUED}text/plain": "1.25"}
+    assert output.metadata["scrapbook"]["name"] == "gain"
 
 
 def test_a_cell_keeps_its_name_when_another_changes(toy):
@@ -198,7 +254,9 @@ def test_a_notebook_that_was_not_run_is_seen(toy):
 
 def test_a_missing_notebook_and_a_missing_source_are_seen(executed_toy):
     executed_toy.rename(executed_toy.with_name("02_moved.py"))
-    with pytest.raises(build.ChapterError, match=r"02_moved\.ipynb is missing[^\0]*01_toy\.ipynb has no source"):
+    with pytest.raises(
+        build.ChapterError, match=r"02_moved\.ipynb is missing[^\0]*01_toy\.ipynb has no source"
+    ):
         build.check(executed_toy.parent)
 
 
@@ -220,7 +278,8 @@ def test_committed_notebooks_take_no_parameters(capsys):
 
 def test_broken_links_are_found(tmp_path):
     (tmp_path / "index.html").write_text(
-        '<a href="b.html#here">1</a> <a href="b.html#nowhere">2</a> <a href="c.html">3</a> <a href="#top">4</a>'
+        '<a href="b.html#here">1</a> <a href="b.html#nowhere">2</a> <a href="c.html">3</a>'
+        '<a href="#top">4</a>'
         '<a id="top" href="https://example.org/">5</a> <script src="https://example.org/x.js"></script>'
         '<img src="a%20b.png"> <img src="data:image/png;base64,AA==">'
     )
@@ -234,7 +293,8 @@ def test_broken_links_are_found(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--only", "99"], ["--jobs", "0"], ["--data-root", "no/such"], ["--results-dir", "no/such"]]
+    "wrong",
+    [["--only", "99"], ["--jobs", "0"], ["--data-root", "no/such"], ["--results-dir", "no/such"]],
 )
 def test_a_wrong_argument_is_named_before_anything_runs(wrong, capsys):
     with pytest.raises(SystemExit, match="2"):

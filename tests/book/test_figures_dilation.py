@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from figures import rarefaction as figures
+from figures import dilation as figures
 from figures import style
 
 
@@ -25,14 +25,20 @@ def test_the_dilated_net_has_the_lines_of_all_shifts_and_no_others():
     assert len(shifts) == 2
     assert lines(shifts[0]).isdisjoint(lines(shifts[1]))
     assert lines(dilated) == lines(shifts[0]) | lines(shifts[1])
-    assert ((2.0, 0.0), (2.5, 1.0)) in lines(shifts[0]), "pixel 2 to the pooled cell between 2 and 3"
-    assert ((2.5, 1.0), (4.5, 2.0)) in lines(shifts[0]), "a filter of three cells that lie two pixels apart"
+    assert ((2.0, 0.0), (2.5, 1.0)) in lines(shifts[0]), (
+        "pixel 2 to the pooled cell between 2 and 3"
+    )
+    assert ((2.5, 1.0), (4.5, 2.0)) in lines(shifts[0]), (
+        "a filter of three cells that lie two pixels apart"
+    )
     tops = sorted(x for line in lines(dilated) for x, y in line if y == 2)
-    assert sorted({*tops}) == [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5], "a score for each of 12 - 6 + 1 windows"
+    assert sorted({*tops}) == [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5], (
+        "a score for each of 12 - 6 + 1 windows"
+    )
 
 
-def test_a_filter_is_rarefied_with_zeros():
-    axes = figures.rarefied([[1, 2], [3, 4]], 3).axes[0]
+def test_a_filter_is_dilated_with_zeros():
+    axes = figures.dilated_filter([[1, 2], [3, 4]], 3).axes[0]
     numbers = [text.get_text() for text in axes.texts if text.get_text().isdigit()]
     assert numbers == [*"1234", *"1002", *"0000", *"0000", *"3004"]
 
@@ -47,7 +53,11 @@ def test_borders_shows_differences_on_one_logarithmic_scale():
 
 
 def test_costs_draws_finer_strides_to_the_right():
-    ways = {"dilated": {32: 1.0, 1: 100.0}, "shift-and-stitch": {32: 1.0, 1: 1024.0}, "FCN": {32: 1.0, 8: 1.1}}
+    ways = {
+        "dilated": {32: 1.0, 1: 100.0},
+        "shift-and-stitch": {32: 1.0, 1: 1024.0},
+        "FCN": {32: 1.0, 8: 1.1},
+    }
     figure = figures.costs({"vgg16": ways, "googlenet": ways}, "multiply-adds")
     assert [axes.get_title() for axes in figure.axes] == ["vgg16", "googlenet"]
     axes = figure.axes[0]

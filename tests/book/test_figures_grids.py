@@ -1,4 +1,4 @@
-"""The drawn examples of chapters 3 and 4 show the numbers that the operations give; the photos are what they say."""
+"""The drawn examples of chapters 3 and 4 show the results of the operations; the photos."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -35,11 +35,14 @@ def test_windows_shows_a_convolution():
     values, kernel = torch.arange(12.0).view(3, 4), torch.tensor([[1.0, -1.0], [0.0, 2.0]])
     scores = F.conv2d(values[None, None], kernel[None, None])[0, 0]
     figure = convolutionalization.windows(values, kernel, scores, (0, 2))
-    assert after(printed(figure), "a score a window", 6) == scores.flatten().tolist()
+    assert after(printed(figure), "one score per window", 6) == scores.flatten().tolist()
 
 
 def test_stamps_add_up_to_a_transposed_convolution():
-    cells, kernel = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 0, 2], [0, 3, 0], [4, 0, 5]])
+    cells, kernel = (
+        torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
+        torch.tensor([[1.0, 0, 2], [0, 3, 0], [4, 0, 5]]),
+    )
     expected = F.conv_transpose2d(cells[None, None], kernel[None, None], stride=2)[0, 0]
     numbers = printed(upsampling.stamps(cells, kernel, stride=2))
     assert after(numbers, "the sum of the four stamps", 25) == expected.flatten().tolist()
@@ -63,7 +66,9 @@ def test_photos(name):
 
 
 def test_filled_squashes_nothing():
-    circle = ((torch.arange(100)[:, None] - 49.5) ** 2 + (torch.arange(150) - 74.5) ** 2 < 30**2).float()
+    circle = (
+        (torch.arange(100)[:, None] - 49.5) ** 2 + (torch.arange(150) - 74.5) ** 2 < 30**2
+    ).float()
     filled = photos.filled(circle.expand(1, 3, 100, 150), (50, 50))[0, 0] > 0.5
     assert filled.shape == (50, 50)
     across, down = filled.any(0).sum(), filled.any(1).sum()
@@ -74,7 +79,9 @@ def test_filled_squashes_nothing():
 def test_sheet():
     sheet = photos.sheet([["coffee", "chelsea"], ["rocket", "china"]], tile=(30, 40))
     assert sheet.shape == (1, 3, 60, 80)
-    torch.testing.assert_close(sheet[..., :30, 40:], photos.filled(photos.photo("chelsea"), (30, 40)))
+    torch.testing.assert_close(
+        sheet[..., :30, 40:], photos.filled(photos.photo("chelsea"), (30, 40))
+    )
 
 
 def test_no_such_photo():

@@ -70,4 +70,8 @@ def test_frequencies_are_sorted_and_coloured_by_kind():
         {"sky": "stuff", "tree": "stuff", "car": "things"},
     ).axes[0]  # fmt: skip
     assert [text.get_text() for text in axes.get_yticklabels()] == ["car", "tree", "sky"]
-    assert axes.patches[0].get_facecolor() != axes.patches[1].get_facecolor() == axes.patches[2].get_facecolor()
+    assert (
+        axes.patches[0].get_facecolor()
+        != axes.patches[1].get_facecolor()
+        == axes.patches[2].get_facecolor()
+    )

@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from figures import bounds, style
+from figures import style
+from figures import upper_bounds as bounds
 
 from fcn.data.sample import VOID
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS
@@ -39,7 +40,9 @@ def test_every_protocol_is_a_line_less_the_papers_numbers():
     lines = [line.get_ydata() for line in axes.lines[1:]]
     assert len(lines) == 15  # void that votes can be scored in two ways
     assert sorted({round(float(line[0])) for line in lines}) == list(range(len(PROTOCOLS)))
-    assert [text.get_text() for text in axes.get_xticklabels()] == [f"1/{factor}" for factor in FACTORS]
+    assert [text.get_text() for text in axes.get_xticklabels()] == [
+        f"1/{factor}" for factor in FACTORS
+    ]
 
 
 def test_classes_are_sorted_by_what_a_grid_of_32_leaves():
@@ -58,5 +61,9 @@ def test_names_are_left_out_where_they_would_overlap():
 def test_headroom_and_stripes_write_their_numbers():
     figure = bounds.headroom({32: 59.4, 8: 62.7}, PAPER)
     assert {text.get_text() for text in figure.axes[0].texts} == {"59.4", "86.1", "62.7", "96.4"}
-    drawn = bounds.stripes([2, 4], {"vote": np.array([0.0, 50])}, {"vote": "black"}, 32).axes[0].lines[0]
+    drawn = (
+        bounds.stripes([2, 4], {"vote": np.array([0.0, 50])}, {"vote": "black"}, 32)
+        .axes[0]
+        .lines[0]
+    )
     assert drawn.get_ydata().tolist() == [0, 50]

@@ -1,0 +1,296 @@
+"""Sentences of the chapters that depend on the sign or size of a recorded number.
+
+The sentences are written by hand. Each one here names its chapter and the condition that the
+records must satisfy: if a new record breaks the condition, the sentence has to be rewritten.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import chapter_tables
+import numpy as np
+import pandas as pd
+import pytest
+from chapter_tables import SHORT, TRIALS, TUNED
+from figures import sampling
+from scipy.stats import spearmanr
+
+from fcn.data import voc
+from fcn.data.sift_flow import SEMANTIC
+from fcn.replication import claims, paper, snapshots, upper_bounds
+from fcn.training.record import Record, find, load_records
+
+ROOT = Path(__file__).parents[2]
+RECORDS = load_records(ROOT / "results")
+TABLE_5 = paper.row("Table 5", "FCN-16s").metrics
+
+
+def run(experiment: str, purpose: str = "final") -> Record:
+    return find(RECORDS, experiment, purpose)[0]
+
+
+def mean_iu(experiment: str) -> float:
+    return run(experiment).scores["mean_iu"]
+
+
+def ious(experiment: str) -> pd.Series:
+    head = run(experiment).heads["semantic"]
+    return pd.Series(head.iu_per_class, head.classes, dtype=float).dropna()
+
+
+def below_one(experiment: str) -> set[str]:
+    return {*ious(experiment)[ious(experiment) < 1].index}
+
+
+def difference(claim: str) -> claims.Comparison:
+    found = claims.compare(claims.claim(claim), RECORDS)
+    assert found is not None
+    return found
+
+
+# Chapter 6
+
+
+def shares() -> pd.DataFrame:
+    pixels = snapshots.load("sift-flow-classes", ROOT / "results")["pixels"][:, :33]
+    return pd.DataFrame(100 * pixels.T / pixels.sum(1), SEMANTIC, ["train", "test"])
+
+
+def four_most_frequent() -> bool:
+    ranked = shares()["train"].sort_values(ascending=False)
+    return list(ranked.index[:4]) == ["sky", "building", "mountain", "tree"]
+
+
+def rarest_and_absent() -> bool:
+    in_test = shares()[shares()["test"] > 0]
+    return in_test["train"].idxmin() == "bird" and {*SEMANTIC} - {*in_test.index} == {
+        "cow",
+        "desert",
+        "moon",
+    }
+
+
+def adamw_was_better() -> bool:
+    sgd, adamw = (run(TRIALS[name], "validation") for name in ("SGD", "AdamW"))
+    counted = {one.heads["semantic"].classes_counted for one in (sgd, adamw)}
+    better = all(adamw.scores[m] > sgd.scores[m] for m in ("mean_iu", "pixel_accuracy"))
+    return better and len(counted) == 1 and run(TUNED).recipe["optimizer"] == "adamw"
+
+
+def finer_is_better() -> bool:
+    return all(mean_iu(fine) > mean_iu(coarse) for coarse, fine in pairwise(SHORT.values()))
+
+
+def gains_and_losses() -> bool:
+    gains = (ious(SHORT["8s"]) - ious(SHORT["32s"])).sort_values()
+    return [*gains.index[:2]] == ["field", "sand"] and [*gains.index[-2:]] == ["plant", "staircase"]
+
+
+def training_and_skip_both_gain() -> bool:
+    coarse, control, fine = map(mean_iu, (SHORT["32s"], f"{SHORT['32s']}-lower-rate", SHORT["16s"]))
+    return coarse < control < fine
+
+
+def best_and_worst_class() -> bool:
+    both = [ious(SHORT["8s"]), ious(TUNED)]
+    ends = {(iu.idxmin(), iu.idxmax(), round(iu.min()), len(iu)) for iu in both}
+    return ends == {("bird", "sky", 0, 30)}
+
+
+def farthest_neighbours() -> bool:
+    ranked = shares()["train"].sort_values(ascending=False).index
+    found = []
+    for iu in (ious(SHORT["8s"]), ious(TUNED)):
+        pairs = pairwise([name for name in ranked if name in iu.index])
+        found.append({*max(pairs, key=lambda pair: abs(iu[pair[0]] - iu[pair[1]]))})
+    return found == [{"plant", "car"}, {"sun", "bird"}]
+
+
+def frequency_tells_much() -> bool:
+    both = (ious(SHORT["8s"]), ious(TUNED))
+    return all(spearmanr(iu, shares()["train"][iu.index]).statistic > 0.5 for iu in both)
+
+
+# Chapters 7 and 10
+
+
+def counts() -> pd.Series:
+    arrays = snapshots.load("voc-labels", ROOT / "results")
+    pixels = pd.Series(arrays["pixels"][[*arrays["splits"]].index("train")][:21], voc.CLASSES)
+    return 100 * pixels / pixels.sum()
+
+
+def objects_of_voc() -> bool:
+    things = counts().drop("background")
+    return 72 < counts()["background"] < 75 and (things.idxmax(), things.idxmin()) == (
+        "person",
+        "bicycle",
+    )
+
+
+def skips_on_the_subset() -> bool:
+    names = [f"FCN-GoogLeNet, {stride}" for stride in ("32s", "16s", "8s")]
+    found = [chapter_tables.mean_iu(chapter_tables.subset(RECORDS)[name]) for name in names]
+    return found == sorted(found)
+
+
+def forward_times() -> dict[str, float]:
+    arrays = snapshots.load("forward-times", ROOT / "results")
+    tight = arrays["alignments"] == "tight"
+    return dict(
+        zip(arrays["nets"][tight], np.median(arrays["milliseconds"][tight], axis=1), strict=True)
+    )
+
+
+def vgg16_is_slow() -> bool:
+    times = forward_times()
+    return min(times["FCN-VGG16"] / times[net] for net in ("FCN-AlexNet", "FCN-GoogLeNet")) > 2
+
+
+def skips_cost_no_time() -> bool:
+    return abs(forward_times()["FCN-8s"] / forward_times()["FCN-VGG16"] - 1) < 0.15
+
+
+def bounds() -> list[upper_bounds.Line]:
+    return upper_bounds.ranked(snapshots.load("appendix-a", ROOT / "results"))
+
+
+def nearest_bounds() -> bool:
+    off = {f: abs(bounds()[1].mean_iu[f] - value) for f, value in upper_bounds.PAPER.items()}
+    return max(off[f] for f in off if f < 128) < 1.5 < off[128]
+
+
+# Chapters 11 and 12
+
+
+def figure_5(key: str) -> list[tuple[float, float]]:
+    runs = sampling.find(RECORDS)
+    end = sampling.common(runs)[("step", "images").index(key)]
+    return [sampling.difference(runs[keep], runs[1.0], key, end) for keep in (0.5, 0.25)]
+
+
+def sampled_runs_are_lower(key: str) -> bool:
+    return all(percent < 0 and errors < -2 for percent, errors in figure_5(key))
+
+
+def cells_do_not_matter() -> bool:
+    quarter, control = sampling.find(RECORDS)[0.25], run(sampling.CONTROL)
+    steps, _ = sampling.common({1.0: control, 0.25: quarter})
+    same_batch = quarter.recipe["batch_size"] == control.recipe["batch_size"] == 32
+    return same_batch and abs(sampling.difference(quarter, control, "step", steps)[1]) < 2
+
+
+def rare_classes_differ_most() -> bool:
+    ours = chapter_tables.replications(RECORDS, "Table 5", "FCN-16s")
+    scores = pd.DataFrame([one for seeds in ours.values() for one in seeds])
+    spread = scores.max() - scores.min()
+    return len(scores) > 1 and spread["mean_accuracy"] > 2 * spread["pixel_accuracy"]
+
+
+def fixed_backbone_is_not_worse() -> bool:
+    one = difference("scores-only")
+    fixed, whole = (
+        paper.row("Table 2", f"FCN-32s{end}").metrics["mean_iu"] for end in ("-fixed", "")
+    )
+    return np.mean(one.changed) / np.mean(one.base) > fixed / whole
+
+
+def spread_between_seeds() -> bool:
+    return claims.spread(RECORDS)[1] > 1 and claims.SURE == 0.95 and claims.WIDE == 2
+
+
+CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
+    (
+        "05",
+        "A pair of runs on SIFT Flow, one epoch each, agrees with it",
+        lambda: difference("max-fusion").outcome == "lower",
+    ),
+    ("06", "four most frequent classes, sky, building, mountain and tree", four_most_frequent),
+    ("06", "The rarest in the test images, bird,", rarest_and_absent),
+    ("06", "Three classes, cow, desert and moon, have no pixel", rarest_and_absent),
+    ("06", "We took AdamW", adamw_was_better),
+    ("06", "the order of the paper's Table 2", finer_is_better),
+    ("06", "The largest gains in IU are those of staircase", gains_and_losses),
+    ("06", "came with the training alone, and the skip is worth", training_and_skip_both_gain),
+    ("06", "a tuned net above the paper's row", lambda: mean_iu(TUNED) > TABLE_5["mean_iu"]),
+    ("06", "from 0 for bird", best_and_worst_class),
+    (
+        "06",
+        "bird, boat, bus, streetlight and sun",
+        lambda: below_one(SHORT["8s"]) == {"bird", "boat", "bus", "streetlight", "sun"},
+    ),
+    ("06", "The tuned run leaves bird alone there", lambda: below_one(TUNED) == {"bird"}),
+    ("06", "neighbours in frequency can be far apart", farthest_neighbours),
+    ("06", "Frequency is not all", frequency_tells_much),
+    (
+        "06",
+        "These ten pairs hold",
+        lambda: len(chapter_tables.confused_pairs(run(TUNED).heads["semantic"])) == 10,
+    ),
+    ("07", "Nearly three quarters of the labelled pixels", objects_of_voc),
+    ("07", "FCN-GoogLeNet gains with each skip", skips_on_the_subset),
+    ("07", "VGG16 costs several times as much as either of the small nets", vgg16_is_slow),
+    ("07", "FCN-8s takes about as long as FCN-32s on the same backbone", skips_cost_no_time),
+    (
+        "10",
+        "Nothing here reaches down to the paper's 50.9 at 1/128",
+        lambda: min(line.mean_iu[128] for line in bounds()[1:]) > 50.9,
+    ),
+    ("10", "five of the six numbers are confirmed to within a point or so", nearest_bounds),
+    (
+        "10",
+        "the fifteen answers are all far above",
+        lambda: min(line.mean_iu[32] for line in bounds()[1:]) > 75 and len(bounds()) == 16,
+    ),
+    (
+        "11",
+        "iterations**, the loss with 50 % of the cells is",
+        lambda: sampled_runs_are_lower("step"),
+    ),
+    ("11", "images**, it is", lambda: sampled_runs_are_lower("images")),
+    ("11", "the sampled runs stand lower too", lambda: sampled_runs_are_lower("images")),
+    ("11", "the same within the scatter of the curves", cells_do_not_matter),
+    (
+        "12",
+        "iterations**, the loss with 50 % of the cells is",
+        lambda: sampled_runs_are_lower("step"),
+    ),
+    ("12", "images**, it is", lambda: sampled_runs_are_lower("images")),
+    ("12", "the same within the scatter of the curves", cells_do_not_matter),
+    ("12", "the training of a net shows above all in the rare classes", rare_classes_differ_most),
+    ("12", "a whole net needs more than an epoch", fixed_backbone_is_not_worse),
+    ("12", "pooled over the experiments below that have several seeds", spread_between_seeds),
+    ("12", "half width of its 95 % interval", spread_between_seeds),
+    (
+        "12",
+        "stays well below it in mean IU by short runs",
+        lambda: mean_iu(SHORT["8s"]) < TABLE_5["mean_iu"] - 5,
+    ),
+    (
+        "12",
+        "a small backbone comes near the paper's row",
+        lambda: abs(mean_iu(TUNED) - TABLE_5["mean_iu"]) < 3,
+    ),
+]
+
+
+def prose(chapter: str) -> str:
+    """The text of a chapter's Markdown cells in one line."""
+    (path,) = (ROOT / "book").glob(f"{chapter}_*.py")
+    lines = [
+        line.removeprefix("#").strip()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#")
+    ]
+    return " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "sentence", "holds"),
+    CONCLUSIONS,
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_records_support(chapter, sentence, holds):
+    assert sentence in prose(chapter), f"chapter {chapter} no longer says so: remove it here"
+    assert holds(), f"chapter {chapter}: the records no longer support '{sentence}'"
