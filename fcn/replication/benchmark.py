@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial, update_wrapper
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +19,21 @@ from fcn.replication import snapshots
 from fcn.replication.paper import TABLES
 from fcn.training.provenance import hardware
 
-SIZE = (500, 500)  # of the image, in pixels, and the number of trials: those of Table 1
-TRIALS = 20
-
-PAPER = {
-    row.label: row.metrics["forward_ms"]
-    for row in TABLES
-    if row.label.startswith("FCN") and "forward_ms" in row.metrics
-}
-"""The paper's forward times on a K40c, in milliseconds."""
+SIZE, TRIALS = (500, 500), 20  # pixels of the image, trials: those of Table 1
+ALIGNMENTS = ("tight", "reference")
 NETS = {
     "FCN-AlexNet": ("alexnet", 32),
     "FCN-VGG16": ("vgg16", 32),
     "FCN-GoogLeNet": ("googlenet", 32),
     "FCN-8s": ("vgg16", 8),
 }
-"""Backbone and stride of the nets in ``PAPER``."""
-ALIGNMENTS = ("tight", "reference")
-
-Arrays = dict[str, NDArray[np.generic]]
+"""Backbone and stride of the nets that the paper times."""
+PAPER = {
+    r.label: r.metrics["forward_ms"]
+    for r in TABLES
+    if "forward_ms" in r.metrics and r.label in NETS
+}
+"""The paper's forward times on a K40c, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +60,16 @@ def forward_ms(
     trials: int = TRIALS,
     device: str | torch.device = "cpu",
     warm_up: int = 3,
-    channels: int = 3,
 ) -> Times:
-    """Time ``net`` on one random image, 1 x ``channels`` x H x W, after ``warm_up`` passes.
+    """Time ``net`` on one random image, 1 x 3 x H x W, after ``warm_up`` passes.
 
-    Times only the pass, in evaluation mode and without gradients, until the queue of the device is
-    empty. Moves the net to ``device``. Raises ValueError for ``trials`` below 1.
+    Only the pass is timed, in evaluation mode without gradients, until the queue of the device is
+    empty. The net moves to ``device``. Raises ValueError for ``trials`` below 1.
     """
     if trials < 1:
         raise ValueError(f"trials: at least one pass must be timed, not {trials}")
     device = torch.device(device)
-    image = torch.rand(1, channels, *size, device=device)
+    image = torch.rand(1, 3, *size, device=device)
     training = net.training
     net.to(device).eval()
 
@@ -94,18 +90,17 @@ def forward_ms(
 
 def forward_times(
     device: str = "cpu", size: tuple[int, int] = SIZE, trials: int = TRIALS
-) -> Arrays:
+) -> dict[str, NDArray[np.generic]]:
     """Milliseconds of 20 passes of one 500 x 500 image through the paper's nets, both alignments.
 
     ``milliseconds`` has a row for each entry of ``nets`` and ``alignments``, a column per trial;
     ``hardware`` and ``threads`` describe the machine.
     """
-    rows = [(name, alignment) for name in NETS for alignment in ALIGNMENTS]
+    nets, alignments = zip(*product(NETS, ALIGNMENTS), strict=True)
     times = []
-    for name, alignment in rows:
+    for name, alignment in zip(nets, alignments, strict=True):
         net = FCN(*NETS[name], 21, alignment=alignment)
         times.append(forward_ms(net, size, trials, device).trials)
-    nets, alignments = zip(*rows, strict=True)
     return {
         "nets": np.array(nets),
         "alignments": np.array(alignments),
@@ -129,14 +124,11 @@ def benchmark(device: str = "cpu", save: Path | None = None) -> Iterator[str]:
         found = snapshots.load(name, save)
     else:
         found = compute()
-    yield (
-        f"{found['hardware']}, {found['threads']} threads; milliseconds: median (quartiles), "
-        "the paper's on a K40c"
-    )
-    for name, alignment, trials in zip(
-        found["nets"], found["alignments"], found["milliseconds"], strict=True
-    ):
-        times = Times(tuple(map(float, trials)))
+    where = f"{found['hardware']}, {found['threads']} threads"
+    yield f"{where}; milliseconds: median (quartiles), the paper's on a K40c"
+    rows = zip(found["nets"], found["alignments"], found["milliseconds"].tolist(), strict=True)
+    for name, alignment, trials in rows:
+        times = Times(tuple(trials))
         low, high = times.quartiles
         ours = f"{times.median:8.1f} ({low:.1f} to {high:.1f})"
         yield f"{name:14}{alignment:11}{ours}{PAPER[name]:8g}"

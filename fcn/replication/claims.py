@@ -50,7 +50,7 @@ class Claim:
 def _claims(runs: str) -> tuple[Claim, ...]:
     with Path(__file__).with_name("claims.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line.pop("runs") == runs]
-    return tuple(Claim(**line) for line in lines)
+    return tuple(Claim(**line) for line in lines)  # type: ignore[arg-type]
 
 
 CLAIMS = _claims("short")
@@ -94,12 +94,9 @@ class Comparison:
         if self.outcome == "unclear" and self.uncertain > WIDE:
             return "undecided: too uncertain to tell"
         if self.outcome == "unclear":
-            nothing = self.claim.expected in ("same", "not higher")
-            return (
-                "no difference seen, as the paper says"
-                if nothing
-                else "undecided: no difference seen"
-            )
+            agrees = self.claim.expected in ("same", "not higher")
+            seen = "no difference seen"
+            return f"{seen}, as the paper says" if agrees else f"undecided: {seen}"
         wanted = {"higher": "higher", "lower": "lower", "same": "", "not higher": "lower"}
         agrees = self.outcome == wanted[self.claim.expected]
         return "as the paper says" if agrees else "not what the paper says"

@@ -44,9 +44,9 @@ def derived(net: Settings, recipe: Settings, row: str = "", staged: bool = True)
         if other != stride and f"FCN-{other}s" in row:
             found.append(Deviation("net", f"FCN-{stride}s instead of FCN-{other}s"))
     if stride < 32 and net["upsampling"] != "learned":
-        kind = "release" if net["alignment"] == "reference" else "net"
         text = "intermediate upsampling fixed to bilinear instead of learned"
-        found.append(Deviation(kind, text))
+        release = net["alignment"] == "reference"
+        found.append(Deviation("release" if release else "net", text))
     if stride < 32 and not staged:
         found.append(Deviation("recipe", "all strides trained at once instead of in stages"))
     if stride == 32 and staged and net["inputs"] == "rgb":
@@ -112,19 +112,11 @@ def package_defaults() -> "pd.DataFrame":
     from fcn.preprocessing import MEAN_BGR
     from fcn.pretrained import PRETRAINED
 
-    default = {name: p.default for name, p in inspect.signature(FCN.__init__).parameters.items()}
-    ours = {
-        "alignment": f'alignment="{default["alignment"]}"',
-        "upsampling": f'upsampling="{default["upsampling"]}"',
-        "mean": "ImageNet's, BGR " + ", ".join(f"{value:.1f}" for value in MEAN_BGR),
-        **PRETRAINED,
-    }
-    rows = {
-        name: [row["authors"], row["here"].format(**ours), row["switch"]]
-        for name, row in _DATA["package"].items()
-    }
-    columns = ["the authors", "here", "the switch"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    ours = {name: p.default for name, p in inspect.signature(FCN.__init__).parameters.items()}
+    ours |= {"mean": ", ".join(f"{value:.1f}" for value in MEAN_BGR), **PRETRAINED}
+    frame = pd.DataFrame.from_dict(_DATA["package"], orient="index")
+    frame["here"] = [text.format(**ours) for text in frame["here"]]
+    return frame.set_axis(["the authors", "here", "the switch"], axis="columns")
 
 
 def settings(records: Sequence[Record]) -> "pd.DataFrame":
@@ -135,26 +127,21 @@ def settings(records: Sequence[Record]) -> "pd.DataFrame":
     import pandas as pd
 
     used: dict[str, dict[str, set[str]]] = {}
+    papers: dict[str, str] = {}
     for record in records:
         net = record.net
-        paper = _paper_settings(net["net"], net["stride"])
+        paper = asdict(paper_recipe(net["net"], net["stride"])) | {"upsampling": "learned"}
         for key, value in (record.recipe | {"upsampling": net["upsampling"]}).items():
             if _shown(value) != _shown(paper[key]):
                 used.setdefault(key, {}).setdefault(_shown(value), set()).add(record.experiment)
-    rates = ", ".join(f"{rate:g} ({net})" for net, rate in RATES.items() if net != "bvlc_alexnet")
-    paper = _paper_settings("vgg16", 32)
+                papers[key] = _shown(paper[key])
+    rates = [f"{rate:g} ({net})" for net, rate in RATES.items() if net != "bvlc_alexnet"]
+    papers["learning_rate"] = ", ".join(rates)
     rows = {
-        key: (
-            rates if key == "learning_rate" else _shown(paper[key]),
-            ", ".join(f"{value} ({len(names)})" for value, names in values.items()),
-        )
+        key: (papers[key], ", ".join(f"{value} ({len(runs)})" for value, runs in values.items()))
         for key, values in used.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["the paper", "here"])
-
-
-def _paper_settings(net: str, stride: int) -> Settings:
-    return asdict(paper_recipe(net, stride)) | {"upsampling": "learned"}
 
 
 def _shown(value: object) -> str:

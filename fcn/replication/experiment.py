@@ -48,16 +48,8 @@ class Experiment:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of ``fcn.models.build``, without the heads."""
-        return {
-            "net": self.net,
-            "stride": self.stride,
-            "alignment": self.alignment,
-            "upsampling": self.upsampling,
-            "width": self.width,
-            "inputs": self.inputs,
-            "fusion": self.fusion,
-            "scaled_skips": self.scaled_skips,
-        }
+        names = ("net", "stride", "alignment", "upsampling", "width", "inputs", "fusion")
+        return {name: getattr(self, name) for name in (*names, "scaled_skips")}
 
     @property
     def net_settings(self) -> dict[str, Any]:

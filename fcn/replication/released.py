@@ -1,13 +1,13 @@
-"""The nets that the authors of the paper trained and released, as nets of this package.
+"""The nets that the authors trained and released, as nets of this package.
 
-``python data_scripts/reference_weights.py`` fetches their files. The layers in them are called as in the net
-definitions of the release (github.com/shelhamer/fcn.berkeleyvision.org), which this module translates into ours; the
-means are those that the release's data layers subtract.
+``python data_scripts/reference_weights.py`` fetches the files. Their layers have the names of the
+release's net definitions (github.com/shelhamer/fcn.berkeleyvision.org), which this module maps to
+ours; the means are those that the release's data layers subtract.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,150 +21,143 @@ from fcn.pretrained import load_into, read_weights
 from fcn.replication.paper import RELEASE
 from fcn.upsampling import Deconvolution
 
+SCORES = {32: "score_fr", 16: "score_pool4", 8: "score_pool3"}
+"""The release's score layers by stride."""
+FIRST = {"vgg16": ("conv1_1", 64), "alexnet": ("conv1", 96)}
+"""The first layer of each net and its number of filters at full width."""
+CONTEXT_MEAN_BGR = (104.007, 116.669, 122.679)  # PASCAL-Context; the release rounds it
+
 
 @dataclass(frozen=True)
 class Reference:
-    """One file of the release: ``name`` without ``.caffemodel``, and the net in it.
+    """A file of the release: ``name`` without ``.caffemodel``, and the net in it.
 
-    ``dataset`` is a name of the catalogue; ``heads`` the number of classes of each head, and ``suffixes`` what the
-    release appends to the names of a head's layers. ``mean`` is in the order of the net's input, for each stream by
-    what the release appends to the names of its layers. ``label`` is that of the net's row in ``published.RELEASE``,
-    empty where the release's README reports no number.
+    ``heads`` has the number of classes of each head, and the suffix of its layers in the file.
+    ``means`` has the mean of each stream, in the order of the net's input, by the suffix of its
+    layers. ``label`` is that of the row in ``fcn.replication.paper.RELEASE``, if there is one.
     """
 
     name: str
     dataset: str
     stride: int
-    heads: dict[str, int]
-    mean: dict[str, tuple[float, ...]]
+    heads: dict[str, tuple[int, str]]
+    means: Mapping[str, tuple[float, ...]]
     net: str = "vgg16"
     inputs: str = "rgb"
     scaled_skips: bool = False
     label: str = ""
-    suffixes: dict[str, str] = field(default_factory=lambda: {"semantic": ""})
 
     @property
     def expected(self) -> float | None:
-        """The mean IU in percent on the 736 photos of seg11valid that the release's README reports, if it does."""
+        """The mean IU on seg11valid that the release's README reports, in percent, or None."""
         rows = [row for row in RELEASE if (row.label, row.of) == (self.label, "seg11valid")]
         return rows[0].metrics["mean_iu"] if rows else None
 
     def expectation(self) -> str:
-        """What the release's README leads one to expect, in a line."""
-        number = (
-            "no number"
-            if self.expected is None
-            else f"mean IU {self.expected} on the 736 photos of seg11valid"
-        )
+        """The published score in one line."""
+        published = f"mean IU {self.expected} on the 736 photos of seg11valid"
+        number = "no number" if self.expected is None else published
         return f"published for {self.name}: {number} (README of the authors' release)"
 
     def settings(self, width: float = 1.0) -> dict[str, Any]:
-        """What ``fcn.models.build`` makes the net of, with its channels scaled by ``width``."""
+        """The settings of :func:`fcn.models.build`, with channels scaled by ``width``."""
         return {
-            "net": self.net, "stride": self.stride, "heads": self.heads, "alignment": "reference",
-            "upsampling": "bilinear", "width": width, "inputs": self.inputs, "scaled_skips": self.scaled_skips,
-        }  # fmt: skip
+            "net": self.net,
+            "stride": self.stride,
+            "heads": {head: classes for head, (classes, _) in self.heads.items()},
+            "alignment": "reference",
+            "upsampling": "bilinear",
+            "width": width,
+            "inputs": self.inputs,
+            "scaled_skips": self.scaled_skips,
+        }
 
 
-def _voc(name: str, stride: int, label: str, **more: Any) -> Reference:
-    heads = {"semantic": len(voc.CLASSES)}
-    return Reference(f"{name}-pascal", "voc", stride, heads, {"": MEAN_BGR}, label=label, **more)
+def _references() -> Iterator[Reference]:
+    objects, rgb = {"semantic": (len(voc.CLASSES), "")}, {"": MEAN_BGR}
+    regions = {"semantic": (1 + len(pascal_context.CLASSES[59]), "")}
+    tasks = {
+        "semantic": (len(sift_flow.SEMANTIC), "_sem"),
+        "geometric": (len(sift_flow.GEOMETRIC), "_geo"),
+    }
+    for s in (32, 16, 8):
+        yield Reference(f"fcn{s}s-heavy-pascal", "voc", s, objects, rgb, label=f"FCN-{s}s")
+        name = f"pascalcontext-fcn{s}s-heavy"
+        yield Reference(name, "pascal-context-59", s, regions, {"": CONTEXT_MEAN_BGR})
+        name = f"siftflow-fcn{s}s-heavy"
+        yield Reference(name, "sift-flow", s, tasks, {"": sift_flow.MEAN_BGR})
+    name, label = "fcn8s-atonce-pascal", "FCN-8s at-once"
+    yield Reference(name, "voc", 8, objects, rgb, scaled_skips=True, label=label)
+    name, label = "fcn-alexnet-pascal", "FCN-AlexNet"
+    yield Reference(name, "voc", 32, objects, rgb, net="alexnet", label=label)
+    rooms = {"semantic": (len(nyud.CLASSES), "")}
+    for name, means in {  # the release has no early fusion
+        "color": {"": nyud.MEAN_BGR},
+        "hha": {"": MEAN_HHA},
+        "color-hha": {"color": nyud.MEAN_BGR, "hha": MEAN_HHA},
+    }.items():
+        inputs = name.replace("color", "rgb")
+        file = f"nyud-fcn32s-{name}-heavy"
+        yield Reference(file, f"nyud-{inputs}", 32, rooms, means, inputs=inputs)
 
 
-def _nyud(inputs: str, name: str, mean: dict[str, tuple[float, ...]]) -> Reference:
-    heads = {"semantic": len(nyud.CLASSES)}
-    return Reference(f"nyud-fcn32s-{name}-heavy", f"nyud-{inputs}", 32, heads, mean, inputs=inputs)
-
-
-REFERENCES: dict[str, Reference] = {
-    r.name: r
-    for r in [
-        *(_voc(f"fcn{stride}s-heavy", stride, f"FCN-{stride}s") for stride in (32, 16, 8)),
-        _voc("fcn8s-atonce", 8, "FCN-8s at-once", scaled_skips=True),
-        _voc("fcn-alexnet", 32, "FCN-AlexNet", net="alexnet"),
-        *(
-            Reference(
-                f"siftflow-fcn{stride}s-heavy", "sift-flow", stride,
-                {"semantic": len(sift_flow.SEMANTIC), "geometric": len(sift_flow.GEOMETRIC)},
-                {"": sift_flow.MEAN_BGR}, suffixes={"semantic": "_sem", "geometric": "_geo"},
-            )
-            for stride in (32, 16, 8)
-        ),
-        *(
-            Reference(
-                f"pascalcontext-fcn{stride}s-heavy", "pascal-context-59", stride,
-                {"semantic": 1 + len(pascal_context.CLASSES[59])}, {"": (104.007, 116.669, 122.679)},
-            )
-            for stride in (32, 16, 8)
-        ),
-        _nyud("rgb", "color", {"": nyud.MEAN_BGR}),
-        _nyud("hha", "hha", {"": MEAN_HHA}),
-        _nyud("rgb-hha", "color-hha", {"color": nyud.MEAN_BGR, "hha": MEAN_HHA}),
-    ]
-}  # fmt: skip
-"""Every file of the release by its name without ``.caffemodel``. Of NYUDv2's early fusion the release names none."""
-
-SCORES = {32: "score_fr", 16: "score_pool4", 8: "score_pool3"}
-"""What the release calls the score layer of each stride."""
-FIRST = {"vgg16": ("conv1_1", 64), "alexnet": ("conv1", 96)}
-"""The first layer of each trunk and its filters at full width."""
+REFERENCES = {reference.name: reference for reference in _references()}
+"""Every file of the release by its name without ``.caffemodel``."""
 
 
 def find(path: str | Path) -> Reference:
-    """The file of the release that ``path`` is, by its name. Raises ValueError where the release has none of it."""
+    """The file of the release with the name of ``path``. Raises ValueError if there is none."""
     name = Path(path).name.removesuffix(".caffemodel")
     if name not in REFERENCES:
         raise ValueError(
-            f"{path}: not a file of the authors' release; keep its name: one of {', '.join(REFERENCES)}"
+            f"{path}: not a file of the authors' release; keep its name: one of "
+            f"{', '.join(REFERENCES)}"
         )
     return REFERENCES[name]
 
 
-def load(path: str | Path, say: Callable[[str], None] = warnings.warn) -> FCN | LateFusion:
+def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN | LateFusion:
     """The net in a file of the release, with the mean of its data set, ready for evaluation.
 
-    The release fixes its upsampling to bilinear interpolation and the scale of its skips to two constants; ours are
-    the same constants and are not read. Where the file's differ, ``say`` is told so in one line. Channels fewer than
-    the release's, as many times in each layer, are a narrower net.
+    The release fixes its upsampling filters and the scales of its skips; ours are the same
+    constants and are not read. ``warn`` gets one line for each that differs. A file with fewer
+    channels in proportion makes a narrower net.
 
-    Raises FileNotFoundError where there is no such file; ValueError for a file that is not of the release, or whose
-    layers are not those of the net that its name stands for.
+    Raises FileNotFoundError for a missing file, ValueError for one that is not of the release or
+    does not hold the net of its name.
     """
     path = Path(path)
     reference = find(path)
-    left = read_weights(path, reference.net)
-    streams = tuple(reference.mean)
+    weights = read_weights(path, reference.net)
     layer, filters = FIRST[reference.net]
-    first = f"{layer}{streams[0]}.weight"
-    if first not in left:
-        raise ValueError(f"{path}: not the net of its name, without {first}; fetch the file again")
-    net = build(reference.settings(width=len(left[first]) / filters))
+    first = f"{layer}{next(iter(reference.means))}.weight"
+    wrong = f"{path}: not the net of its name"
+    if first not in weights:
+        raise ValueError(f"{wrong}, without {first}; fetch the file again")
+    net = build(reference.settings(width=len(weights[first]) / filters))
     parts = [net.colour, net.hha] if isinstance(net, LateFusion) else [net]
-    for stream, part in zip(streams, parts, strict=True):
+    for (stream, mean), part in zip(reference.means.items(), parts, strict=True):
         names = dict(_names(part, reference, stream))
-        if missing := [name for name in names.values() if name not in left]:
-            raise ValueError(
-                f"{path}: not the net of its name, without {', '.join(missing[:3])}; fetch the file again"
-            )
-        own = {ours: left.pop(theirs) for ours, theirs in names.items()}
-        load_into(part, own | {"mean": torch.tensor(reference.mean[stream])}, source=str(path))
+        if missing := [name for name in names.values() if name not in weights]:
+            raise ValueError(f"{wrong}, without {', '.join(missing[:3])}; fetch the file again")
+        ours = {ours: weights.pop(theirs) for ours, theirs in names.items()}
+        load_into(part, ours | {"mean": torch.tensor(mean)}, source=str(path))
     for name, constant in _constants(parts[0], reference).items():
-        if name in left and not _same(left.pop(name), constant):
-            say(
-                f"{path}: {name} is not the constant that the release fixes; ours is used, and scores will differ"
+        if name in weights and not _same(weights.pop(name), constant):
+            warn(
+                f"{path}: {name} is not the constant that the release fixes; ours is used, and "
+                "scores will differ"
             )
-    if left:
-        raise ValueError(
-            f"{path}: not the net of its name, with {', '.join([*left][:3])}; fetch the file again"
-        )
+    if weights:
+        raise ValueError(f"{wrong}, with {', '.join([*weights][:3])}; fetch the file again")
     return net.eval()
 
 
 def _names(part: FCN, reference: Reference, stream: str) -> Iterator[tuple[str, str]]:
-    """Each parameter of one of our nets, and its name in the release's file."""
+    """Each parameter of ``part`` and its name in the file."""
     layers = {
         f"heads.{head}.score{stride}": f"{score}{suffix}"
-        for head, suffix in reference.suffixes.items()
+        for head, (_, suffix) in reference.heads.items()
         for stride, score in SCORES.items()
     }
     for ours, _ in part.named_parameters():
@@ -173,11 +166,11 @@ def _names(part: FCN, reference: Reference, stream: str) -> Iterator[tuple[str, 
 
 
 def _constants(part: FCN, reference: Reference) -> dict[str, Tensor]:
-    """What the release's net holds fixed, by its name there: upsampling filters of each head, scales of skips."""
+    """The upsampling filters and skip scales that the release fixes, by their names there."""
     last = "upscore" if reference.stride == 32 else f"upscore{reference.stride}"
     between = {32: "upscore2", 16: "upscore_pool4"}
     constants: dict[str, Tensor] = {}
-    for head, suffix in reference.suffixes.items():
+    for head, (_, suffix) in reference.heads.items():
         for ours, layer in part.heads[head].named_children():
             if isinstance(layer, Deconvolution):
                 stride = int(ours.removeprefix("upscore"))
@@ -185,15 +178,13 @@ def _constants(part: FCN, reference: Reference) -> dict[str, Tensor]:
                 constants[f"{theirs}{suffix}.weight"] = layer.weight
     if reference.scaled_skips:
         for stride, scale in SKIP_SCALES.items():
-            channels = part.trunk.channels[stride]
-            constants[f"scale_{SCORES[stride].removeprefix('score_')}.weight"] = torch.full(
-                (channels,), scale
-            )
+            name = f"scale_{SCORES[stride].removeprefix('score_')}.weight"
+            constants[name] = torch.full((part.trunk.channels[stride],), scale)
     return constants
 
 
 def _same(theirs: Tensor, ours: Tensor) -> bool:
-    """Whether a constant of the file is ours; a full bank of filters is ours where each class has them to itself."""
+    """True if the constants are equal; theirs may be a full bank with one filter per class."""
     if ours.ndim == 4 and theirs.ndim == 4 and theirs.shape[1] == len(ours):
         bank = torch.zeros_like(theirs)
         if theirs.shape[2:] == ours.shape[2:]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,6 @@ from fcn.training.gpu import Resident
 from fcn.training.pipeline import train_and_record
 from fcn.training.record import Deviation, InitialWeights, Paper, Purpose
 
-Loader = Callable[[str, str], SegmentationDataset]
 Log = Callable[[str], None]
 
 SPLITS = {
@@ -41,26 +41,24 @@ def run(
     data: Path | None = None,
     device: str = "auto",
     seed: int = 0,
-    resume: bool = False,
     out: Path = Path("runs"),
     results: Path = Path("results"),
     deviations: tuple[Deviation, ...] = (),
-    capture: bool = False,
-    stop: Callable[[], bool] | None = None,
-    log: Log = print,
-    load: Loader | None = None,
+    load: Callable[[str, str], SegmentationDataset] | None = None,
+    **options: Any,
 ) -> Path:
     """Train, save, score and record ``experiment``; returns the path of the record.
 
     ``out`` takes the checkpoint and the net, ``results`` the record. ``deviations`` are those of
-    this run alone. ``load`` replaces :func:`fcn.data.registry.dataset`. ``resume``, ``capture`` and
-    ``stop`` are those of :func:`fcn.training.loop.train`.
+    this run alone. ``load`` replaces :func:`fcn.data.registry.dataset`. ``options`` are those of
+    :func:`fcn.training.pipeline.train_and_record`: ``resume``, ``stop``, ``log`` ...
 
     Raises FileNotFoundError for missing data, weights or nets to start from, and what
-    :func:`fcn.training.pipeline.train_and_record` raises.
+    ``train_and_record`` raises.
     """
     device = resolve_device(device)
-    purpose = _purpose(experiment, purpose)
+    if experiment.dataset == "scenes":
+        purpose = "demonstration"
     load = load or partial(dataset, data=data)
     train_set, test_set = (load(experiment.dataset, split) for split in SPLITS[purpose])
     torch.manual_seed(seed)
@@ -82,10 +80,7 @@ def run(
         paper=Paper(*experiment.paper) if experiment.paper else None,
         seed=seed,
         device=device,
-        resume=resume,
-        capture=capture,
-        stop=stop,
-        log=log,
+        **options,
     )
     return results / record.file_name
 
@@ -100,51 +95,42 @@ def run_queue(
     device: str = "auto",
     out: Path = Path("runs"),
     results: Path = Path("results"),
-    deviations: tuple[Deviation, ...] = (),
     log: Log = print,
+    **options: Any,
 ) -> dict[str, str]:
     """Run the experiments in order, each with all seeds; returns the reasons of failed runs.
 
-    Recorded runs are skipped, interrupted ones resume from their checkpoint, and a failed run costs
-    one line. When the ``minutes`` are over, the current run stops at a checkpoint, where the same
-    call continues. On CUDA data sets are kept on the device, steps are captured as CUDA graphs, and
-    convolutions are in bfloat16.
+    Recorded runs are skipped, interrupted ones resume, and a failed run costs one line. When the
+    ``minutes`` are over, the run stops at a checkpoint, where the same call continues. On CUDA,
+    data sets are resident, steps are captured as CUDA graphs, and convolutions are in bfloat16.
+    ``options`` are those of :func:`run`.
 
     Raises ValueError for a missing device, and for ``minutes`` in a run of several processes.
     """
     if minutes is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(
-            "--minutes: not for several processes, which would stop at different steps"
-        )
+        raise ValueError("--minutes: needs a single process, as several stop at different steps")
     device = resolve_device(device)
-    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    load = lru_cache(maxsize=4)(partial(_resident if device == "cuda" else dataset, data=data))
+    cuda = device == "cuda"
+    end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    options |= {"load": lru_cache(maxsize=4)(partial(_resident if cuda else dataset, data=data))}
+    options |= {"capture": cuda, "stop": lambda: time.monotonic() >= end, "log": log}
     failed: dict[str, str] = {}
-    for experiment, seed in [(e, seed) for e in experiments for seed in seeds]:
-        stem = _stem(experiment, seed, purpose)
+    seeds = tuple(seeds)
+    for e, seed in [(e, seed) for e in experiments for seed in seeds]:
+        stem = _stem(e, seed, purpose)
         if (results / f"{stem}.json").is_file():
             log(f"{stem}: already recorded")
             continue
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= end:
             log(f"{stem}: not started, the time is over")
             break
         resume = (out / f"{stem}.checkpoint").is_file()
         log(f"{stem}: {'resumed' if resume else 'started'}")
+        options |= {"purpose": purpose, "seed": seed, "resume": resume}
+        if cuda:
+            e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
         try:
-            path = run(
-                _for_device(experiment, device),
-                purpose=purpose,
-                device=device,
-                seed=seed,
-                resume=resume,
-                out=out,
-                results=results,
-                deviations=deviations,
-                capture=device == "cuda",
-                stop=lambda: time.monotonic() >= deadline,
-                log=log,
-                load=load,
-            )
+            path = run(e, device=device, out=out, results=results, **options)
             log(f"{stem}: recorded in {path}")
         except Stopped as stopped:
             log(f"{stem}: stopped {stopped}; the same command continues")
@@ -185,7 +171,7 @@ def score(
 
 def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, tuple[str, ...]]:
     """The heads of the data set that the experiment trains: all of them, or its one task."""
-    return {head: names for head, names in data.heads.items() if experiment.task in ("", head)}
+    return {h: names for h, names in data.heads.items() if experiment.task in ("", h)}
 
 
 def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
@@ -228,25 +214,17 @@ def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
     )
 
 
-def _purpose(experiment: Experiment, purpose: Purpose) -> Purpose:
-    return "demonstration" if experiment.dataset == "scenes" else purpose
-
-
 def _stem(experiment: Experiment, seed: int, purpose: Purpose) -> str:
-    purpose = _purpose(experiment, purpose)
+    if experiment.dataset == "scenes":
+        purpose = "demonstration"
     return f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
 
 
-def _for_device(experiment: Experiment, device: str) -> Experiment:
-    precision = "bf16-mixed" if device == "cuda" else experiment.recipe.precision
-    return replace(experiment, recipe=replace(experiment.recipe, precision=precision))
-
-
 def _resident(name: str, split: str, data: Path | None) -> SegmentationDataset:
-    """The data set on the GPU; with more than three channels, as it is."""
-    whole = dataset(name, split, data)
+    """The data set on the GPU, if it has three channels."""
+    data_set = dataset(name, split, data)
     if name.startswith("nyud-") and name != "nyud-rgb":
-        return whole
-    resident = Resident(whole, "cuda")
-    torch.backends.cudnn.benchmark = resident.one_size  # tries algorithms once per size
+        return data_set
+    resident = Resident(data_set, "cuda")
+    torch.backends.cudnn.benchmark = resident.one_size  # tries all algorithms once per size
     return resident

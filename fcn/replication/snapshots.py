@@ -35,7 +35,7 @@ def compute_or_load(
 ) -> tuple[Arrays, bool]:
     """The arrays by name, and True if they were computed just now.
 
-    ``compute`` is called if its input ``files`` are ``available``, otherwise the snapshot is loaded.
+    ``compute`` is called if its ``files`` are ``available``; otherwise the snapshot is loaded.
     With ``FCN_SNAPSHOT=1`` in the environment, what is computed is also saved.
 
     Raises what :func:`load` and :func:`save` raise.
@@ -106,13 +106,11 @@ def provenance(name: str, results: str | Path) -> dict[str, Any]:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such snapshot; restore it from version control")
     try:
-        described = json.loads(about.read_text(encoding="utf-8"))
-        checksum = described["sha256"]
+        described: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+        matches = described["sha256"] == sha256(path)
     except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{about}: does not describe a snapshot; restore it from version control"
-        ) from None
-    if checksum != sha256(path):
+        matches = False
+    if not matches:
         raise ValueError(
             f"{path}: not the arrays that {about.name} describes; restore both from version control"
         )

@@ -5,7 +5,7 @@ Several seeds give their mean and, after ±, their sample standard deviation.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -76,7 +76,8 @@ def comparison(name: str, records: Sequence[Record]) -> pd.DataFrame:
             frames.append(_frame(chosen, [], records).assign(source=source, apart=notes))
     for label, row in frame[frame["source"] == "ours"].iterrows():
         experiment, runs = EXPERIMENTS[str(label)], final(records, str(label))
-        found = [one for run in runs or [experiment] for one in deviations_of(run)]
+        several: Sequence[Record | Experiment] = runs or [experiment]
+        found = [one for run in several for one in deviations_of(run)]
         row["apart"] = ", ".join(kinds(found)) or ABSENT
         if not runs:
             row = row.replace(NOT_RUN, ABSENT)
@@ -84,9 +85,7 @@ def comparison(name: str, records: Sequence[Record]) -> pd.DataFrame:
         frames.append(row.to_frame().T)
         target = replicated(experiment)
         if runs and target is not None:
-            less = difference(mean_scores(runs), target.metrics)
-            cells = {COLUMNS[metric]: f"{points:+.1f}" for metric, points in less.items()}
-            line = {"source": "difference", **cells}
+            line = {"source": "difference"} | _less(runs, target)
             frames.append(pd.DataFrame([line], [f"less {_label(target)}"]))
     columns = ["source", "of", *COLUMNS.values(), "record", "apart"]
     whole = pd.concat(frames).fillna(ABSENT)
@@ -124,18 +123,6 @@ def replicated(experiment: Experiment) -> Row | None:
     datasets = {e.name: e.dataset for e in EXPERIMENTS.values()}
     same = [row for row in rows if datasets.get(row.experiment) == experiment.dataset]
     return next(iter(same + rows), None)
-
-
-def mean_scores(runs: Sequence[Record]) -> dict[str, float]:
-    """The scores of runs of one experiment, averaged over seeds."""
-    return {key: statistics.fmean(run.scores[key] for run in runs) for key in runs[0].scores}
-
-
-def difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, float]:
-    """``ours`` less ``theirs`` in points, of the printed figures, for metrics that both have."""
-    return {
-        m: round(ours[m], 1) - round(theirs[m], 1) for m in MEASURED if m in ours and m in theirs
-    }
 
 
 def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
@@ -234,6 +221,16 @@ def _frame(
     ]
     frame = pd.DataFrame(lines, index=names).reindex(columns=columns)
     return frame.replace("", ABSENT).fillna(ABSENT).rename(columns=COLUMNS)
+
+
+def _less(runs: Sequence[Record], row: Row) -> dict[str, str]:
+    """The mean scores of runs less those of the row, in points, of the printed figures."""
+    cells = {}
+    for metric, column in COLUMNS.items():
+        if metric in runs[0].scores and metric in row.metrics:
+            ours = statistics.fmean(run.scores[metric] for run in runs)
+            cells[column] = f"{round(ours, 1) - round(row.metrics[metric], 1):+.1f}"
+    return cells
 
 
 def _label(row: Row) -> str:
