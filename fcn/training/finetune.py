@@ -30,8 +30,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The files of the net and its record, the scores of the held-out photos, and the number of
-    labelled training pixels of each class."""
+    """Files of the net and its record, held-out scores, labelled training pixels per class."""
 
     weights: Path
     record: Path
@@ -39,11 +38,8 @@ class FineTuned:
     learned_from: tuple[int, ...]
 
     def per_class(self) -> "pd.DataFrame":
-        """One row per class, in percent: its shares of the labelled pixels, accuracy and IU.
-
-        The last column is the class that most of its missed pixels were taken for. Accuracy and IU
-        are NaN for a class without held-out pixels.
-        """
+        """One row per class: shares of the labelled pixels, accuracy and IU in percent, and the
+        class that most of its missed pixels were taken for. NaN without held-out pixels."""
         import pandas as pd
 
         counts = torch.tensor(self.scores.confusion_matrix, dtype=torch.float64)
@@ -82,9 +78,8 @@ def fit(
     """Fine-tune on a :class:`~fcn.data.folder.Folder`; save, score and record the net in ``out``.
 
     ``start`` is a net saved by this package, whose backbone is copied; "imagenet", the GoogLeNet
-    weights in FCN_WEIGHTS; or "scratch", a GoogLeNet with random weights. Photos are scaled to a
-    longer side of at most ``side`` pixels. All files are read once before training, so that none
-    stops it halfway.
+    weights in FCN_WEIGHTS; or "scratch". Photos are scaled to a longer side of at most ``side``.
+    All files are read once before training, so that none stops it halfway.
 
     Raises what Folder and :func:`~fcn.training.pipeline.train_and_record` raise, and ValueError if
     there is nothing to learn or to score.

@@ -11,7 +11,6 @@ and what changes from step to step, such as the learning rate, must be a tensor.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,15 +24,6 @@ Step = Callable[[list[Batch]], Tensor]
 """A training step, from the parts of a batch to the loss."""
 
 WARM_UP = 3  # calls before the capture: libraries choose algorithms, optimizers create their state
-
-
-@dataclass(frozen=True)
-class Change:
-    """The augmentation of one image: mirrored first, then shifted by ``down``, ``right`` pixels."""
-
-    mirrored: bool = False
-    down: int = 0
-    right: int = 0
 
 
 class Resident(ListedDataset):
@@ -64,16 +54,14 @@ class Resident(ListedDataset):
         image = self.images[index, :, :height, :width].clone()
         return Sample(image, labels, self.names[index])
 
-    def batch(self, indices: Sequence[int], changes: Sequence[Change]) -> Batch:
-        """The changed images, on the device, as large as the largest of them; see ``collate``."""
+    def batch(self, indices: Sequence[int], augment: str, seeds: Sequence[int]) -> Batch:
+        """The augmented images, on the device, as large as the largest of them; see ``collate``."""
         sizes = [self.sizes[i] for i in indices]
-        rules = [
-            (i, change.mirrored, *size, change.down, change.right)
-            for i, size, change in zip(indices, sizes, changes, strict=True)
-        ]
+        changes = [draw(augment, seed) for seed in seeds]
+        rules = [(i, *s, *change) for i, s, change in zip(indices, sizes, changes, strict=True)]
         device = self.images.device
         table = torch.tensor(rules).to(device, non_blocking=True)
-        index, mirrored, height, width, down, right = table.T[..., None]  # each N x 1
+        index, height, width, mirrored, right, down = table.T[..., None]  # each N x 1
         rows, row_inside = _source(max(h for h, _ in sizes), height, down)
         columns, column_inside = _source(max(w for _, w in sizes), width, right)
         columns = torch.where(mirrored.bool(), width - 1 - columns, columns)
@@ -89,29 +77,29 @@ class Resident(ListedDataset):
     def batches(self, schedule: Schedule, positions: Iterable[list[int]]) -> Iterator[Batch]:
         """The batches at ``positions``."""
         for members in positions:
+            indices = [schedule.index(position) for position in members]
             seeds = [schedule.seed_of(position) for position in members]
-            changes = [draw(schedule.recipe.augment, seed) for seed in seeds]
-            yield self.batch([schedule.index(position) for position in members], changes)
+            yield self.batch(indices, schedule.recipe.augment, seeds)
 
 
-def draw(augment: str, seed: int) -> Change:
-    """The change that ``fcn.data.augment`` draws for ``augment`` from torch's ``seed``.
+def draw(augment: str, seed: int) -> tuple[bool, int, int]:
+    """The change that ``augment`` draws from ``seed``: mirrored, then shifted right and down.
 
     Raises ValueError for an augmentation that is unknown or not available on the device.
     """
     augmentation(augment)  # raises if there is none
-    change = Change()
+    mirrored, right, down = False, 0, 0
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for transform in AUGMENTATIONS[augment].transforms:
             match transform:
                 case RandomHorizontalFlip():
-                    change = replace(change, mirrored=bool(torch.rand(1) < transform.p))
+                    mirrored = bool(torch.rand(1) < transform.p)
                 case RandomShift():
-                    change = replace(change, **transform.make_params([]))
+                    right, down = transform.make_params([]).values()
                 case _:
                     raise ValueError(f'augmentation "{augment}" is not available on the device')
-    return change
+    return mirrored, right, down
 
 
 def _bytes(sample: Sample) -> Sample:
@@ -143,40 +131,34 @@ class Captured:
         self, function: Callable[..., Tensor], log: Callable[[str], None] | None = None
     ) -> None:
         self.function, self.log = function, log
-        self.calls, self.failed = 0, False
+        self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        if self.failed or inputs[0].device.type != "cuda":
+        if inputs[0].device.type != "cuda":
             return self.function(*inputs)
         self.calls += 1
-        if self.calls <= WARM_UP:
-            return self._warm_up(inputs)
-        if self.graph is None:
+        if self.calls == 1:
+            self.stream = torch.cuda.Stream()
+        if self.calls <= WARM_UP:  # on the stream that captures: allocations must belong to it
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                result = self.function(*inputs)
+            torch.cuda.current_stream().wait_stream(self.stream)
+            return result
+        if self.calls == WARM_UP + 1:
             try:
                 self.graph = self._capture(inputs)
             except RuntimeError as error:
                 if self.log is None:
                     raise
-                self.failed = True
                 self.log(f"not captured, slower: {str(error).splitlines()[0]}")
-                return self.function(*inputs)
-        if [x.shape for x in inputs] != [x.shape for x in self.inputs]:
+        if self.graph is None or [x.shape for x in inputs] != [x.shape for x in self.inputs]:
             return self.function(*inputs)
         for static, new in zip(self.inputs, inputs, strict=True):
             static.copy_(new)
         self.graph.replay()
         return self.result
-
-    def _warm_up(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Call on the stream that will capture: what the first calls allocate must belong to it."""
-        if self.calls == 1:
-            self.stream = torch.cuda.Stream()
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            result = self.function(*inputs)
-        torch.cuda.current_stream().wait_stream(self.stream)
-        return result
 
     def _capture(self, inputs: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         self.inputs = [x.clone() for x in inputs]

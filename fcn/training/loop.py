@@ -208,7 +208,7 @@ def train(
 def _class_weights(
     dataset: SegmentationDataset, heads: list[str], device: torch.device
 ) -> dict[str, Tensor]:
-    """The balanced weights of each head's classes, from the labels of the whole data set."""
+    """Balanced weights of each head's classes, from the labels of the whole data set."""
     pixels = {head: torch.zeros(len(dataset.heads[head]), dtype=torch.int64) for head in heads}
     for i in range(len(dataset)):
         labels = dataset[i].labels

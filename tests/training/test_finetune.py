@@ -80,8 +80,9 @@ def test_one_command_from_photos_to_a_net_that_predicts(cli, root, start):
     assert "no training pixels, so never predicted: post" in out
     assert "(2 of 3 classes present)" in out
     assert sorted(path.name for path in Path("out").iterdir()) == [
-        "own-googlenet-8s.seed0.safetensors", "own-googlenet-8s.seed0.validation.json",
-    ]  # fmt: skip
+        "own-googlenet-8s.seed0.safetensors",
+        "own-googlenet-8s.seed0.validation.json",
+    ]
 
     record = records.read(Path("out", "own-googlenet-8s.seed0.validation.json"))
     head = record.heads["semantic"]

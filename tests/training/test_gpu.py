@@ -67,8 +67,7 @@ def test_batches_are_those_of_the_cpu(augment):
             [first, first + 1, first + 2],
         )
         images, labels = changed_on_the_cpu(dataset, augment, indices, seeds)
-        changes = [draw(augment, seed) for seed in seeds]
-        ours, our_labels = resident.batch(indices, changes)
+        ours, our_labels = resident.batch(indices, augment, seeds)
         assert ours.dtype == torch.uint8
         assert torch.equal(ours, images)
         assert our_labels.keys() == labels.keys()

@@ -179,7 +179,7 @@ def test_load_sorts_and_find_selects(tmp_path: Path) -> None:
         (a, "final", 0),
     ]:
         records.write(example(experiment=experiment, purpose=purpose, seed=seed), tmp_path)
-    (tmp_path / "heatmap.json").write_text("[]")  # other recorded output lies beside the records
+    (tmp_path / "heatmap.json").write_text("[]")  # not a record
     loaded = records.load_records(str(tmp_path))
     order = [(record.experiment, record.purpose, record.seed) for record in loaded]
     assert order == [(a, "final", 0), (b, "final", 2), (b, "final", 10), (b, "validation", 0)]
