@@ -15,7 +15,7 @@ from fcn.training.recipe import TUNED
 
 if TYPE_CHECKING:
     from fcn.replication.experiment import Experiment
-    from fcn.training.record import Record
+    from fcn.training.record import Purpose, Record
 
 RESULTS = PROJECT / "results"
 DEFAULT_NET = PROJECT / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
@@ -213,7 +213,7 @@ def evaluate(
     from fcn.replication import catalogue, released, run
 
     found = catalogue.find(experiment)
-    purpose = "validation" if validation else "final"
+    purpose: Purpose = "validation" if validation else "final"
     matrices = run.score(found, weights, data=data, device=device, purpose=purpose)
     for name, matrix in matrices.items():
         metrics = matrix.metrics()
@@ -358,6 +358,10 @@ def main() -> None:
         app(standalone_mode=True)
     except (OSError, ValueError, ArithmeticError) as error:
         _fail(error, " ".join(str(error).split()))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "fcn":
+            raise
+        _fail(error, f"{error.name} is missing; install it with: pip install 'fcn-book[train]'")
     except (MemoryError, RuntimeError) as error:
         # torch.OutOfMemoryError, by name: importing torch here would slow every command down.
         exhausted = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -775,3 +775,12 @@ def loaded(*arguments: str) -> set[str]:
 def test_listing_imports_neither_torch_nor_pandas(arguments):
     heavy = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "lightning_fabric"}
     assert not loaded(*arguments) & heavy
+
+
+def test_a_missing_extra_is_named():
+    code = (
+        "import sys\nsys.modules['torchvision'] = None\nfrom fcn.__main__ import main\n"
+        "sys.argv[1:] = ['train', 'scenes-googlenet-8s-demo']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    refused((done.returncode, done.stdout, done.stderr), "torchvision", "fcn-book[train]")
