@@ -44,6 +44,7 @@ import torch
 from torch import nn
 
 import fcn
+import photos
 from fcn.classifiers import CLASSIFIERS, alexnet, googlenet
 from fcn.convolutionalize import as_convolution, convolutionalize
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
@@ -52,7 +53,7 @@ from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.snapshots import compute_or_load, source
 from figures import convolutionalization as figures
-from figures import photos, style
+from figures import shared, style
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)
@@ -487,7 +488,9 @@ with torch.no_grad():
     guessed = pixel_net(images - 0.5).argmax(1)
 confusion = fcn.metrics.ConfusionMatrix(len(CLASSES))
 confusion.update(labels, guessed)
-figures.pixels_alone(images[:3], labels[:3], guessed[:3], PALETTE, CLASSES, confusion.metrics().pixel_accuracy)
+accuracy = confusion.metrics().pixel_accuracy
+columns = {"its labels": labels[:3], f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)": guessed[:3]}
+shared.labellings(images[:3], columns, CLASSES, PALETTE)
 plt.show()
 
 # %% [markdown]

@@ -42,6 +42,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
+import photos
 from fcn import FCN
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
@@ -54,7 +55,7 @@ from fcn.replication.paper import TABLES
 from fcn.training.loop import Run, train
 from fcn.training.recipe import Recipe
 from fcn.training.record import load_records
-from figures import photos, shared, style
+from figures import shared, style
 from figures import skips as figures
 
 torch.set_num_threads(1)

@@ -51,7 +51,7 @@ from fcn.replication.snapshots import compute_or_load
 from fcn.training.record import find, load_records
 from figures import shared, style
 from figures import sift_flow as figures
-from figures.photos import photo
+from photos import photo
 
 style.use()
 torch.set_num_threads(1)

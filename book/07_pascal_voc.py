@@ -60,7 +60,7 @@ from fcn.training import loader
 from fcn.training.record import load_records
 from figures import shared, style
 from figures import voc as figures
-from figures.photos import photo
+from photos import photo
 
 style.use()
 torch.manual_seed(seed)

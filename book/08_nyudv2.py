@@ -73,7 +73,7 @@ pd.set_option("display.max_colwidth", None)
 
 # %%
 published = [row for row in TABLES if row.table == "Table 4"]
-figures.table_4([(row.label, row.metrics) for row in published])
+figures.table_4([(row.label, row.metrics["mean_iu"]) for row in published])
 plt.show()
 
 # %% [markdown]

@@ -49,6 +49,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import fcn
+import figure_5
+import photos
 from fcn.classifiers import alexnet, googlenet, vgg16
 from fcn.convolutionalize import backbone
 from fcn.data.synthetic.outdoor import Scenes
@@ -60,7 +62,7 @@ from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.snapshots import compute_or_load, provenance
 from fcn.training.record import load_records
 from figures import dilation as figures
-from figures import photos, sampling, shared, style
+from figures import sampling, shared, style
 
 torch.manual_seed(seed)
 torch.set_num_threads(1)
@@ -397,7 +399,7 @@ pd.DataFrame(rows, columns=columns).set_index(["way", "stride"]).round(2)
 
 # %%
 by_way = {way: {s: t for (w, s), t in taken.items() if w == way} for way in counts["googlenet"]}
-figures.times(by_way)
+figures.costs({"googlenet": by_way}, "seconds")
 plt.show()
 
 # %% [markdown]
@@ -655,8 +657,8 @@ plt.show()
 
 # %%
 records = load_records(results_dir)
-runs = sampling.find(records, seed)
-print(sampling.not_run(runs) or "all three runs are recorded")
+runs = figure_5.find(records, seed)
+print(figure_5.not_run(runs) or "all three runs are recorded")
 
 # %%
 if runs:
@@ -674,15 +676,15 @@ if runs:
 # loss of the cells that were kept.*
 
 # %% tags=["full-width"]
-sampling.compared(runs) if runs else None
+figure_5.compared(runs) if runs else None
 
 # %%
-if len(runs) == len(sampling.EXPERIMENTS):
-    steps, seen = sampling.common(runs)
+if len(runs) == len(figure_5.EXPERIMENTS):
+    steps, seen = figure_5.common(runs)
     shared.glue_values(common_steps=steps, common_images=seen)
     for keep in (0.5, 0.25):
         for key, end in (("step", steps), ("images", seen)):
-            percent, _ = sampling.difference(runs[keep], runs[1.0], key, end)
+            percent, _ = figure_5.difference(runs[keep], runs[1.0], key, end)
             shared.glue_values(**{f"keep{100 * keep:.0f}_{key}": -percent})
 
 # %% [markdown]
@@ -697,7 +699,7 @@ if len(runs) == len(sampling.EXPERIMENTS):
 
 # %%
 if len(runs) == 3:
-    at_end = [sampling.level(run, "step", run.curve[-1]["step"])[0] for run in runs.values()]
+    at_end = [figure_5.level(run, "step", run.curve[-1]["step"])[0] for run in runs.values()]
     scatter = [float(np.std([p["loss"] for p in run.curve[-31:]])) for run in runs.values()]
     paper_rate, our_rate = (
         EXPERIMENTS["sift-flow-googlenet-32s"].recipe.learning_rate,
@@ -718,13 +720,13 @@ if len(runs) == 3:
 # Half of that explanation can be tested by one more run: batches of 32 photos, as for the quarter, and *all* their cells.
 
 # %%
-control = next((run for run in records if run.experiment == sampling.CONTROL and run.seed == seed), None)
+control = next((run for run in records if run.experiment == figure_5.CONTROL and run.seed == seed), None)
 if control and 0.25 in runs:
-    steps, _ = sampling.common({1.0: control, 0.25: runs[0.25]})
+    steps, _ = figure_5.common({1.0: control, 0.25: runs[0.25]})
     for name, run in (("control", control), ("quarter", runs[0.25])):
-        loss, error = sampling.level(run, "step", steps)
+        loss, error = figure_5.level(run, "step", steps)
         shared.glue_values(**{f"{name}_loss": loss, f"{name}_error": error})
-    percent, _ = sampling.difference(runs[0.25], control, "step", steps)
+    percent, _ = figure_5.difference(runs[0.25], control, "step", steps)
     shared.glue_values(control_steps=steps, quarter_less_control=abs(percent))
 
 # %% [markdown]

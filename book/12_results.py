@@ -36,11 +36,12 @@ from IPython.display import Markdown
 
 import chapter_tables
 import fcn
+import figure_5
 from fcn.replication import claims, deviations, paper, snapshots, tables, upper_bounds
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.training.record import load_records
 from figures import results as figures
-from figures import sampling, shared, style
+from figures import shared, style
 
 style.use()
 torch.set_num_threads(1)
@@ -223,18 +224,18 @@ shared.glue_values(protocols=len(lines) - 1, nearest=lines[1].distance, farthest
 # Chapter [11](11_patches_shifts_stitches.ipynb) draws our curves and asks why they differ.
 
 # %% tags=["full-width"]
-sampled = sampling.find(found)
-if missing := sampling.not_run(sampled):
+sampled = figure_5.find(found)
+if missing := figure_5.not_run(sampled):
     print(missing)
-sampling.compared(sampled) if len(sampled) > 1 else None
+figure_5.compared(sampled) if len(sampled) > 1 else None
 
 # %%
-if len(sampled) == len(sampling.EXPERIMENTS):
-    steps, images = sampling.common(sampled)
+if len(sampled) == len(figure_5.EXPERIMENTS):
+    steps, images = figure_5.common(sampled)
     shared.glue_values(common_steps=steps, common_images=images)
     for keep in (0.5, 0.25):
         for key, end in (("step", steps), ("images", images)):
-            percent, _ = sampling.difference(sampled[keep], sampled[1.0], key, end)
+            percent, _ = figure_5.difference(sampled[keep], sampled[1.0], key, end)
             shared.glue_values(**{f"keep{100 * keep:.0f}_{key}": -percent})
 
 # %% [markdown]
@@ -257,13 +258,13 @@ Markdown("Records: " + (", ".join(linked) or "none") + ".")
 # One more run is the control, with all cells in batches as large as the quarter's:
 
 # %%
-control = next((run for run in found if run.experiment == sampling.CONTROL and run.seed == 0), None)
+control = next((run for run in found if run.experiment == figure_5.CONTROL and run.seed == 0), None)
 if control and 0.25 in sampled:
-    steps, _ = sampling.common({1.0: control, 0.25: sampled[0.25]})
+    steps, _ = figure_5.common({1.0: control, 0.25: sampled[0.25]})
     for name, run in (("control", control), ("quarter", sampled[0.25])):
-        loss, error = sampling.level(run, "step", steps)
+        loss, error = figure_5.level(run, "step", steps)
         shared.glue_values(**{f"{name}_loss": loss, f"{name}_error": error})
-    percent, _ = sampling.difference(sampled[0.25], control, "step", steps)
+    percent, _ = figure_5.difference(sampled[0.25], control, "step", steps)
     shared.glue_values(control_steps=steps, quarter_less_control=abs(percent))
 
 # %% [markdown]

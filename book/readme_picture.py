@@ -7,7 +7,7 @@ import torch
 
 from fcn.predict import Segmenter, shares
 from figures import style
-from figures.photos import photo
+from photos import photo
 
 NET = Path(__file__).parents[1] / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
 

@@ -8,8 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from figures.shared import frequency_bars
-from figures.style import COLOURS
+from figures.shared import frequency_bars, score_bars
 
 _TASKS = ("#1b7f79", "#8cbdb6", "#e3e6e8")  # in both tasks, in that of 59 alone, in neither
 
@@ -32,22 +31,16 @@ def waffle(in_both: int, in_first: int, of_all: int) -> Figure:
 
 
 def table_6(rows: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
-    """Mean IU by task, {task: (label, percent), ...}: FCNs in the paper's colour, others grey."""
+    """Mean IU by task: {task: [(label, percent), ...]}."""
     figure, panels = plt.subplots(1, len(rows), figsize=(7.6, 2.9), sharex=True)
     for axes, (task, values) in zip(panels, rows.items(), strict=True):
-        places = np.arange(len(values))[::-1]
-        tints = [COLOURS["paper"] if label.startswith("FCN") else COLOURS["others"] for label, _ in values]
-        axes.barh(places, [value for _, value in values], color=tints, height=0.62)
-        for place, (_, value) in zip(places, values, strict=True):
-            axes.text(value + 0.8, place, f"{value:.1f}", va="center", fontsize=9)
-        axes.set_yticks(places, [label for label, _ in values])
-        axes.tick_params(axis="y", length=0)
+        score_bars(axes, values)
         axes.set(title=task, xlabel="mean IU (%)", xlim=(0, 64))
     return figure
 
 
 def frequencies(shares: Mapping[str, float], tints: Mapping[str, str], kinds: Mapping[str, str]) -> Figure:
-    """Share of the pixels per class, in percent (logarithmic), in the colour of its kind: {kind: colour}, {class: kind}."""
+    """Share of the pixels per class in percent (logarithmic); ``tints`` by kind, ``kinds`` by class."""
     figure, axes = plt.subplots(figsize=(6.6, 0.3 * len(shares) + 1))
     frequency_bars(axes, shares, {name: tints[kinds[name]] for name in shares})
     axes.set_xlabel("share of the pixels, % (logarithmic)")

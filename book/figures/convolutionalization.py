@@ -37,16 +37,12 @@ def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple
 
 def guesses(photo: Tensor, names: Sequence[str], probabilities: ArrayLike) -> Figure:
     """A photo (3 x H x W, 0..1) next to its most likely classes and their probabilities (0..1)."""
-    figure = plt.figure(figsize=(7.2, 2.6))
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.6), width_ratios=[1, 1.2])
     style.show(left, photo, "the classifier's input")
-    values = np.asarray(probabilities)
-    right.barh(np.arange(len(values)), values, color=style.COLOURS["ours"], height=0.6)
-    right.set_yticks(np.arange(len(values)), names)
+    bars = right.barh(names, np.asarray(probabilities), color=style.COLOURS["ours"], height=0.6)
     right.invert_yaxis()
     right.set(title="its answer", xlabel="probability", xlim=(0, 1))
-    for row, value in enumerate(values):
-        right.text(value + 0.02, row, f"{value:.2f}", va="center", fontsize=9)
+    right.bar_label(bars, fmt="{:.2f}", padding=4, fontsize=9)
     return figure
 
 
@@ -60,10 +56,8 @@ def answers(
     """
     heat, sure = np.asarray(heat), np.asarray(sure)
     height, width = photo.shape[-2:]
-    figure = plt.figure(figsize=(7.6, 7.6 * 2.12 * height / width))
-    top, bottom = figure.subplots(2, 1)
-    rows = field_centres(field, heat.shape[0])
-    columns = field_centres(field, heat.shape[1])
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7.6, 7.6 * 2.12 * height / width))
+    rows, columns = (field_centres(field, cells) for cells in heat.shape)
 
     style.show(top, photo, "the surest cells")
     named: list[tuple[float, float]] = []
@@ -102,49 +96,22 @@ def costs(counted: Mapping[str, Sequence[float]], ratios: Mapping[str, Mapping[s
     ``counted``: for each way, the multiply-adds (10^9) of its convolutions and of its fully connected layers;
     ``ratios``: speed-ups of the "forward" and the "backward" pass, {"counted", "this machine", "the paper"}.
     """
-    figure = plt.figure(figsize=(7.6, 3.0))
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
-    ways = list(counted)
-    convolutions, connected = zip(*counted.values(), strict=True)
-    left.bar(ways, convolutions, color=style.COLOURS["8s"], width=0.55, label="convolutions")
-    left.bar(ways, connected, bottom=convolutions, color=style.COLOURS["32s"], width=0.55, label="fc6, fc7, fc8")
-    for i, way in enumerate(ways):
-        left.text(i, sum(counted[way]), f"{sum(counted[way]):.1f}", ha="center", va="bottom", fontsize=9)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.0), width_ratios=[1, 1.25])
+    low, high = zip(*counted.values(), strict=True)
+    left.bar(list(counted), low, color=style.COLOURS["8s"], width=0.55, label="convolutions")
+    bars = left.bar(list(counted), high, bottom=low, color=style.COLOURS["32s"], width=0.55, label="fc6, fc7, fc8")
+    left.bar_label(bars, fmt="{:.1f}", fontsize=9)
     left.set(title="counted", ylabel="multiply-adds (10$^9$)")
     left.legend(loc="upper left")
     left.margins(y=0.15)
 
-    kinds = {"counted": "others", "this machine": "ours", "the paper": "paper"}
-    passes = list(ratios)
-    for k, (kind, colour) in enumerate(kinds.items()):
-        places = [p + (k - 1) * 0.26 for p in range(len(passes)) if kind in ratios[passes[p]]]
-        values = [ratios[p][kind] for p in passes if kind in ratios[p]]
-        right.bar(places, values, width=0.24, color=style.COLOURS[colour], label=kind)
-        for place, value in zip(places, values, strict=True):
-            right.text(place, value, f"{value:.1f}", ha="center", va="bottom", fontsize=9)
+    for shift, (kind, tint) in enumerate({"counted": "others", "this machine": "ours", "the paper": "paper"}.items()):
+        found = [(place + (shift - 1) * 0.26, of[kind]) for place, of in enumerate(ratios.values()) if kind in of]
+        bars = right.bar(*zip(*found, strict=True), width=0.24, color=style.COLOURS[tint], label=kind)
+        right.bar_label(bars, fmt="{:.1f}", fontsize=9)
     right.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    right.set_xticks(range(len(passes)), passes)
+    right.set_xticks(range(len(ratios)), [*ratios])
     right.set(title="dense evaluation pays", ylabel="times as fast as patch by patch")
     right.legend(loc="upper center", ncol=3, bbox_to_anchor=(0.5, -0.1), columnspacing=1, handlelength=1.2)
     right.margins(y=0.15)
-    return figure
-
-
-def pixels_alone(
-    images: Sequence[Tensor],
-    labels: Sequence[Tensor],
-    guessed: Sequence[Tensor],
-    palette: style.Palette,
-    names: Sequence[str],
-    accuracy: float,
-) -> Figure:
-    """Photos, their labels, and the predictions of a net of 1x1 convolutions, one row per scene."""
-    figure = plt.figure(figsize=(7.2, 2.35 * len(images) + 0.9))
-    axes = figure.subplots(len(images), 3, squeeze=False)
-    for row, (image, label, guess) in enumerate(zip(images, labels, guessed, strict=True)):
-        style.show(axes[row, 0], image, "a new scene" if row == 0 else "")
-        style.show(axes[row, 1], style.colour(label, palette), "its labels" if row == 0 else "")
-        title = f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)" if row == 0 else ""
-        style.show(axes[row, 2], style.colour(guess, palette), title)
-    style.class_legend(figure, names, palette, [*labels, *guessed], columns=5)
     return figure

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from figures import grids, style
 
 SHIFTS = ("#1b7f79", "#b0722b", "#5b6fa8", "#8c3b6b")  # one per shift of a small net
+LABELS = {"dilated": "dilated", "shift-and-stitch": "shift-and-stitch", "FCN": "FCN-32s, 16s, 8s: then upsampled"}
 NETS = {"alexnet": "#b0722b", "vgg16": "#5b6fa8", "googlenet": "#1b7f79"}
 
 
@@ -39,7 +40,7 @@ def connections(layers: Sequence[tuple[int, int]], names: Sequence[str], pixels:
 def _connected(axes: Axes, layers: Sequence[tuple[int, int]], pixels: int, shift: int, stride: int) -> None:
     """Cells of one shift, each with lines to its inputs."""
     tint = SHIFTS[shift % len(SHIFTS)]
-    step, offset, cells = 1, 0.0, pixels  # of the dense map below; a filter reads every step-th cell of it
+    step, offset, cells = (1, 0.0, pixels)  # of the dense map below; a filter reads every step-th cell of it
     for height, (kernel, s) in enumerate(layers):
         above = cells - (kernel - 1) * step
         centre = offset + (kernel - 1) * step / 2
@@ -85,56 +86,27 @@ def borders(image: ArrayLike, differences: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def costs(counts: Mapping[str, Mapping[str, Mapping[int, float]]], title: str) -> Figure:
-    """Multiply-adds (10^9) of each net, one panel per net, against the stride of its scores.
-
-    ``counts``: {net: {"dilated" | "shift-and-stitch" | "FCN": {stride: multiply-adds}}}.
-    """
-    figure, panels = plt.subplots(1, len(counts), figsize=(7.6, 3.3), sharey=True)
-    for axes, (net, ways) in zip(np.atleast_1d(panels), counts.items(), strict=True):
-        _by_stride(axes, ways, NETS.get(net, "#444b54"))
-        axes.set_title(net)
-    np.atleast_1d(panels)[0].set_ylabel(title)
-    return _with_key(figure, counts)
-
-
-def times(seconds: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Seconds of one net against the stride of its scores: {"dilated" | ...: {stride: seconds}}."""
-    figure, axes = plt.subplots(figsize=(4.8, 3.3))
-    _by_stride(axes, seconds, NETS["googlenet"])
-    axes.set_ylabel("seconds")
-    return _with_key(figure, {"": seconds})
-
-
-_MARKS = {"dilated": ("o", "-"), "shift-and-stitch": ("s", ":"), "FCN": ("D", "")}
-
-
-def _by_stride(axes: Axes, ways: Mapping[str, Mapping[int, float]], tint: str) -> None:
-    for way, values in ways.items():
-        marker, line = _MARKS[way]
-        strides = sorted(values, reverse=True)
-        filled = "white" if way == "shift-and-stitch" else tint
-        if way == "FCN":
-            tint = filled = style.HIGHLIGHT
-        heights = [values[s] for s in strides]
-        axes.plot([np.log2(s) for s in strides], heights, marker=marker, linestyle=line, color=tint, mfc=filled)
-    axes.set(yscale="log", xlabel="stride of the scores")
-    axes.set_xticks(range(6), [f"{2**power}" for power in range(6)])
-    axes.set_xlim(5.4, -0.4)
-    axes.grid(axis="y", color="#eceeef")
-
-
-def _with_key(figure: Figure, counts: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
-    present = {way for ways in counts.values() for way in ways}
-    names = {"dilated": "dilated", "shift-and-stitch": "shift-and-stitch", "FCN": "FCN-32s, 16s, 8s: then upsampled"}
-    keys = []
-    for way, (marker, line) in _MARKS.items():
-        tint = style.HIGHLIGHT if way == "FCN" else style.COLOURS["loss"]
-        filled = "white" if way == "shift-and-stitch" else tint
-        keys.append(Line2D([], [], marker=marker, linestyle=line, color=tint, mfc=filled, label=names[way]))
-    figure.legend(
-        handles=[key for key in keys if key.get_label() in {names[way] for way in present}],
-        ncols=3,
-        loc="outside lower center",
-    )
+def costs(counts: Mapping[str, Mapping[str, Mapping[int, float]]], label: str) -> Figure:
+    """Costs of each net, one panel per net, against the stride of its scores: {net: {way: {stride: cost}}}."""
+    figure, panels = plt.subplots(1, len(counts), figsize=(2.8 + 1.6 * len(counts), 3.3), sharey=True, squeeze=False)
+    for axes, (net, ways) in zip(panels[0], counts.items(), strict=True):
+        for way, values in ways.items():
+            strides = sorted(values, reverse=True)
+            heights = [values[s] for s in strides]
+            axes.plot(np.log2(strides), heights, **_look(way, NETS[net]))
+        axes.set(title=net, yscale="log", xlabel="stride of the scores", xlim=(5.4, -0.4))
+        axes.set_xticks(range(6), [f"{2**power}" for power in range(6)])
+        axes.grid(axis="y", color="#eceeef")
+    panels[0, 0].set_ylabel(label)
+    present = [way for way in LABELS if any(way in ways for ways in counts.values())]
+    keys = [Line2D([], [], label=LABELS[way], **_look(way, style.COLOURS["loss"])) for way in present]
+    figure.legend(handles=keys, loc="outside lower center", ncols=3)
     return figure
+
+
+def _look(way: str, tint: str) -> dict[str, str]:
+    if way == "FCN":
+        return {"marker": "D", "linestyle": "", "color": style.HIGHLIGHT}
+    if way == "dilated":
+        return {"marker": "o", "linestyle": "-", "color": tint}
+    return {"marker": "s", "linestyle": ":", "color": tint, "mfc": "white"}

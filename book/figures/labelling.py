@@ -207,12 +207,10 @@ def losses(
     """Scores (C x H x W) of the classes ``shown``, the prediction, the labels and the loss per pixel, in nats."""
     figure, grid = plt.subplots(2, 3, figsize=(6.6, 3.8))
     for axes, c in zip(grid[0], shown, strict=True):
-        show(axes, scores[c], f"score of {names[c]}")
-        axes.images[0].set(cmap="YlGnBu", clim=(0, scores.max()))
+        show(axes, scores[c], f"score of {names[c]}", cmap="YlGnBu", vmin=0, vmax=scores.max())
     show(grid[1, 0], colour(scores.argmax(0), palette), "the best class")
     show(grid[1, 1], colour(labels, palette), "ground truth")
-    show(grid[1, 2], np.ma.masked_where(labels == VOID, loss), "loss, nats")
-    grid[1, 2].images[0].set(cmap="magma_r", clim=(0, loss.max()))
+    show(grid[1, 2], np.where(labels == VOID, np.nan, loss), "loss, nats", cmap="magma_r", vmin=0, vmax=loss.max())
     for axes in grid[:, 2]:
         figure.colorbar(axes.images[0], ax=axes, shrink=0.8)
     return figure

@@ -10,7 +10,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
 from fcn.data.synthetic.indoor import Room
-from figures.style import COLOURS, Palette, class_legend, colour, show
+from figures.shared import score_bars
+from figures.style import Palette, class_legend, colour, show
 
 _CHANNELS = (("horizontal disparity", "310 / z, z in m"), ("height above ground", "cm"), ("angle", "degrees + 38"))
 _INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
@@ -21,9 +22,7 @@ def room(one: Room, names: Sequence[str], palette: Palette) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.6))
     show(axes[0], one.image, "photo")
     show(axes[1], colour(one.labels, palette), "labels")
-    drawn = axes[2].imshow(one.depth, cmap="mako_r")
-    axes[2].set_title("depth")
-    axes[2].set_axis_off()
+    drawn = show(axes[2], one.depth, "depth", cmap="mako_r")
     figure.colorbar(drawn, ax=axes[2], label="m", shrink=0.75)
     class_legend(figure, names, palette, [one.labels], columns=7)
     return figure
@@ -33,9 +32,7 @@ def channels(encoded: NDArray[np.uint8]) -> Figure:
     """Channels of an HHA image (H x W x 3), each with its scale."""
     figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.2))
     for axis, channel, (title, unit) in zip(axes, np.moveaxis(encoded, -1, 0), _CHANNELS, strict=True):
-        drawn = axis.imshow(channel, cmap="mako", vmin=0, vmax=255)
-        axis.set_title(title)
-        axis.set_axis_off()
+        drawn = show(axis, channel, title, cmap="mako", vmin=0, vmax=255)
         bar = figure.colorbar(drawn, ax=axis, shrink=0.75, ticks=[0, 128, 255])
         bar.set_label(unit, fontsize=9)
     return figure
@@ -45,9 +42,7 @@ def angles(encoded: Mapping[str, NDArray[np.uint8]]) -> Figure:
     """Angle channel of HHA images, in degrees from gravity; titles name the direction of gravity that was used."""
     figure, axes = plt.subplots(1, len(encoded), figsize=(7.8, 2.3))
     for axis, (title, image) in zip(axes, encoded.items(), strict=True):
-        drawn = axis.imshow(image[..., 2].astype(float) - 38, cmap="mako", vmin=0, vmax=180)
-        axis.set_title(title)
-        axis.set_axis_off()
+        drawn = show(axis, image[..., 2].astype(float) - 38, title, cmap="mako", vmin=0, vmax=180)
     figure.colorbar(drawn, ax=axes, shrink=0.75, ticks=[0, 90, 180], label="angle (degrees)")
     return figure
 
@@ -82,16 +77,9 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color="0.4", shrinkA=2, shrinkB=2))
 
 
-def table_4(rows: Sequence[tuple[str, Mapping[str, float]]]) -> Figure:
-    """Mean IU of the published rows in the order of the table; the first is no FCN."""
+def table_4(rows: Sequence[tuple[str, float]]) -> Figure:
+    """Mean IU of the published rows (label, percent), in the order of the table."""
     figure, axes = plt.subplots(figsize=(6.4, 0.42 * len(rows) + 0.9))
-    places = np.arange(len(rows))[::-1]
-    values = [scores["mean_iu"] for _, scores in rows]
-    tints = [COLOURS["others"], *[COLOURS["paper"]] * (len(rows) - 1)]
-    axes.barh(places, values, color=tints, height=0.62)
-    for place, value in zip(places, values, strict=True):
-        axes.text(value + 0.3, place, f"{value}", va="center", fontsize=9)
-    axes.set_yticks(places, [label for label, _ in rows])
-    axes.set(xlabel="mean IU (%), as published", xlim=(0, 1.1 * max(values)))
-    axes.tick_params(axis="y", length=0)
+    score_bars(axes, rows)
+    axes.set_xlabel("mean IU (%), as published")
     return figure

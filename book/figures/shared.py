@@ -1,6 +1,7 @@
 """Figures and tables that several chapters share, and numbers for their sentences."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from figures import style
-from figures.photos import resized
+from photos import resized
 
 
 def glue_values(**values: float | str) -> None:
@@ -82,8 +83,20 @@ def losses(
 # Classes
 
 
-def frequency_bars(axes: Axes, shares: Mapping[str, float], tints: Mapping[str, str | tuple[float, ...]]) -> list[str]:
-    """Bars of each class's share of the pixels, in percent, on a logarithmic axis; returns the classes, rarest first."""
+def score_bars(axes: Axes, rows: Sequence[tuple[str, float]]) -> None:
+    """Bars of published scores (label, percent) from top to bottom: FCNs in the paper's colour, others grey."""
+    places = range(len(rows) - 1, -1, -1)
+    labels, values = zip(*rows, strict=True)
+    tints = [style.COLOURS["paper" if label.startswith("FCN") else "others"] for label in labels]
+    bars = axes.barh(places, values, color=tints, height=0.62)
+    axes.bar_label(bars, fmt="{:.1f}", padding=2, fontsize=9)
+    axes.set_yticks(places, labels)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.1)
+
+
+def frequency_bars(axes: Axes, shares: Mapping[str, float], tints: Mapping[str, Any]) -> list[str]:
+    """Bars of the share of the pixels per class, in percent (logarithmic); returns the classes, rarest first."""
     ordered = sorted(shares, key=lambda name: shares[name])
     axes.barh(range(len(ordered)), [shares[n] for n in ordered], color=[tints[n] for n in ordered], height=0.72)
     axes.set_yticks(range(len(ordered)), ordered)
@@ -146,8 +159,8 @@ def confusion(
 
 
 def labellings(
-    images: Sequence[np.ndarray],
-    columns: Mapping[str, Sequence[np.ndarray]],
+    images: Sequence[Tensor | np.ndarray],
+    columns: Mapping[str, Sequence[Tensor | np.ndarray]],
     names: Sequence[str],
     palette: style.Palette,
 ) -> Figure:
@@ -194,8 +207,7 @@ def predictions(
             style.show(axis, style.colour(found[photo][head].argmax(0), palette), head if len(heads) > 1 else "class")
         first, palette = next(iter(heads.items()))
         certain, labels = found[photo][first].max(0)
-        axes[-1].imshow(certain.numpy(), cmap="mako", vmin=0, vmax=1)
-        axes[-1].set_title(f"probability, mean {certain.mean():.2f}")
-        axes[-1].set_axis_off()
+        title = f"probability, mean {certain.mean():.2f}"
+        style.show(axes[-1], certain, title, cmap="mako", vmin=0, vmax=1)
         style.largest_classes(strip, labels, names, palette)
     return figure

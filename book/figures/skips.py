@@ -16,20 +16,15 @@ TAPS = {32: "#e4572e", 16: "#f3c300", 8: "#1b7f79"}  # on a photo: stronger than
 
 
 def taps(image: np.ndarray, fields: Mapping[int, ReceptiveField], centre: tuple[int, int]) -> Figure:
-    """Receptive fields of the cells of each tap nearest to ``centre`` (row, column), and the centres of cells around it.
-
-    ``image``: H x W x 3; ``fields``: by stride.
-    """
+    """Receptive fields (by stride) of the cells nearest to ``centre`` (row, column), and centres of cells around it."""
     width = image.shape[1]
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.8 * image.shape[0] / width + 0.6))
     part = np.array([image.shape[0], width]) // 3  # height and width of the right panel
     top, left = np.array(centre) - part // 2
-    show(axes[0], image, "what: the receptive field of one cell")
-    show(axes[1], image, "where: the centres of the cells")
+    show(axes[0], image, "what: the receptive field of one cell", alpha=0.7)
+    show(axes[1], image, "where: the centres of the cells", alpha=0.5)
     axes[0].set(xlim=(0, width), ylim=(image.shape[0], 0))
     axes[1].set(xlim=(left, left + part[1]), ylim=(top + part[0], top))
-    axes[0].images[0].set_alpha(0.7)
-    axes[1].images[0].set_alpha(0.5)
     axes[0].add_patch(Rectangle((left, top), *part[::-1], fill=False, ec=INK, lw=1, ls="--"))
     for stride, tint in TAPS.items():
         field = fields[stride]
@@ -85,7 +80,6 @@ def streams(
         show(row[0], np.where((labels == c)[..., None], palette[c], 235).astype(np.uint8), names[c])
         largest = max(np.abs(score[c]).max() for score in parts.values())
         for axis, score in zip(row[1:], parts.values(), strict=True):
-            axis.imshow(score[c], cmap="RdBu_r", vmin=-largest, vmax=largest)
-            axis.set_axis_off()
+            show(axis, score[c], cmap="RdBu_r", vmin=-largest, vmax=largest)
     class_legend(figure, names, palette, [score.argmax(0) for score in parts.values()])
     return figure

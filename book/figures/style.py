@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -46,12 +47,12 @@ def colour(labels: Tensor | np.ndarray, palette: Palette) -> NDArray[np.uint8]:
     return table[np.asarray(labels)]
 
 
-def show(axes: Axes, image: Tensor | np.ndarray, title: str = "") -> None:
-    """An image (3 x H x W tensor, uint8 or 0..1, or an H x W x 3 array) without ticks or frame."""
+def show(axes: Axes, image: Tensor | np.ndarray, title: str = "", **options: Any) -> AxesImage:
+    """An image (3 x H x W tensor, uint8 or 0..1, or an H x W x 3 array) or a map of numbers, without ticks or frame."""
     array = np.asarray(image)
-    axes.imshow(np.moveaxis(array, 0, -1) if isinstance(image, Tensor) and array.ndim == 3 else array)
     axes.set_title(title)
     axes.set_axis_off()
+    return axes.imshow(np.moveaxis(array, 0, -1) if isinstance(image, Tensor) and array.ndim == 3 else array, **options)
 
 
 def classes_in(*label_maps: Tensor | np.ndarray) -> list[int]:

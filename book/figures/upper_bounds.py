@@ -114,7 +114,7 @@ def per_class(iu: NDArray[np.floating], names: Sequence[str]) -> Figure:
 
 
 def against_border(near: NDArray[np.floating], iu: NDArray[np.floating], names: Sequence[str], factor: int) -> Figure:
-    """IU of each class at ``factor`` against the share of its pixels within half a cell of another label, in percent."""
+    """IU per class at ``factor`` against the share of its pixels within half a cell of another label, in percent."""
     figure, axes = plt.subplots(figsize=(6.6, 4.2))
     axes.scatter(near, iu, s=42, color=COLOURS["8s"], zorder=3)
     # From below, name each class whose name has room to the right of its dot.
@@ -134,11 +134,10 @@ def headroom(reached: Mapping[int, float], bound: Mapping[int, float]) -> Figure
     """Mean IU of a net at each stride, and the upper bound at that scale, in percent."""
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     rows = np.arange(len(reached))[::-1]
-    axes.barh(rows, [bound[s] for s in reached], color="#dfe4e6", height=0.62)
-    axes.barh(rows, list(reached.values()), color=[COLOURS[f"{s}s"] for s in reached], height=0.62)
-    for row, stride in zip(rows, reached, strict=True):
-        axes.text(reached[stride] - 1, row, f"{reached[stride]}", ha="right", va="center", color="white", fontsize=10)
-        axes.text(bound[stride] - 1, row, f"{bound[stride]}", ha="right", va="center", fontsize=10)
+    tints = [COLOURS[f"{s}s"] for s in reached]
+    for values, tint, ink in (([bound[s] for s in reached], "#dfe4e6", "black"), ([*reached.values()], tints, "white")):
+        bars = axes.barh(rows, values, color=tint, height=0.62)
+        axes.bar_label(bars, padding=-30, color=ink, fontsize=10)
     axes.set_yticks(rows, [f"FCN-{s}s" for s in reached])
     axes.set(xlabel="mean IU (%)", xlim=(0, 100))
     axes.tick_params(axis="y", length=0)

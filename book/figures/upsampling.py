@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +29,7 @@ def tents(values: ArrayLike, factor: int) -> Figure:
         return heights[i] * np.clip(1 - np.abs(x - centres[i]) / factor, 0, None)
 
     figure, axes = plt.subplots(figsize=(7.4, 3.0))
-    for i, centre in enumerate(centres):
-        tint = TINTS[i % len(TINTS)]
+    for i, (centre, tint) in enumerate(zip(centres, cycle(TINTS), strict=False)):
         axes.fill_between(line, tent(line, i), color=tint, alpha=0.35, linewidth=0)
         axes.plot(line, tent(line, i), color=tint, linewidth=1.2)
         axes.plot([centre, centre], [0, heights[i]], color=tint, linewidth=3, solid_capstyle="round")
@@ -111,19 +110,15 @@ def matrices(matrix: ArrayLike) -> Figure:
 
 def filters(even: ArrayLike, odd: ArrayLike) -> Figure:
     """The bilinear filters of one factor, with an even and with an odd number of taps: profiles and pictures."""
-    pair = {"even": np.asarray(even), "odd": np.asarray(odd)}
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.7), width_ratios=[1.7, 1, 1])
-    factor = len(pair["even"]) // 2
+    factor = len(np.asarray(even)) // 2
     axes[0].plot([-factor, 0, factor], [0, 1, 0], color="#c9ccd1", linewidth=2)
-    for (name, values), marker, tint in zip(pair.items(), "os", ("8s", "paper"), strict=True):
-        taps = len(values)
-        places = np.arange(taps) - (taps - 1) / 2
+    for values, picture, marker, tint in zip((even, odd), axes[1:], "os", ("8s", "paper"), strict=True):
+        taps = len(np.asarray(values))
         profile = np.sqrt(np.diag(values))  # the filter is the product of its profile with itself
+        places = np.arange(taps) - (taps - 1) / 2
         axes[0].plot(places, profile, marker, color=style.COLOURS[tint], markersize=6, label=f"{taps} taps")
-        picture = axes[1 if name == "even" else 2]
-        picture.imshow(values, vmin=0, vmax=1)
-        picture.set(title=f"{taps} × {taps}", xticks=[], yticks=[])
-        sns.despine(ax=picture, left=True, bottom=True)
+        style.show(picture, np.asarray(values), f"{taps} × {taps}", vmin=0, vmax=1)
     axes[0].set(xlabel="fine cells from the centre of the coarse cell", ylabel="weight", ylim=(0, 1.05))
     axes[0].legend(loc="upper left")
     return figure
@@ -138,13 +133,11 @@ def centres(fields: Mapping[str, Mapping[int, ReceptiveField]], width: int) -> F
     rows: list[str] = []
     for net, maps in fields.items():
         for stride, field in sorted(maps.items()):
-            y, tint = len(rows), style.COLOURS[f"{stride}s"]
-            cells = np.arange(width // stride)
-            true, stretched = float(field.offset) + stride * cells, (stride - 1) / 2 + stride * cells
-            axes.axhline(y, color="#e3e5e8", linewidth=1, zorder=0)
-            shown = {"linestyle": "none", "markersize": 8}
-            axes.plot(stretched, np.full(len(cells), y), "o", color=tint, fillstyle="none", **shown)
-            axes.plot(true, np.full(len(cells), y), "o", color=tint, **{**shown, "markersize": 5})
+            cells, tint = stride * np.arange(width // stride), style.COLOURS[f"{stride}s"]
+            y = np.full(len(cells), len(rows))
+            axes.axhline(len(rows), color="#e3e5e8", linewidth=1, zorder=0)
+            axes.plot((stride - 1) / 2 + cells, y, "o", color=tint, markersize=8, fillstyle="none")
+            axes.plot(float(field.offset) + cells, y, "o", color=tint, markersize=5)
             rows.append(f"{net}, stride {stride}")
         rows.append("")
     axes.axvline(-0.5, color=INK, linewidth=1.5)
@@ -164,14 +157,13 @@ def shifted(
 
     ``curves``: {"32s": [(shift in pixels, mean IU in percent), ...], ...}.
     """
-    figure = plt.figure(figsize=(7.6, 5.6))
-    grid = figure.add_gridspec(2, len(masks), height_ratios=[1.1, 1])
-    for column, (title, mask) in enumerate(masks.items()):
-        axes = figure.add_subplot(grid[0, column])
-        style.show(axes, image, title)
+    layout = [[*masks], ["curves"] * len(masks)]
+    figure, panels = plt.subplot_mosaic(layout, figsize=(7.6, 5.6), height_ratios=[1.1, 1])
+    for title, mask in masks.items():
+        style.show(panels[title], image, title)
         for colour, width in (("white", 2.6), (style.HIGHLIGHT, 1.4)):
-            axes.contour(mask.astype(float), [0.5], colors=[colour], linewidths=width)
-    axes = figure.add_subplot(grid[1, :])
+            panels[title].contour(mask.astype(float), [0.5], colors=[colour], linewidths=width)
+    axes = panels["curves"]
     for name, points in curves.items():
         x, y = zip(*points, strict=True)
         stride = int(name.rstrip("s"))
@@ -187,10 +179,11 @@ def shifted(
 def borders(profiles: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """A score of 1 everywhere, upsampled: the first pixels of a row, {net: (plain, with the border repeated)}."""
     figure, axes = plt.subplots(figsize=(7.2, 2.8))
-    repeated: ArrayLike = ()
-    for (name, (plain, repeated)), tint in zip(profiles.items(), ("32s", "paper", "8s"), strict=False):  # noqa: B007
+    for (name, (plain, _)), tint in zip(profiles.items(), ("32s", "paper", "8s"), strict=True):
         axes.plot(np.asarray(plain), color=style.COLOURS[tint], linewidth=2, label=f"{name}, plain")
-    axes.plot(np.asarray(repeated), color=INK, linestyle="--", label="border cells repeated (all nets)")
+    axes.plot(
+        np.asarray([*profiles.values()][-1][1]), color=INK, linestyle="--", label="border cells repeated (all nets)"
+    )
     axes.set(xlabel="pixels from the edge of the image", ylabel="upsampled score", ylim=(0, 1.1), xlim=(0, None))
     axes.legend(loc="lower right")
     return figure
@@ -204,28 +197,22 @@ def learning(
     ``errors``: root mean square error on new maps per method; ``chance``: the loss of the bilinear filter.
     """
     figure = plt.figure(figsize=(7.6, 5.0))
-    rows = figure.add_gridspec(2, 1, height_ratios=[1, 1.15])
-    upper, lower = rows[0].subgridspec(1, len(snapshots)), rows[1].subgridspec(1, 2, width_ratios=[1.3, 1])
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     limit = max(np.abs(np.asarray(values)).max() for values in snapshots.values())
-    for i, (title, values) in enumerate(snapshots.items()):
-        axes = figure.add_subplot(upper[i])
-        axes.imshow(np.asarray(values), cmap="vlag", vmin=-limit, vmax=limit)
-        axes.set(title=title, xticks=[], yticks=[])
-        sns.despine(ax=axes, left=True, bottom=True)
+    for axes, (title, values) in zip(upper.subplots(1, len(snapshots)), snapshots.items(), strict=True):
+        style.show(axes, np.asarray(values), title, cmap="vlag", vmin=-limit, vmax=limit)
         for (row, column), value in np.ndenumerate(np.asarray(values)):
             ink = "white" if abs(value) > 0.7 * limit else "black"
             text = f"{value:.2f}".replace("-", "−")
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
-    left, right = figure.add_subplot(lower[0]), figure.add_subplot(lower[1])
+    left, right = lower.subplots(1, 2, width_ratios=[1.3, 1])
     left.plot(curve, color=style.COLOURS["ours"], label="learned filter")
     left.axhline(chance, color=style.COLOURS["paper"], linestyle="--", label="bilinear filter")
     left.set(xlabel="step", ylabel="mean square error", ylim=(0, 4 * chance))
     left.legend()
-    right.bar(
-        list(errors), list(errors.values()), color=[style.COLOURS[c] for c in ("others", "paper", "ours")], width=0.6
-    )
-    for i, value in enumerate(errors.values()):
-        right.text(i, value, f"{value:.3f}", ha="center", va="bottom", fontsize=9)
+    tints = [style.COLOURS[c] for c in ("others", "paper", "ours")]
+    bars = right.bar(list(errors), list(errors.values()), color=tints, width=0.6)
+    right.bar_label(bars, fmt="{:.3f}", fontsize=9)
     right.set(ylabel="root mean square error", title="on label maps of new scenes")
     right.margins(y=0.15)
     return figure
@@ -235,7 +222,5 @@ def checkerboards(maps: Mapping[str, ArrayLike]) -> Figure:
     """The middle of a constant map after several transposed convolutions, by title."""
     figure, row = plt.subplots(1, len(maps), figsize=(7.6, 2.7))
     for axes, (title, values) in zip(row, maps.items(), strict=True):
-        axes.imshow(np.asarray(values), cmap="mako", vmin=0, vmax=2)
-        axes.set(title=title, xticks=[], yticks=[])
-        sns.despine(ax=axes, left=True, bottom=True)
+        style.show(axes, np.asarray(values), title, cmap="mako", vmin=0, vmax=2)
     return figure

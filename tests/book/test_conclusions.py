@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import chapter_tables
+import figure_5 as sampled
 import numpy as np
 import pandas as pd
 import pytest
 from chapter_tables import SHORT, TRIALS, TUNED
-from figures import sampling
 from scipy.stats import spearmanr
 
 from fcn.data import voc
@@ -165,9 +165,9 @@ def nearest_bounds() -> bool:
 
 
 def figure_5(key: str) -> list[tuple[float, float]]:
-    runs = sampling.find(RECORDS)
-    end = sampling.common(runs)[("step", "images").index(key)]
-    return [sampling.difference(runs[keep], runs[1.0], key, end) for keep in (0.5, 0.25)]
+    runs = sampled.find(RECORDS)
+    end = sampled.common(runs)[("step", "images").index(key)]
+    return [sampled.difference(runs[keep], runs[1.0], key, end) for keep in (0.5, 0.25)]
 
 
 def sampled_runs_are_lower(key: str) -> bool:
@@ -175,10 +175,10 @@ def sampled_runs_are_lower(key: str) -> bool:
 
 
 def cells_do_not_matter() -> bool:
-    quarter, control = sampling.find(RECORDS)[0.25], run(sampling.CONTROL)
-    steps, _ = sampling.common({1.0: control, 0.25: quarter})
+    quarter, control = sampled.find(RECORDS)[0.25], run(sampled.CONTROL)
+    steps, _ = sampled.common({1.0: control, 0.25: quarter})
     same_batch = quarter.recipe["batch_size"] == control.recipe["batch_size"] == 32
-    return same_batch and abs(sampling.difference(quarter, control, "step", steps)[1]) < 2
+    return same_batch and abs(sampled.difference(quarter, control, "step", steps)[1]) < 2
 
 
 def rare_classes_differ_most() -> bool:

@@ -68,7 +68,7 @@ def test_costs_draws_finer_strides_to_the_right():
 
 
 def test_times_draws_one_net():
-    figure = figures.times({"dilated": {8: 0.2, 1: 9.0}})
+    figure = figures.costs({"googlenet": {"dilated": {8: 0.2, 1: 9.0}}}, "seconds")
     (axes,) = figure.axes
     assert axes.get_ylabel() == "seconds"
     assert list(axes.lines[0].get_xdata()) == [3, 0]

@@ -1,10 +1,11 @@
 """The drawn examples of chapters 3 and 4 show the results of the operations; the photos."""
 
 import matplotlib.pyplot as plt
+import photos
 import pytest
 import torch
 import torch.nn.functional as F
-from figures import convolutionalization, grids, photos, upsampling
+from figures import convolutionalization, grids, upsampling
 
 
 @pytest.fixture(autouse=True)

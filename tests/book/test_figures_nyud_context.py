@@ -36,7 +36,7 @@ def test_a_room_and_its_channels():
 
 
 def test_table_4_as_bars_from_top_to_bottom():
-    axes = nyud.table_4([("others", {"mean_iu": 28.6}), ("FCN", {"mean_iu": 34.0})]).axes[0]
+    axes = nyud.table_4([("others", 28.6), ("FCN", 34.0)]).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [28.6, 34.0]
     assert [round(bar.get_y() + bar.get_height() / 2) for bar in axes.patches] == [1, 0]
     assert texts(axes) == ["28.6", "34.0"]

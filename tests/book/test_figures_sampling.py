@@ -1,5 +1,6 @@
 """Figure 5 follows from the records, however the runs came out."""
 
+import figure_5
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def run(keep, factor=1.0, seed=0, scatter=0.001, steps=155):
     batch = round(8 / keep)
     losses = factor * (1 + 2 * np.exp(-np.arange(1, steps + 1) / 40)) + noise
     return record(
-        sampling.EXPERIMENTS[keep],
+        figure_5.EXPERIMENTS[keep],
         seed=seed,
         recipe={"keep": keep, "batch_size": batch},
         images_seen=batch * steps,
@@ -37,7 +38,7 @@ def runs(**factors):
 
 def test_the_catalogue_has_the_runs_that_the_figure_reads():
     steps = set()
-    for keep, name in sampling.EXPERIMENTS.items():
+    for keep, name in figure_5.EXPERIMENTS.items():
         recipe = EXPERIMENTS[name].recipe
         assert recipe.keep == keep
         assert recipe.batch_size == 8 / keep, "as many cells a batch"
@@ -46,11 +47,11 @@ def test_the_catalogue_has_the_runs_that_the_figure_reads():
 
 
 def test_records_are_found_by_name_and_seed_and_missing_ones_named():
-    found = sampling.find([run(1.0), run(0.25), run(0.5, seed=1)])
+    found = figure_5.find([run(1.0), run(0.25), run(0.5, seed=1)])
     assert list(found) == [1.0, 0.25]
-    assert sampling.not_run(found) == "not run: python -m fcn train sift-flow-googlenet-32s-keep50"
-    assert sampling.not_run(runs()) == ""
-    assert sampling.not_run({}).count("python -m fcn train") == 3
+    assert figure_5.not_run(found) == "not run: python -m fcn train sift-flow-googlenet-32s-keep50"
+    assert figure_5.not_run(runs()) == ""
+    assert figure_5.not_run({}).count("python -m fcn train") == 3
 
 
 def test_the_figure_shows_every_run_against_iterations_and_images():
@@ -63,11 +64,11 @@ def test_the_figure_shows_every_run_against_iterations_and_images():
 
 def test_a_level_is_the_mean_of_the_last_fifth():
     one = run(1.0, scatter=0)
-    mean, error = sampling.level(one, "step", 100)
+    mean, error = figure_5.level(one, "step", 100)
     part = [point["loss"] for point in one.curve[80:100]]
     assert mean == pytest.approx(np.mean(part))
     assert error == pytest.approx(np.std(part, ddof=1) / 20**0.5)
-    assert sampling.level(one, "images", 800)[0] == pytest.approx(mean), (
+    assert figure_5.level(one, "images", 800)[0] == pytest.approx(mean), (
         "800 images are 100 steps of 8"
     )
 
@@ -77,11 +78,11 @@ def test_too_few_points_are_refused():
         ValueError,
         match=r"keep100\.seed0\.json: 1 points of the curve in the last fifth before 2 step",
     ):
-        sampling.level(run(1.0), "step", 2)
+        figure_5.level(run(1.0), "step", 2)
 
 
 def test_the_table_compares_at_what_all_runs_reach():
-    table = sampling.compared(runs())
+    table = figure_5.compared(runs())
     assert list(table.index) == ["100 %", "50 %", "25 %"]
     assert list(table.columns[-2:]) == ["loss at 155 iterations", "loss at 1240 images"]
     same, fewer = (
@@ -98,13 +99,13 @@ def test_the_table_compares_at_what_all_runs_reach():
 )
 def test_differences_follow_from_the_numbers(factor, percent, notable):
     found = runs(keep25=factor)
-    steps, images = sampling.common(found)
+    steps, images = figure_5.common(found)
     assert (steps, images) == (155, 1240)
     for keep, expected in ((0.25, percent), (0.5, 0)):
-        relative, in_errors = sampling.difference(found[keep], found[1.0], "step", steps)
+        relative, in_errors = figure_5.difference(found[keep], found[1.0], "step", steps)
         assert relative == pytest.approx(expected, abs=0.1)
         assert (abs(in_errors) > 2) == (notable and keep == 0.25)
-    relative, in_errors = sampling.difference(found[0.25], found[1.0], "images", images)
+    relative, in_errors = figure_5.difference(found[0.25], found[1.0], "images", images)
     assert relative > 0, "the large batches lag at equal images"
     assert in_errors > 2
 
