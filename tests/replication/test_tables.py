@@ -1,35 +1,51 @@
-"""Tables: published numbers as printed, ours only from records, and nothing synthetic beside them."""
+"""Tables: published numbers as printed, ours from records only, real and synthetic kept apart."""
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 from fcn.metrics import ConfusionMatrix
-from fcn.replication import tables
+from fcn.replication import paper, tables
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.paper import OTHERS, RELEASE, TABLES, TITLES
-from fcn.training import record as records
-from fcn.training.record import Data, Head, Record, Split
+from fcn.training.record import Data, Head, Record, Split, load_records, write
 
 ROOT = Path(__file__).parents[2]
 SHORT = "sift-flow-googlenet-8s-short"
 
 
-def record(experiment=SHORT, seed=0, purpose="final", hits=((8, 2), (4, 6)), dataset="sift-flow"):
+def record(
+    experiment=SHORT, seed=0, purpose="final", hits=((8, 2), (4, 6)), dataset="sift-flow", **entries
+):
+    """A record with two classes; its settings are those of the catalogue."""
+    settings = EXPERIMENTS.get(experiment, EXPERIMENTS[SHORT])
     head = Head.scored(("sky", "tree"), ConfusionMatrix.from_matrix(torch.tensor(hits)))
-    geometric = Head.scored(("sky", "vertical"), ConfusionMatrix.from_matrix(torch.tensor([[9, 1], [0, 10]])))
-    return Record(
-        experiment=experiment, purpose=purpose, heads={"geometric": geometric, "semantic": head}, recipe={}, seed=seed,
-        images_seen=1, curve=[], dataset=Data(dataset, Split("trainval", 1, "a"), Split("test", 1, "b")), versions={},
-        commit=None, hardware="", seconds=1.0, deviations=(), initial_weights=None,
-    )  # fmt: skip
+    geometric = ConfusionMatrix.from_matrix(torch.tensor([[9, 1], [0, 10]]))
+    made = {
+        "experiment": experiment,
+        "purpose": purpose,
+        "heads": {"geometric": Head.scored(("sky", "vertical"), geometric), "semantic": head},
+        "net": settings.net_settings,
+        "recipe": asdict(settings.recipe),
+        "seed": seed,
+        "images_seen": 1,
+        "curve": [],
+        "dataset": Data(dataset, Split("trainval", 1, "a"), Split("test", 1, "b")),
+        "versions": {},
+        "commit": None,
+        "hardware": "",
+        "seconds": 1.0,
+        "deviations": (),
+        "initial_weights": None,
+    }
+    return Record(**made | entries)
 
 
-def test_published_rows_stand_as_printed_and_in_order():
+def test_published_rows_are_as_printed_and_in_order():
     frame = tables.table("Table 5", [])
     published = frame[frame["source"] == "Table 5"]
     assert len(published) == sum(row.table == "Table 5" for row in TABLES)
@@ -59,19 +75,22 @@ def test_one_record_gives_its_metrics_from_the_right_heads():
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation():
-    row = tables.table("Table 5", [record(seed=0), record(seed=3, hits=((9, 1), (4, 6)))]).loc[SHORT]
+    runs = [record(seed=0), record(seed=3, hits=((9, 1), (4, 6)))]
+    row = tables.table("Table 5", runs).loc[SHORT]
     assert row["pixel acc."] == "72.5 ± 3.5"
     assert row["geometric acc."] == "95.0 ± 0.0"
     assert row["record"] == "seeds 0, 3"
 
 
-@pytest.mark.parametrize("other", [{"purpose": "validation"}, {"purpose": "demonstration"}, {"dataset": "scenes"}])
-def test_nothing_but_final_runs_on_real_images_enters(other):
+@pytest.mark.parametrize(
+    "other", [{"purpose": "validation"}, {"purpose": "demonstration"}, {"dataset": "scenes"}]
+)
+def test_only_final_runs_on_real_images_enter(other):
     assert tables.at_a_glance([record(**other)]).equals(tables.at_a_glance([]))
     assert tables.table("Table 5", [record(**other)]).equals(tables.table("Table 5", []))
 
 
-def test_a_run_recorded_beyond_the_usual_ones_joins_the_glance_beside_its_own_paper_row():
+def test_other_recorded_runs_join_the_glance_below_their_paper_row():
     frame = tables.at_a_glance([record("voc-vgg16-32s-fixed"), record("sift-flow-vgg16-32s")])
     assert list(frame.index)[:2] == ["FCN-32s-fixed, VGG16", "voc-vgg16-32s-fixed"]
     assert "sift-flow-vgg16-32s" in frame.index
@@ -89,22 +108,23 @@ def test_an_unknown_table_is_named():
         tables.table("Table 9", [])
 
 
-def test_beside_the_papers_rows_stand_the_release_other_replications_and_ours_with_the_difference():
-    run = replace(record("voc-vgg16-32s-heavy"), deviations=("the recipe and the net of the authors' release",))
-    frame = tables.beside("Table 2", [run])
-    assert list(dict.fromkeys(frame["source"])) == ["Table 2", "release", "others", "ours", "difference"]
+def test_a_comparison_has_the_release_other_replications_and_ours_with_the_difference():
+    frame = tables.comparison("Table 2", [record("voc-vgg16-32s-heavy")])
+    sources = ["Table 2", "release", "others", "ours", "difference"]
+    assert list(dict.fromkeys(frame["source"])) == sources
     release = frame[frame["source"] == "release"]
     assert dict(release["mean IU"])["FCN-8s at-once, VGG16"] == "65.4"
     assert "channel dropout" in frame.loc["pytorch-fcn FCN-8s", "what sets it apart"]
-    assert frame.loc["voc-vgg16-32s-heavy", "what sets it apart"] == "the release's recipe"
+    assert frame.loc["voc-vgg16-32s-heavy", "what sets it apart"] == "release"
     assert list(frame.loc["voc-vgg16-32s"])[2:7] == ["-", "-", "not run", "-", "-"]
     after = frame.iloc[list(frame.index).index("voc-vgg16-32s-heavy") + 1]
-    assert (after.name, after["mean IU"], after["pixel acc."]) == ("less FCN-32s, VGG16", "-10.0", "-")  # 53.6 - 63.6
+    assert (after.name, after["pixel acc."]) == ("less FCN-32s, VGG16", "-")
+    assert after["mean IU"] == "-10.0"  # 53.6 - 63.6
 
 
 def test_a_difference_is_that_of_the_printed_figures_and_of_the_mean_over_seeds():
     runs = [record(seed=0), record(seed=1, hits=((9, 1), (4, 6)))]
-    frame = tables.beside("Table 5", runs)
+    frame = tables.comparison("Table 5", runs)
     row = frame.iloc[list(frame.index).index(SHORT) + 1]
     assert row["pixel acc."] == f"{72.5 - 85.2:+.1f}"
     assert row["geometric acc."] == "+0.7"  # 95.0 - 94.3
@@ -128,7 +148,7 @@ def test_what_replicates_no_row_has_none():
     assert tables.replicated(EXPERIMENTS["scenes-googlenet-8s-demo"]) is None
 
 
-def test_runs_beside_no_table_stand_in_one_of_their_own():
+def test_runs_without_a_published_row_have_a_table_of_their_own():
     names = ["voc-subset-googlenet-32s", "voc-subset-googlenet-8s"]
     assert list(tables.ours(names, [])["mean IU"]) == ["not run", "not run"]
     frame = tables.ours(names, [record(names[1])])
@@ -143,49 +163,59 @@ def test_coverage_counts_experiments_and_final_runs():
 
 
 def test_markdown_links_each_seed_and_marks_commands_as_code():
-    text = tables.markdown(tables.at_a_glance([record(), replace(record(), seed=4)]))
+    text = tables.markdown(tables.at_a_glance([record(), record(seed=4)]))
     assert f"[seed 0](results/{SHORT}.seed0.json), [seed 4](results/{SHORT}.seed4.json)" in text
     assert "`python -m fcn train sift-flow-googlenet-32s-short`" in text
     assert len({line.count("|") for line in text.splitlines()}) == 1
 
 
-def test_writing_replaces_what_stands_between_the_markers_and_nothing_else(tmp_path):
+def test_the_readme_changes_only_between_the_markers(tmp_path):
     (tmp_path / "README.md").write_text(f"above\n\n{tables.BEGIN}\nold\n{tables.END}\n\nbelow\n")
-    records.write(record(), tmp_path / "results")
-    tables.write(tmp_path / "README.md")
+    write(record(), tmp_path / "results")
+    tables.update_readme(tmp_path / "README.md", tmp_path / "results")
     text = (tmp_path / "README.md").read_text()
-    assert text == f"above\n\n{tables.block([record()])}\n\nbelow\n"
+    table = tables.markdown(tables.at_a_glance([record()]))
+    assert text == f"above\n\n{tables.BEGIN}\n\n{table}\n\n{tables.END}\n\nbelow\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "results"]
 
 
 def test_a_file_without_markers_or_no_file_is_one_clear_line(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text("nothing\n")
-    with pytest.raises(ValueError, match=r"README\.md: the markers of the results at a glance are missing"):
-        tables.write(tmp_path / "README.md")
+    missing = r"README\.md: the markers of the results at a glance are missing"
+    with pytest.raises(ValueError, match=missing):
+        tables.update_readme(tmp_path / "README.md", tmp_path / "results")
     with pytest.raises(FileNotFoundError, match=r"other\.md: no such file"):
-        tables.write(tmp_path / "other.md")
+        tables.update_readme(tmp_path / "other.md", tmp_path / "results")
     assert (tmp_path / "README.md").read_text() == "nothing\n"
 
 
 def test_the_readme_holds_the_results_at_a_glance_of_the_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    now = tables.with_block(readme, tables.block(records.load(ROOT / "results")), "README.md")
-    assert readme == now, "the records changed: run python -m fcn.tables README.md"
+    now = tables.with_results(readme, load_records(ROOT / "results"), "README.md")
+    assert readme == now, "the records changed: run python -m fcn list --readme README.md"
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"\x89PNG")
     done = subprocess.run(
-        [sys.executable, "-m", "fcn.tables", str(tmp_path / "photo.png")], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "fcn", "list", "--readme", str(tmp_path / "photo.png")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
-    assert (
-        done.stderr
-        == f"{tmp_path / 'photo.png'}: no text in UTF-8; give the text file that holds the markers, README.md\n"
-    )
+    said = "not a text file in UTF-8; give the one with the markers, README.md"
+    assert done.stderr == f"fcn: {tmp_path / 'photo.png'}: {said}\n"
 
 
 def test_every_published_row_names_an_experiment_of_the_catalogue():
     named = {row.experiment for row in (*TABLES, *RELEASE, *OTHERS) if row.experiment}
     assert named <= EXPERIMENTS.keys()
+
+
+def test_a_row_of_the_paper_is_found_by_its_table_and_label():
+    assert paper.row("Table 5", "FCN-16s").metrics["geometric_accuracy"] == 94.3
+    assert paper.row("Table 6", "FCN-8s", "33 classes").metrics["mean_iu"] == 53.5
+    with pytest.raises(KeyError, match="Table 2 has no row FCN-4s"):
+        paper.row("Table 2", "FCN-4s")

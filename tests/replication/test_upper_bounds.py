@@ -1,4 +1,4 @@
-"""Appendix A: what taking ground truth down and up leaves of it, by hand and by its properties."""
+"""Appendix A: ground truth reduced and enlarged again, by hand and by its properties."""
 
 from pathlib import Path
 
@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn.data import voc
 from fcn.data.sample import VOID
 from fcn.replication import snapshots, upper_bounds
 from fcn.replication.upper_bounds import (
@@ -17,14 +16,15 @@ from fcn.replication.upper_bounds import (
     PROTOCOLS,
     Bounds,
     Protocol,
-    beside_paper,
     near_border,
     predictions,
+    ranked,
 )
 
 RESULTS = Path(__file__).parents[2] / "results"
 
-# Two cells of 4 x 4. Left: 9 pixels of class 1, 7 of class 0, the middle pixel 0. Right: 8 void, 5 of class 2, 3 of 0.
+# Two cells of 4 x 4. Left: 9 pixels of class 1, 7 of class 0, the middle pixel 0. Right: 8 void, 5
+# of class 2, 3 of 0.
 MAP = torch.tensor(
     [
         [1, 1, 1, 1, VOID, VOID, VOID, VOID],
@@ -57,10 +57,12 @@ def test_bilinear_meets_half_way_between_the_middles_of_the_cells() -> None:
     halves = torch.tensor([[1] * 4 + [2] * 4] * 4)
     for down in ("sample", "vote", "mean"):
         assert predicted(halves, 4, Protocol(down, "bilinear", "votes")) == halves.tolist()
-    # Shares of 9/16 and 5/8: label 1 falls from 9/16 to 0, label 2 rises to 5/8, label 0 goes from 7/16 to 3/8. Between
-    # the middles (columns 1.5 and 5.5) label 1 leads up to a share t with 9 (1 - t) > 7 (1 - t) + 6 t, t < 1/4, label 0
-    # up to 7 (1 - t) + 6 t > 10 t, t < 7/11, and then label 2; columns 2, 3, 4 and 5 lie at 1/8, 3/8, 5/8 and 7/8.
-    assert predicted(MAP, 4, Protocol("mean", "bilinear", "abstains")) == [[1, 1, 1, 0, 0, 2, 2, 2]] * 4
+    # Shares of 9/16 and 5/8: label 1 falls from 9/16 to 0, label 2 rises to 5/8, label 0 goes from
+    # 7/16 to 3/8. Between the middles (columns 1.5 and 5.5) label 1 leads up to a share t with
+    # 9 (1 - t) > 7 (1 - t) + 6 t, t < 1/4, label 0 up to 7 (1 - t) + 6 t > 10 t, t < 7/11, and then
+    # label 2; columns 2, 3, 4 and 5 are at 1/8, 3/8, 5/8 and 7/8.
+    bilinear = predicted(MAP, 4, Protocol("mean", "bilinear", "abstains"))
+    assert bilinear == [[1, 1, 1, 0, 0, 2, 2, 2]] * 4
 
 
 def test_cells_that_the_edge_cuts() -> None:
@@ -68,7 +70,7 @@ def test_cells_that_the_edge_cuts() -> None:
     assert predicted(labels, 4, Protocol("vote", "repeat", "votes")) == [[0, 0, 0, 0, 3]] * 3
 
 
-def test_where_all_abstain_the_prediction_is_class_0() -> None:
+def test_the_prediction_is_class_0_where_all_abstain() -> None:
     labels = torch.full((5, 9), VOID)
     labels[:, 8] = 3
     for protocol in PROTOCOLS:
@@ -83,10 +85,16 @@ def test_scores_of_a_map_by_hand() -> None:
     ((protocol, factor),) = counted.matrices
     assert str(protocol) == "vote, repeat, void votes"
     # Left cell all 1, right cell all void: 9 of 1 right; 7 of class 0 said to be 1; 5 of 2 and 3 of 0 said to be void.
-    assert counted.matrices[protocol, factor].tolist() == [[0, 14, 0, 6], [0, 18, 0, 0], [0, 0, 0, 10]]
+    assert counted.matrices[protocol, factor].tolist() == [
+        [0, 14, 0, 6],
+        [0, 18, 0, 0],
+        [0, 0, 0, 10],
+    ]
     assert counted.mean_iu(protocol, factor) == pytest.approx(100 * (0 + 9 / 16 + 0) / 3)
     # Left out, those pixels take class 2 with them, and the mean is over two classes.
-    assert counted.mean_iu(protocol, factor, score_void=False) == pytest.approx(100 * (0 + 9 / 16) / 2)
+    assert counted.mean_iu(protocol, factor, score_void=False) == pytest.approx(
+        100 * (0 + 9 / 16) / 2
+    )
 
 
 def blobs(seed: int, height: int, width: int) -> torch.Tensor:
@@ -118,7 +126,10 @@ def test_coarser_is_worse() -> None:
         counted.update(blobs(seed, 97, 121))
     for protocol in PROTOCOLS:
         for score_void in (True, False):
-            scores = [counted.mean_iu(protocol, factor, score_void=score_void) for factor in counted.factors]
+            scores = [
+                counted.mean_iu(protocol, factor, score_void=score_void)
+                for factor in counted.factors
+            ]
             assert scores == sorted(scores), protocol
             assert scores[-1] == 100
     # A vote is the best that one label a cell can be, of all pixels with a label.
@@ -136,23 +147,21 @@ def test_pixels_near_a_border_by_hand() -> None:
     assert near_border(np.ones((5, 5), int), 3, [4]).tolist() == [[0, 0, 0]]
 
 
-def test_maps_that_are_none() -> None:
+def test_a_label_map_needs_two_dimensions_and_a_pixel() -> None:
     for shape in ((0, 4), (3,), (1, 4, 4)):
         with pytest.raises(ValueError, match="H x W"):
             next(predictions(torch.zeros(shape, dtype=torch.int64)))
 
 
-# ----------------------------------------------------------------------------------------------------------- the table
-
-
-def test_the_recorded_bounds_stand_beside_the_papers() -> None:
-    arrays = snapshots.recorded("appendix-a", dict, False, RESULTS)[0]
+def test_the_saved_bounds_next_to_the_papers() -> None:
+    arrays = snapshots.load("appendix-a", RESULTS)
     assert arrays["images"] == 736
     assert arrays["mean_iu"].shape == (len(PROTOCOLS), len(FACTORS), 2)
-    np.testing.assert_allclose(arrays["iu_per_class"].mean(-1), arrays["mean_iu"][..., 0], rtol=1e-5)
+    mean_iu = arrays["iu_per_class"].mean(-1)
+    np.testing.assert_allclose(mean_iu, arrays["mean_iu"][..., 0], rtol=1e-5)
     assert arrays["protocols"].tolist() == [str(p) for p in PROTOCOLS]
     assert snapshots.provenance("appendix-a", RESULTS)["from"][0]["name"] == "seg11valid.txt"
-    paper, nearest, *others = beside_paper(arrays)
+    paper, nearest, *others = ranked(arrays)
     assert (paper.label, paper.mean_iu) == ("the paper", PAPER)
     assert list(PAPER.values()) == [50.9, 73.3, 86.1, 92.8, 96.4, 98.5]
     assert nearest.label == "vote, bilinear, void votes, predicted void an error"
@@ -168,18 +177,20 @@ def test_the_table_begins_with_the_paper_and_then_the_nearest() -> None:
         "mean_iu": np.array(list(PAPER.values()))[None, :, None] + off + np.zeros((1, 1, 2)),
         "protocols": np.array([str(p) for p in PROTOCOLS]),
     }
-    lines = beside_paper(arrays)
+    lines = ranked(arrays)
     assert [lines[0].label, lines[1].label] == ["the paper", str(PROTOCOLS[-1])]
     assert lines[1].distance == pytest.approx(0)
     assert lines[-1].label.startswith(f"{PROTOCOLS[0]}, predicted void ")
     assert lines[-1].distance == pytest.approx(9)
 
 
-def test_the_whole_computation_on_a_few_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_computation_on_a_few_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = ["a", "b"]
     maps = {name: blobs(i, 60, 80) for i, name in enumerate(names)}
-    monkeypatch.setattr(voc, "split_names", lambda root, split: names)
-    monkeypatch.setattr(voc, "read_labels", lambda root, name: maps[name])
+    monkeypatch.setattr(upper_bounds, "split_names", lambda root, split: names)
+    monkeypatch.setattr(upper_bounds, "read_labels", lambda root, name: maps[name])
     arrays = upper_bounds.seg11valid(tmp_path)
     assert arrays["images"] == 2
     assert arrays["mean_iu"].shape == (len(PROTOCOLS), len(FACTORS), 2)
@@ -187,12 +198,13 @@ def test_the_whole_computation_on_a_few_maps(tmp_path: Path, monkeypatch: pytest
     present = arrays["pixels"][:-1] > 0
     assert arrays["pixels"].sum() == 2 * 60 * 80
     assert arrays["iu_per_class"].shape == (len(PROTOCOLS), len(FACTORS), 21)
-    np.testing.assert_array_equal(np.isnan(arrays["iu_per_class"]), np.broadcast_to(~present, (10, 6, 21)))
-    np.testing.assert_allclose(np.nanmean(arrays["iu_per_class"], -1), arrays["mean_iu"][..., 0], rtol=1e-5)
+    ious = arrays["iu_per_class"]
+    np.testing.assert_array_equal(np.isnan(ious), np.broadcast_to(~present, (10, 6, 21)))
+    np.testing.assert_allclose(np.nanmean(ious, -1), arrays["mean_iu"][..., 0], rtol=1e-5)
     assert (np.diff(arrays["near_border"], axis=0) <= 0).all()  # a smaller factor, a narrower strip
 
     def compute() -> dict:
         """The bounds."""
         return arrays
 
-    assert snapshots.record("appendix-a", compute, tmp_path).is_file()
+    assert snapshots.save("appendix-a", compute, tmp_path).is_file()
