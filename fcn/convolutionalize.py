@@ -72,14 +72,10 @@ class Backbone(nn.Sequential):
         self.taps = {name: stride for stride, name in taps.items()} | {next(reversed(layers)): 32}
         self.channels: dict[int, int] = {}
         self.fields: dict[int, ReceptiveField] = {}
-        passed: list[nn.Module] = []
-        channels = 0
-        for name, layer in layers.items():
-            passed.append(layer)
-            channels = _out_channels(layer) or channels
-            if name in self.taps:
-                self.channels[self.taps[name]] = channels
-                self.fields[self.taps[name]] = compose(passed)
+        for name, stride in self.taps.items():
+            passed = list(layers.values())[: list(layers).index(name) + 1]
+            self.channels[stride] = next(filter(None, map(_out_channels, reversed(passed))))
+            self.fields[stride] = compose(passed)
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         maps = {}
@@ -94,9 +90,8 @@ def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
     """``classifier`` as the backbone of an FCN (section 4.1), without its last layer.
 
     GoogLeNet's average pool is dropped too. ``alignment="tight"`` pads each convolution by half its
-    kernel, so that the map covers the image and no more; ``"reference"`` pads the first layer by
-    100 pixels and the fully connected ones not at all, as the authors' release does. Raises
-    ValueError for any other alignment.
+    kernel, so that maps cover just the image; ``"reference"`` pads only the first layer, by 100
+    pixels, and existing paddings stay, as in the authors' release. Otherwise raises ValueError.
     """
     if alignment not in ("tight", "reference"):
         raise ValueError(f'unknown alignment "{alignment}": choose "tight" or "reference"')

@@ -4,10 +4,9 @@ Shift-and-stitch runs a net of stride f on f x f shifted copies of the image and
 maps. "Filter rarefaction", today called dilation, removes the stride s of a layer and spreads the
 filters of all later layers instead: f'_ij = f_(i/s, j/s) where s divides i and j, and 0 elsewhere.
 
-The two are equal, borders included, if no layer pads at its top or left (see ``unpadded``). Padding
-puts zeros at the edge of a map, and a shifted image has another edge, so with padding the two agree
-only at cells whose receptive field is inside all shifted images. Pools that round up do no harm:
-they extend the map at the bottom and right, where all shifted images end alike.
+The two are equal, borders included, if no layer pads at its top or left (see ``unpadded``). With
+padding they agree only at cells whose receptive field is inside all shifted images, whose edges
+differ. Pools that round up extend maps at the bottom and right, where all shifted images end alike.
 """
 
 import copy
@@ -29,7 +28,6 @@ def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: in
     ``images`` (N x 3 x H x W) are shifted by dropping their first 0 to ``stride - 1`` rows and
     columns; the paper shifts by padding, which yields the same cells. Row i and column j of the
     result belong to the pixel (i + o, j + o), with o the offset of the net's first cell.
-
     Raises ValueError if the maps do not interlace, because ``net`` has another stride.
     """
     if stride < 1:
@@ -55,8 +53,7 @@ def dilated(net: nn.Sequential, stride: int = 1) -> nn.Sequential:
     that of ``net``, every ``k``-th cell is that of ``net``, at borders too. Receptive field and
     offset do not change. Weights are shared with ``net``; a backbone returns only its last map.
 
-    Raises ValueError if removing strides cannot reach ``stride``, and TypeError for a layer that
-    has no dilated form.
+    Raises ValueError if ``stride`` cannot be reached, TypeError if a layer has no dilated form.
     """
     old = receptive_field(net).stride
     if stride < 1 or old % stride:
@@ -72,26 +69,22 @@ def unpadded(net: nn.Sequential) -> nn.Sequential:
     return _changed(net, _unpadded).train(net.training)
 
 
-class Parallel(nn.Module):
+class Parallel(nn.ModuleList):
     """Parallel branches on one map (N x C x H x W), concatenated along the channels."""
-
-    def __init__(self, branches: list[nn.Sequential]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(branches)
 
     def branches(self) -> list[nn.Sequential]:
         """The layers of each branch, also for ``receptive_field``."""
-        return list(self.parts)  # type: ignore[arg-type]
+        return list(self)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([part(x) for part in self.parts], dim=1)
+        return torch.cat([branch(x) for branch in self], dim=1)
 
 
 class Pool(nn.Module):
     """Maximum or average over ``kernel`` x ``kernel`` cells that are ``dilation`` apart.
 
     A maximum ignores ``padding`` cells on all sides and ``extra`` at the bottom and right; an
-    average has neither. (torch has no dilated average pool, and rounds up only by whole strides.)
+    average has neither. torch has no dilated average pool and rounds up only by whole strides.
     """
 
     def __init__(
@@ -102,10 +95,6 @@ class Pool(nn.Module):
         self.sides = (padding, padding + extra) * 2
         size = dilation * (kernel - 1) + 1
         self.field = ReceptiveField(size, Fraction(stride), Fraction(size - 1, 2) - padding)
-
-    def extra_repr(self) -> str:
-        kind = "average" if self.average else "maximum"
-        return f"{kind}, kernel_size={self.kernel}, stride={self.stride}, dilation={self.dilation}"
 
     def forward(self, x: Tensor) -> Tensor:
         if self.average:

@@ -34,10 +34,7 @@ class ReceptiveField:
         )
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":
-        """The receptive field of the sum or concatenation of two maps: the larger of the two.
-
-        Raises ValueError if the maps are on different grids.
-        """
+        """The larger field, of two maps combined. Raises ValueError if their grids differ."""
         if (self.stride, self.offset) != (other.stride, other.offset):
             raise ValueError(f"maps on different grids cannot be combined: {self} and {other}")
         return self if self.size >= other.size else other
@@ -51,12 +48,10 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
 
     Sequential modules are composed layer by layer; parallel ``branches()`` are combined. The field
     of an FCN is that of its coarsest scores. Raises TypeError for a layer whose cells have no fixed
-    position, such as a fully connected layer, which sees its whole input: convolutionalize a
-    classifier first.
+    position, such as a fully connected one.
     """
-    if isinstance(
-        field := getattr(module, "field", None), ReceptiveField
-    ):  # a layer of this package
+    field = getattr(module, "field", None)  # layers of this package have one
+    if isinstance(field, ReceptiveField):
         return field
     if callable(branches := getattr(module, "branches", None)):
         return reduce(ReceptiveField.union, (compose(branch) for branch in branches()))
@@ -91,7 +86,7 @@ def transposed(kernel: int, stride: int, padding: int = 0) -> ReceptiveField:
 def offset_between(source: ReceptiveField, target: ReceptiveField) -> int:
     """The crop, in cells, that puts the first cell of ``source`` onto the first of ``target``.
 
-    Raises ValueError if the strides differ or the shift is not a whole number of cells.
+    Raises ValueError if no whole number of cells does.
     """
     shift = (target.offset - source.offset) / target.stride
     if source.stride != target.stride or shift.denominator != 1:

@@ -7,7 +7,7 @@ the pixels.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -36,24 +36,19 @@ Fusion = Literal["sum", "max", "finest"]
 class Head(nn.ModuleDict):
     """Scores of one task: one score layer per stride, fused from coarse to fine, upsampled.
 
-    Score layers start at zero (section 4.1), so a new skip changes nothing until it has learned
-    something. ``score{s}`` scores the map at stride s; ``upscore{s}`` upsamples the scores at s.
+    ``score{s}`` scores the map at stride s; ``upscore{s}`` upsamples the scores at s. Score layers
+    start at zero (section 4.1), so a new skip changes nothing until it has learned something.
+    ``settings`` are those of the ``FCN``.
     """
 
-    def __init__(
-        self,
-        features: Backbone,
-        stride: int,
-        num_classes: int,
-        upsampling: Upsampling,
-        fusion: Fusion,
-        scaled_skips: bool,
-    ) -> None:
+    def __init__(self, features: Backbone, num_classes: int, settings: dict[str, Any]) -> None:
         super().__init__()
+        stride, fusion = settings["stride"], settings["fusion"]
+        upsampling: Upsampling = settings["upsampling"]
         self.strides = (stride,) if fusion == "finest" else (32, *SKIPS[stride])
         self.skips = self.strides[1:]
         self.fuse = torch.maximum if fusion == "max" else torch.add
-        self.scales = SKIP_SCALES if scaled_skips else {}
+        self.scales = SKIP_SCALES if settings["scaled_skips"] else {}
         self.fields: dict[int, ReceptiveField] = {**features.fields, 1: IMAGE}
         for s in self.strides:
             self[f"score{s}"] = nn.Conv2d(features.channels[s], num_classes, 1)
@@ -62,11 +57,11 @@ class Head(nn.ModuleDict):
         for coarse, fine in pairwise((*self.strides, 1)):
             # Only intermediate layers learn; the last is fixed to bilinear (section 4.3).
             kind = "bilinear" if fine == 1 and upsampling == "learned" else upsampling
-            layer = upsampler(num_classes, self.grid(coarse), self.fields[fine], kind)
-            self[f"upscore{coarse}"] = layer
+            grids = self.grid(coarse), self.fields[fine]
+            self[f"upscore{coarse}"] = upsampler(num_classes, *grids, kind)
 
     def grid(self, stride: int) -> ReceptiveField:
-        """The grid of the scores after fusion at ``stride``: that of the backbone's map."""
+        """The grid of the fused scores at ``stride``: that of the backbone's map."""
         return self.fields[stride]
 
     def forward(self, maps: dict[int, Tensor], size: tuple[int, int]) -> Tensor:
@@ -99,7 +94,7 @@ class ReleaseHead(Head):
     """
 
     def grid(self, stride: int) -> ReceptiveField:
-        """The grid of the scores after fusion at ``stride``: that of the upsampled scores."""
+        """The grid of the fused scores at ``stride``: that of the upsampled scores."""
         grid = self.fields[self.strides[0]]
         for s in self.strides:
             if s > stride:
@@ -123,15 +118,14 @@ class FCN(nn.Module):
     net: "alexnet" (CaffeNet), "bvlc_alexnet", "vgg16" or "googlenet"; stride: 32, 16 or 8.
     num_classes: for one task; or heads: {name: classes} for several on one backbone (section 5).
     alignment: "tight" (maps cover just the image) or "reference" (padding and crops, as released).
-    upsampling: "bilinear" (fixed), "learned" (except for the last layer) or "interpolate" (as
-    "bilinear", faster on a CPU, tight alignment only); width: scales the number of channels.
+    upsampling: "bilinear", "learned" (except for the last layer) or "interpolate" (as "bilinear",
+    faster on a CPU, for tight alignment only); width: scales the number of channels.
     inputs: "rgb", "hha" (depth as three channels) or "rgbd" (a fourth channel: early fusion).
-    fusion: "sum" of the scores, their "max", or only the "finest" (section 4.2);
+    fusion: "sum" of the scores, their "max", or only the "finest" (section 4.2).
     scaled_skips: multiply the maps of the skips by ``SKIP_SCALES``, as the at-once nets do.
 
-    Takes N x 3 x H x W, RGB in [0, 1] (N x 4 x H x W for "rgbd", also divided by 255); returns
-    scores N x C x H x W, or {head: scores} for ``heads``. Raises ValueError for an invalid setting,
-    and for images of the wrong shape or in bytes.
+    Takes N x 3 x H x W, RGB in [0, 1] ("rgbd": N x 4 x H x W); returns scores N x C x H x W, or
+    {head: scores}. Raises ValueError for an invalid setting, images of another shape or bytes.
     """
 
     mean: Tensor
@@ -151,13 +145,12 @@ class FCN(nn.Module):
         scaled_skips: bool = False,
     ) -> None:
         super().__init__()
-        if net not in CLASSIFIERS:
-            raise ValueError(f'unknown net "{net}": choose one of {", ".join(CLASSIFIERS)}')
+        _check_choice("net", net, CLASSIFIERS)
         if not isinstance(stride, int) or stride not in SKIPS:
             raise ValueError(f"unknown stride {stride!r}: choose 32, 16 or 8")
-        _check_choice("upsampling", upsampling, Upsampling)
-        _check_choice("inputs", inputs, Inputs)
-        _check_choice("fusion", fusion, Fusion)
+        _check_choice("upsampling", upsampling, get_args(Upsampling))
+        _check_choice("inputs", inputs, get_args(Inputs))
+        _check_choice("fusion", fusion, get_args(Fusion))
         if alignment == "reference" and upsampling == "interpolate":
             raise ValueError('upsampling="interpolate" needs alignment="tight"')
         if not 0 < width < math.inf:
@@ -167,18 +160,10 @@ class FCN(nn.Module):
         self.single = heads is None
         self.classes = {"scores": num_classes} if num_classes is not None else dict(heads or {})
         _check_heads(self.classes)
-        self.settings: dict[str, Any] = {
-            "net": net,
-            "stride": stride,
-            "num_classes": num_classes,
-            "heads": heads and dict(heads),
-            "alignment": alignment,
-            "upsampling": upsampling,
-            "width": width,
-            "inputs": inputs,
-            "fusion": fusion,
-            "scaled_skips": scaled_skips,
-        }
+        self.settings: dict[str, Any] = {"net": net, "stride": stride, "num_classes": num_classes}
+        self.settings |= {"heads": heads and dict(heads), "alignment": alignment}
+        self.settings |= {"upsampling": upsampling, "width": width, "inputs": inputs}
+        self.settings |= {"fusion": fusion, "scaled_skips": scaled_skips}
         self.inputs: Inputs = inputs
         self.channels = len(MEANS[inputs])
         self.register_buffer("mean", torch.tensor(MEANS[inputs]))
@@ -187,8 +172,7 @@ class FCN(nn.Module):
         kind = Head if alignment == "tight" else ReleaseHead
         self.heads = nn.ModuleDict()
         for name, classes in self.classes.items():
-            head = kind(self.trunk, stride, classes, upsampling, fusion, scaled_skips)
-            self.heads[name] = head
+            self.heads[name] = kind(self.trunk, classes, self.settings)
 
     def branches(self) -> list[list[nn.Module]]:
         """The layers before the coarsest scores, for ``fcn.receptive_field``."""
@@ -197,7 +181,7 @@ class FCN(nn.Module):
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape[2:]:
             expected = f"N x {self.channels} x H x W, {self.inputs.upper()}, divided by 255"
-            raise ValueError(f"images must be {expected}, not {_sides(images)}")
+            raise ValueError(f"images must be {expected}, not {[*images.shape]}")
         if not images.is_floating_point():
             raise ValueError(f"images must be in [0, 1], not {images.dtype}: divide bytes by 255")
         height, width = size_of(images)
@@ -262,7 +246,7 @@ class LateFusion(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         if images.ndim != 4 or images.shape[1] != 6:
-            raise ValueError(f"images must be N x 6 x H x W, RGB then HHA, not {_sides(images)}")
+            raise ValueError(f"images must be N x 6 x H x W, RGB then HHA, not {[*images.shape]}")
         colour, hha = self.colour(images[:, :3]), self.hha(images[:, 3:])
         if self.single:
             return (colour + hha) / 2
@@ -287,10 +271,9 @@ class LateFusion(nn.Module):
         self.hha.upgrade_from(hha)
 
 
-def _check_choice(setting: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        known = ", ".join(get_args(choices))
-        raise ValueError(f'unknown {setting} "{value}": choose one of {known}')
+def _check_choice(setting: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise ValueError(f'unknown {setting} "{value}": choose one of {", ".join(choices)}')
 
 
 def _check_heads(classes: dict[str, int]) -> None:
@@ -301,24 +284,21 @@ def _check_heads(classes: dict[str, int]) -> None:
             raise ValueError(f"a head cannot be named {name!r}: choose another name, without dots")
 
 
-def _sides(images: Tensor) -> str:
-    return " x ".join(map(str, images.shape))
+Net = FCN | LateFusion
 
 
-def build(settings: dict[str, Any]) -> FCN | LateFusion:
+def build(settings: dict[str, Any]) -> Net:
     """The net with the given ``settings``, those of another net (``net.settings``)."""
     if settings.get("inputs") == "rgb-hha":
         return LateFusion(**{key: value for key, value in settings.items() if key != "inputs"})
     return FCN(**settings)
 
 
-def save(
-    net: FCN | LateFusion, path: str | Path, metadata: Mapping[str, str], half: bool = True
-) -> None:
+def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = True) -> None:
     """Save a net's weights and settings, with ``metadata``, as .safetensors (atomically).
 
-    ``half`` saves parameters in 16 bits; buffers keep their precision, which the mean needs. Raises
-    ValueError if a number is not finite, or too large for 16 bits.
+    ``half`` saves parameters, but no buffers, in 16 bits. Raises ValueError if a number is not
+    finite, or too large for 16 bits.
     """
     path = Path(path)
     parameters = {name for name, _ in net.named_parameters()}
@@ -332,11 +312,10 @@ def save(
         save_file(tensors, partial, {**metadata, "settings": json.dumps(net.settings)})
 
 
-def load(path: str | Path) -> FCN | LateFusion:
+def load(path: str | Path) -> Net:
     """Load a net that ``save`` wrote, in evaluation mode.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is truncated, incomplete or
-    not a net of this package.
+    Raises FileNotFoundError if the file is missing, ValueError if it is damaged or foreign.
     """
     path = Path(path)
     if path.suffix != ".safetensors":

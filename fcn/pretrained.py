@@ -32,10 +32,7 @@ PRETRAINED = {
 """File name of the ImageNet weights of each classifier, as released for Caffe."""
 
 IMAGENET_ONLY = ("fc8.", "loss1.", "loss2.", "loss3.")
-"""Layers of the classifiers that score ImageNet's classes, which no backbone has."""
-
-
-# Reading files
+"""Layers that score ImageNet's classes, which no backbone has."""
 
 
 def read_weights(source: "str | Path | WeightsEnum", architecture: str) -> dict[str, Tensor]:
@@ -75,11 +72,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    safe = path.suffix == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, "cpu", weights_only=True)
+        tensors = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
     except PermissionError:
         raise
     except Exception:  # the two libraries raise a dozen types for a file they cannot read
@@ -95,8 +90,6 @@ def first_few(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more if names else "no parameters"
 
-
-# torchvision
 
 _TORCHVISION_NAME = re.compile(r"(features|classifier)\.(\d+)\.(weight|bias)")
 
@@ -117,8 +110,7 @@ def _download(member: "WeightsEnum", architecture: str) -> dict[str, Tensor]:
 def _published_as(path: Path) -> "WeightsEnum":
     """The member of ``VGG16_Weights`` published under the name of ``path``.
 
-    A file with torchvision's layer names may expect RGB or BGR, [0, 1] or [0, 255]: all conversions
-    exist. Only for the published files is it known.
+    Layer names do not tell whether a net expects RGB or BGR, [0, 1] or [0, 255].
     """
     from torchvision.models import VGG16_Weights
 
@@ -142,7 +134,8 @@ def _from_torchvision(
         ours = list(CLASSIFIERS[architecture]().state_dict())
     if len(state) != len(ours) or not all(_TORCHVISION_NAME.fullmatch(name) for name in state):
         raise ValueError(f"{member}: not weights of {architecture}: {first_few(list(state))}")
-    theirs = sorted(state, key=_position)
+    # Features first, then by number, weight before bias.
+    theirs = sorted(state, key=lambda n: (n[0] == "c", int(n.split(".")[1]), n.endswith("bias")))
     if member.meta["categories"] is None:  # only the convolutions of this member were trained
         theirs = [name for name in theirs if name.startswith("features")]
     tensors = {name: state[other] for name, other in zip(ours, theirs, strict=False)}
@@ -151,15 +144,6 @@ def _from_torchvision(
     tensors[ours[0]] = (tensors[ours[0]] / (255 * std)).flip(1)
     tensors["mean"] = 255 * torch.tensor(normalisation.mean).flip(0)
     return tensors
-
-
-def _position(name: str) -> tuple[bool, int, bool]:
-    """Sort key for torchvision's names: features first, then by number, weight before bias."""
-    part, number, kind = name.split(".")
-    return part == "classifier", int(number), kind == "bias"
-
-
-# Into a net
 
 
 @dataclass(frozen=True)
@@ -184,11 +168,10 @@ def load_into(
 ) -> LoadReport:
     """Copy ``tensors`` into the parameters and buffers of ``module`` of the same names.
 
-    Names that ``module`` does not have are looked up in its ``trunk``, so one file serves both the
-    classifier and its FCN; fully connected weights are reshaped to convolutions (section 3.1).
-    Layers in ``allow_missing`` are not reported as missing. ``source`` names the file in messages.
-
-    Raises ValueError, before copying anything, if no name matches or a shape differs.
+    Other names are looked up in its ``trunk``, so one file serves both the classifier and its FCN;
+    fully connected weights become convolutions (section 3.1). Layers in ``allow_missing`` are not
+    reported as missing; ``source`` names the file in messages. Raises ValueError, before copying
+    anything, if no name matches or a shape differs.
     """
     targets = module.state_dict(keep_vars=True)
     parameters = [name for name, _ in module.named_parameters()]
@@ -201,7 +184,8 @@ def load_into(
             continue
         found[target] = tensor
         shape = targets[target].shape
-        if tensor.shape != shape and not _is_fully_connected(tensor, shape):
+        flat = (shape[0], math.prod(shape[1:])) if len(shape) == 4 else shape
+        if tensor.shape not in (shape, flat):
             sides, expected = ("x".join(map(str, s)) for s in (tensor.shape, shape))
             wrong.append(f"{name} ({sides} instead of {expected})")
     if wrong:
@@ -218,11 +202,6 @@ def load_into(
     return LoadReport(tuple(found), tuple(missing), tuple(left_over))
 
 
-def _is_fully_connected(tensor: Tensor, shape: torch.Size) -> bool:
-    """True if ``tensor`` is a fully connected weight for a convolution of ``shape``."""
-    return len(shape) == 4 and tensor.shape == (shape[0], math.prod(shape[1:]))
-
-
 def load_pretrained(
     net: nn.Module, source: "str | Path | WeightsEnum", architecture: str, inputs: Inputs
 ) -> LoadReport:
@@ -230,7 +209,6 @@ def load_pretrained(
 
     For "rgbd" the first filters get the mean of their colours as a fourth channel, as in the
     authors' release. Warns, in one line, if the file is more than a classifier or lacks layers.
-    Raises what ``read_weights`` and ``load_into`` raise.
     """
     tensors = read_weights(source, architecture)
     if inputs == "hha":

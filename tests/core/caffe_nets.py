@@ -1,7 +1,8 @@
-"""The nets of the authors' release, described once more, for an independent implementation of Caffe to run.
+"""The nets of the authors' release, defined again, for an independent implementation of Caffe.
 
-Nothing here is read off our own nets: layers, names, paddings and crops are those of the release's net definitions, so
-that a mistake of ours cannot be on both sides. Widths are scaled down and weights are random.
+Nothing here is read off our own nets: layers, names, paddings and crops are those of the release's
+net definitions, so that a mistake of ours cannot be on both sides. Widths are scaled down and
+weights are random.
 """
 
 from dataclasses import dataclass, field
@@ -16,20 +17,19 @@ Arrays = list[np.ndarray]
 
 @dataclass
 class CaffeNet:
-    """Layers in Caffe's own terms, and their weights. ``inputs``: each input's name and its channels."""
+    """Layers and weights in Caffe's terms. ``inputs``: name and channels of each input."""
 
     inputs: dict[str, int]
     width: float = 1 / 16
     seed: int = 0
-    outputs: dict[str, str] = field(
-        default_factory=dict
-    )  # of each head of ours: the name of its scores
+    # Name of the scores of each of our heads.
+    outputs: dict[str, str] = field(default_factory=dict)
     channels: dict[str, int] = field(init=False)
     blobs: dict[str, Arrays] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.channels = dict(self.inputs)  # of every top
+        self.channels = dict(self.inputs)  # channels of every top
         self.random = np.random.default_rng(self.seed)
 
     def prototxt(self, size: tuple[int, int]) -> str:
@@ -42,7 +42,7 @@ class CaffeNet:
         return "\n".join(inputs + self.text)
 
     def caffemodel(self) -> bytes:
-        """The weights as Caffe writes them."""
+        """The weights in Caffe's format."""
         net = NetParameter(name="written by a test")
         for name, blobs in self.blobs.items():
             layer = net.layer.add(name=name)
@@ -61,7 +61,7 @@ class CaffeNet:
     def layer(
         self, name: str, kind: str, bottoms: str, parameters: str = "", channels: int = 0
     ) -> str:
-        """Adds a layer on ``bottoms`` (names between blanks) and returns the name of its top, which is its own."""
+        """Add a layer on ``bottoms`` (separated by blanks) and return its top, of the same name."""
         first = bottoms.split()[0]
         below = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
         self.text.append(
@@ -74,21 +74,24 @@ class CaffeNet:
         return max(2, round(channels * self.width / 2) * 2)
 
     def convolution(
-        self, name: str, bottom: str, outputs: int, kernel: int, pad: int = 0, stride: int = 1, group: int = 1,
+        self,
+        name: str,
+        bottom: str,
+        outputs: int,
+        kernel: int,
+        pad: int = 0,
+        stride: int = 1,
+        group: int = 1,
         gain: float = 1.0,
-    ) -> str:  # fmt: skip
+    ) -> str:
         inputs = self.channels[bottom] // group
         scale = gain * np.sqrt(2 / (inputs * kernel**2))
-        self.blobs[name] = [
-            self.random.normal(0, scale, (outputs, inputs, kernel, kernel)),
-            self.random.normal(
-                0, 5, outputs
-            ),  # of the size of the activations, so that a wrong border shows
-        ]
-        parameters = f"num_output: {outputs} kernel_size: {kernel} pad: {pad} stride: {stride} group: {group}"
-        return self.layer(
-            name, "Convolution", bottom, f"convolution_param {{ {parameters} }}", outputs
-        )
+        weights = self.random.normal(0, scale, (outputs, inputs, kernel, kernel))
+        # Biases as large as the activations, so that a wrong border shows.
+        self.blobs[name] = [weights, self.random.normal(0, 5, outputs)]
+        sizes = f"num_output: {outputs} kernel_size: {kernel} pad: {pad} stride: {stride}"
+        parameters = f"convolution_param {{ {sizes} group: {group} }}"
+        return self.layer(name, "Convolution", bottom, parameters, outputs)
 
     def conv_relu(self, name: str, bottom: str, channels: int, kernel: int, **more: int) -> str:
         top = self.convolution(name, bottom, self.scaled(channels), kernel, **more)
@@ -111,7 +114,7 @@ class CaffeNet:
         )
 
     def deconvolution(self, name: str, bottom: str, kernel: int, stride: int) -> str:
-        """Bilinear upsampling, from every class to itself, in a full bank of filters with zeros elsewhere."""
+        """Bilinear upsampling, as a full bank of filters with zeros between classes."""
         classes = self.channels[bottom]
         near = 1 - np.abs(np.arange(kernel) - (kernel - 1) / 2) / stride
         bank = np.zeros((classes, classes, kernel, kernel))
@@ -139,7 +142,7 @@ class CaffeNet:
     # Nets
 
     def vgg16(self, data: str = "data", suffix: str = "") -> dict[str, str]:
-        """The trunk; its tops that scores are made of."""
+        """The backbone; returns the tops that scores read."""
         top, tops = data, {}
         for block, (convolutions, channels) in enumerate(
             [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1
@@ -154,7 +157,7 @@ class CaffeNet:
         return tops
 
     def alexnet(self) -> str:
-        """CaffeNet's trunk; its last top."""
+        """CaffeNet's backbone; returns its last top."""
         top = self.conv_relu("conv1", "data", 96, 11, stride=4, pad=100)
         top = self.response_norm("norm1", self.pool("pool1", top, 3))
         top = self.conv_relu("conv2", top, 256, 5, pad=2, group=2)
@@ -166,19 +169,23 @@ class CaffeNet:
         return self.dropout("drop7", self.conv_relu("fc7", self.dropout("drop6", top), 4096, 1))
 
     def head(
-        self, tops: dict[str, str], stride: int, classes: int, suffix: str = "", head: str = "semantic",
+        self,
+        tops: dict[str, str],
+        stride: int,
+        classes: int,
+        suffix: str = "",
+        head: str = "semantic",
         scales: tuple[float, float] | None = None,
-    ) -> None:  # fmt: skip
-        """Scores, skips, upsampling and crops of FCN-32s, 16s or 8s. ``scales``: of the maps of pool4 and pool3."""
+    ) -> None:
+        """Scores, skips, upsampling and crops; ``scales``: of the maps of pool4 and pool3."""
         top = self.convolution(f"score_fr{suffix}", tops["fc7"], classes, 1)
         skips = {32: (), 16: (("pool4", 5),), 8: (("pool4", 5), ("pool3", 9))}[stride]
         upscore = "upscore2"
         for i, (pool, offset) in enumerate(skips):
             coarse = self.deconvolution(f"{upscore}{suffix}", top, 4, 2)
             below, gain = tops[pool], 1.0
-            if (
-                scales
-            ):  # weights as much larger as the map is made smaller, or the skip would not count
+            # Larger weights make up for the scaled maps, or the skip would not count.
+            if scales:
                 below, gain = self.scale(f"scale_{pool}", below, scales[i]), 1 / scales[i]
             skip = self.convolution(f"score_{pool}{suffix}", below, classes, 1, gain=gain)
             skip = self.crop(f"{skip}c", skip, coarse, offset)

@@ -1,4 +1,4 @@
-"""The three classifiers as published: layers, sizes, shapes and the functions that torch has in another form."""
+"""The three classifiers as published: layers, sizes, shapes, and layers that torch implements."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ WIDTH = 1 / 16
 
 
 def on_meta(name, **more):
-    with torch.device("meta"):  # full width, without its memory
+    with torch.device("meta"):  # full width without allocating memory
         return CLASSIFIERS[name](**more)
 
 
@@ -19,21 +19,20 @@ def on_meta(name, **more):
     [("alexnet", 60_965_224), ("vgg16", 138_357_544), ("googlenet", 6_998_552)],
 )
 def test_as_many_parameters_as_the_public_nets_have(name, parameters):
-    """CaffeNet's, VGG-16's and, without its auxiliary classifiers, GoogLeNet's; torchvision counts the last two so."""
+    """CaffeNet, VGG-16, and GoogLeNet without auxiliary classifiers; cf. torchvision's last two."""
     assert sum(p.numel() for p in on_meta(name).parameters()) == parameters
 
 
 def test_vgg16_and_googlenet_as_torchvision_has_them():
-    """An independent list of the same layers; torchvision's GoogLeNet has 3x3 for 5x5 and batch normalisation."""
+    """torchvision's GoogLeNet is another net: 3x3 for 5x5, and batch normalisation."""
     from torchvision import models
 
     with torch.device("meta"):
         vgg = models.vgg16()
     shapes = [tuple(p.shape) for p in vgg.parameters()]
     assert [tuple(p.shape) for p in on_meta("vgg16").parameters()] == shapes
-    assert [m.channels for m in on_meta("googlenet").modules() if isinstance(m, Inception)] == [
-        256, 480, 512, 512, 512, 528, 832, 832, 1024,
-    ]  # fmt: skip
+    inceptions = [m for m in on_meta("googlenet").modules() if isinstance(m, Inception)]
+    assert [m.channels for m in inceptions] == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
 
 
 def test_groups_of_alexnet():
@@ -75,15 +74,14 @@ def test_scores_of_a_batch(net):
     scores = classifier(images)
     assert scores.shape == (2, 7)
     assert scores.isfinite().all()
-    torch.testing.assert_close(
-        classifier(images[1:]), scores[1:], rtol=1e-3, atol=1e-3
-    )  # each image for itself
-    with pytest.raises(RuntimeError):  # and this is why the fully connected layers have to go
+    # Images of a batch are independent.
+    torch.testing.assert_close(classifier(images[1:]), scores[1:], rtol=1e-3, atol=1e-3)
+    with pytest.raises(RuntimeError):  # a fully connected layer fixes the input size
         classifier(images[..., :-40])
 
 
 def test_names_are_caffes():
-    """``/`` read as ``.``: what a weight file is read by."""
+    """``/`` becomes ``.``, so weight files need no name mapping."""
     names = {name.rpartition(".")[0] for name, _ in googlenet(width=WIDTH).named_parameters()}
     assert {
         "conv1.7x7_s2",

@@ -1,13 +1,13 @@
-"""A classifier made fully convolutional computes, at every cell, what the classifier computes on a window.
+"""A convolutionalized classifier computes in each cell what the classifier computes on a window.
 
-Which window? A classifier that pads its convolutions sees zeros beyond its image, where the dense net sees the pixels
-next to the window; so the two agree, to rounding, in these three cases, and not on a plain crop:
+A padded classifier sees zeros around its image, the dense net sees pixels around the window. So the
+two agree, up to rounding, not on plain crops but in three cases:
 
-* the dense net on an image of one window,
-* both without any padding, on windows of a receptive field (355, 404, 907 pixels), at every cell whose window lies
-  inside the image (pools that round up may add a last one that looks past the border),
-* the dense net as it is, at every cell whose receptive field lies inside the image, and the classifier without padding
-  on that receptive field: what it computes when it is shown the surroundings that its padding leaves out.
+- the dense net on an image of one window;
+- both without padding, on windows of a receptive field (355, 404, 907 pixels), at every cell whose
+  window is inside the image (pools that round up may add a last one beyond the border);
+- the dense net as is, at every cell whose receptive field is inside the image, and the classifier
+  without padding on that receptive field.
 """
 
 import copy
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
-from fcn.convolutionalize import REFERENCE_PADDING, as_convolution, convolutionalize, backbone
+from fcn.convolutionalize import REFERENCE_PADDING, as_convolution, backbone, convolutionalize
 from fcn.geometry import receptive_field
 
 WIDTH = 1 / 16
@@ -27,13 +27,13 @@ CLASSES = 10
 
 @pytest.fixture(scope="module", params=CLASSIFIERS)
 def classifier(request):
-    """One of the three, small, at random, in float64: what differs is no rounding. Its scores differ among images."""
+    """A small random classifier in float64, whose scores differ between images."""
     torch.manual_seed(3)
     net = CLASSIFIERS[request.param](CLASSES, width=WIDTH)
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.normal_(layer.bias, std=0.1)  # what tells a padded zero from an activation
+            nn.init.normal_(layer.bias, std=0.1)  # so that padding differs from activations
     return net.double().eval()
 
 
@@ -45,7 +45,7 @@ def image(height, width=None):
 
 
 def without_padding(net):
-    """``net`` with no padding at all; the branches of an inception are cut to the cells that all of them have."""
+    """``net`` without padding; the branches of an inception are cropped to the cells they share."""
 
     def common(self, x):
         outputs = []
@@ -107,12 +107,11 @@ def test_without_padding_every_cell_is_the_classifier_on_its_window(classifier):
 
 @torch.no_grad()
 def test_inside_the_image_padding_changes_nothing(classifier):
-    """And its cells do differ from the classifier on plain crops of its own size, which a padded zero surrounds."""
+    """Its cells do differ from the classifier on crops of its own size, which zeros surround."""
     dense = convolutionalize(classifier).eval()
     field = receptive_field(dense)
-    first = int(
-        -(-((field.size - 1) / 2 - field.offset) // 32)
-    )  # the first cell whose field is inside
+    # The first cell whose field is inside.
+    first = int(-(-((field.size - 1) / 2 - field.offset) // 32))
     start = int(32 * first + field.offset - (field.size - 1) / 2)
     x = image(start + field.size + 32 + 5)
     scores = dense(x)
@@ -132,7 +131,7 @@ def test_inside_the_image_padding_changes_nothing(classifier):
 @torch.no_grad()
 @pytest.mark.parametrize("extra", [0, 1, 31, 32, 63, 65])
 def test_a_cell_more_for_every_32_pixels(classifier, extra):
-    """Rounding up, a pool may add a cell; none is lost."""
+    """Pools that round up may add a cell; none is lost."""
     size = classifier.input_size + extra
     cells = convolutionalize(classifier).eval()(image(size)).shape[-1]
     assert cells in (extra // 32 + 1, -(-extra // 32) + 1)
@@ -164,7 +163,7 @@ def test_inputs_that_are_no_maps_are_refused():
         as_convolution(nn.Linear(35, 5), 3)
 
 
-# The trunk
+# The backbone
 
 
 def test_the_trunk_ends_before_the_last_layer(classifier):
@@ -183,9 +182,8 @@ def test_maps_have_the_channels_and_strides_that_the_trunk_names(classifier, ali
     maps = features(image(288))
     assert {s: m.shape[1] for s, m in maps.items()} == features.channels
     assert {s: field.stride for s, field in features.fields.items()} == {8: 8, 16: 16, 32: 32}
-    if (
-        alignment == "tight"
-    ):  # maps cover the image and no more: a cell for every 32 pixels, one more or less
+    # Maps cover the image and no more: a cell for every 32 pixels, one more or less.
+    if alignment == "tight":
         assert all(abs(m.shape[-1] - 288 // s) <= 1 for s, m in maps.items())
         assert all(0 <= field.offset < s for s, field in features.fields.items())
 

@@ -1,7 +1,11 @@
-"""Shift-and-stitch and the dilated net give the same map, and every k-th cell of it is the plain net's own.
+"""Shift-and-stitch equals the dilated net, and every k-th cell of both is the plain net's own.
 
-Equal means to the rounding of float64, on narrow nets with random weights; with the real weights, where they are at
-hand, to that of float32. Where equality does not hold, next to padded borders, is tested as well.
+Equal means up to rounding, in float64 on narrow random nets and in float32 on the real weights, if
+available. Next to padded borders they differ, which is tested too.
+
+Equal means to the rounding of float64, on narrow nets with random weights; with the real weights,
+where they are at hand, to that of float32. Where equality does not hold, next to padded borders, is
+tested as well.
 """
 
 import os
@@ -12,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.classifiers import CLASSIFIERS, ResponseNorm, googlenet
-from fcn.convolutionalize import convolutionalize, backbone
+from fcn.convolutionalize import backbone, convolutionalize
 from fcn.dilation import Parallel, dilated, shift_and_stitch, unpadded
 from fcn.geometry import ReceptiveField, receptive_field
 from fcn.pretrained import load_into, read_weights
@@ -27,7 +31,7 @@ def _no_gradients():
 
 
 def classifier(name: str, width: float = 1 / 32):
-    """A narrow net in float64 whose cells differ, and whose biases tell a padded zero from an activation."""
+    """A narrow random net in float64, with biases, so that padding differs from activations."""
     torch.manual_seed(3)
     net = CLASSIFIERS[name](10, width=width)
     for layer in net.modules():
@@ -38,7 +42,7 @@ def classifier(name: str, width: float = 1 / 32):
 
 
 def up_to(net: nn.Sequential, last: str) -> nn.Sequential:
-    """The layers of ``net`` as far as the one called ``last``."""
+    """The layers of ``net`` up to the one named ``last``."""
     names = [name for name, _ in net.named_children()]
     return nn.Sequential(*list(net)[: names.index(last) + 1])
 
@@ -53,7 +57,7 @@ def image(height: int, width: int) -> Tensor:
 
 
 def distance(a: Tensor, b: Tensor, dense: Tensor) -> float:
-    """The largest difference of two maps, relative to how much the cells of the ``dense`` one differ."""
+    """The largest difference of two maps, relative to the spread of the cells of ``dense``."""
     assert a.shape == b.shape
     differ = dense.std((-2, -1)).max()
     assert differ > 1e-3, "cells that are all alike would agree anywhere"
@@ -105,7 +109,7 @@ def test_only_the_stride_changes(name, stride):
 
 
 def test_only_what_lies_behind_the_strides_taken_away_is_dilated():
-    """VGG16 to stride 8: pool4 and pool5 lose their strides; conv5 is dilated by two, fc6 by four."""
+    """VGG16 at stride 8: pool4, pool5 lose their strides; conv5 is dilated by 2, fc6 by 4."""
     plain, fine = (
         dict(net.named_modules())
         for net in (backbone(classifier("vgg16")), dilated(backbone(classifier("vgg16")), 8))
@@ -143,10 +147,10 @@ def test_a_map_by_hand():
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_all_shifts_of_a_small_net(kernel, ceil_mode, rows, columns):
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), ResponseNorm(), nn.MaxPool2d(kernel, 2, ceil_mode=ceil_mode),
-        nn.Conv2d(4, 4, 2, groups=2), nn.AvgPool2d(2, 1), nn.Conv2d(4, 2, 1),
-    ).double().eval()  # fmt: skip
+    first = [nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), ResponseNorm()]
+    pool = nn.MaxPool2d(kernel, 2, ceil_mode=ceil_mode)
+    last = [nn.Conv2d(4, 4, 2, groups=2), nn.AvgPool2d(2, 1), nn.Conv2d(4, 2, 1)]
+    net = nn.Sequential(*first, pool, *last).double().eval()
     x = torch.randn(2, 3, rows, columns, dtype=torch.float64)
     stitched = shift_and_stitch(net, x, 4)
     assert distance(dilated(net)(x), stitched, stitched) < 1e-10
@@ -159,7 +163,7 @@ def test_all_shifts_of_a_small_net(kernel, ceil_mode, rows, columns):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_all_shifts_of_the_first_layers(name):
-    """Each trunk as far as its skip of stride 8, all 64 shifts."""
+    """Each backbone up to its skip at stride 8, all 64 shifts."""
     one = classifier(name, width=1 / 16)
     net = unpadded(up_to(backbone(one), one.taps[8])).eval()
     size = receptive_field(net).size
@@ -182,21 +186,19 @@ def test_some_shifts_of_the_whole_trunk(name):
 
 def test_with_padding_they_agree_inside_and_not_at_the_border():
     one = classifier("vgg16", width=1 / 16)
-    net = nn.Sequential(
-        *list(backbone(one).children())[:10]
-    )  # as far as pool2: stride 4, each convolution padded
+    # Up to pool2: stride 4, each convolution padded.
+    net = nn.Sequential(*list(backbone(one).children())[:10])
     field = receptive_field(net)
     x = image(96, 96)
     difference = (shift_and_stitch(net, x, 4) - dilated(net)(x)).abs().amax((0, 1))
-    inside = (
-        -int(field.offset - (field.size - 1) / type(field.stride)(2)) + 3
-    )  # of every shifted image too
+    # Inside all shifted images.
+    inside = -int(field.offset - (field.size - 1) / type(field.stride)(2)) + 3
     assert difference[inside:, inside:].max() < 1e-10
     assert difference[0].max() > 1e-3
     assert difference[:, 1].max() > 1e-3
 
 
-# What is shared, and what is refused
+# Sharing and errors
 
 
 def test_weights_are_shared():
@@ -259,7 +261,7 @@ def test_another_stride_than_the_nets_is_seen():
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="FCN_WEIGHTS holds no bvlc_googlenet.caffemodel")
 def test_real_weights_at_full_width():
-    """All shifts of GoogLeNet as far as its skip of stride 8; the whole trunk is in ``results/recorded``."""
+    """All shifts of GoogLeNet up to its skip at stride 8; the full backbone is a snapshot."""
     one = googlenet().eval()
     load_into(one, read_weights(WEIGHTS, "googlenet"))
     net = unpadded(up_to(backbone(one), one.taps[8])).eval()

@@ -1,4 +1,4 @@
-"""Receptive fields and crop offsets: Table 1's, the authors' release's, and those that a gradient shows."""
+"""Receptive fields and crop offsets, against Table 1, the authors' release and gradients."""
 
 import copy
 from fractions import Fraction
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fcn.classifiers import CLASSIFIERS, googlenet
-from fcn.convolutionalize import convolutionalize, backbone
+from fcn.convolutionalize import backbone, convolutionalize
 from fcn.geometry import IMAGE, ReceptiveField, compose, offset_between, receptive_field, transposed
 from fcn.models import FCN
 
@@ -19,7 +19,7 @@ WIDTH = 1 / 32
 
 
 def averaging(net):
-    """``net`` with positive weights and average pools for max-pools: what a cell sees, it then has a gradient to."""
+    """``net`` with positive weights and average pools: cells have a gradient to all they see."""
     net = copy.deepcopy(net).double()
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
@@ -33,7 +33,7 @@ def averaging(net):
 
 
 def seen_by(cells, image):
-    """The rows and the columns of the image that a cell has a gradient to, first and last, and whether all between."""
+    """First and last row and column to which a cell has a gradient, and whether all between do."""
     (gradient,) = torch.autograd.grad(cells.sum(), image, retain_graph=True)
     seen = gradient.abs().sum((0, 1)) > 0
     rows, columns = (seen.any(axis).nonzero().flatten() for axis in (1, 0))
@@ -43,18 +43,18 @@ def seen_by(cells, image):
 
 
 def window(field, cell):
-    """First and last pixel that ``cell`` sees, as the geometry has it."""
+    """First and last pixel that ``cell`` sees, according to the geometry."""
     centre, reach = field.stride * cell + field.offset, Fraction(field.size - 1, 2)
     assert (centre - reach).denominator == 1, "a window starts on a pixel"
     return int(centre - reach), int(centre + reach)
 
 
 def first_inside(field):
-    """The first cell whose window lies inside the image."""
+    """The first cell whose window is inside the image."""
     return max(0, ceil((Fraction(field.size - 1, 2) - field.offset) / field.stride))
 
 
-# What others published
+# Published numbers
 
 
 @pytest.mark.parametrize(("name", "size"), [("alexnet", 355), ("vgg16", 404), ("googlenet", 907)])
@@ -67,7 +67,7 @@ def test_receptive_fields_and_stride_of_table_1(name, size):
 @pytest.mark.parametrize("alignment", ["tight", "reference"])
 @pytest.mark.parametrize(("name", "size"), [("alexnet", 355), ("vgg16", 404), ("googlenet", 715)])
 def test_receptive_fields_of_the_fcns(name, size, alignment):
-    """Padding moves a field and leaves its size; 715 is GoogLeNet's without the average pool."""
+    """Padding moves a field but keeps its size; 715 is GoogLeNet's without the average pool."""
     field = receptive_field(FCN(name, num_classes=2, width=WIDTH, alignment=alignment))
     assert (field.size, field.stride) == (size, 32)
 
@@ -103,7 +103,7 @@ def test_crop_offsets_of_the_authors_release(name, stride, filters, crops):
     assert (taps, found) == (filters, crops)
 
 
-# What a gradient shows
+# Gradients
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -153,13 +153,13 @@ def layers(draw):
 @settings(max_examples=60)
 @given(st.lists(layers(), min_size=1, max_size=5))
 def test_random_stacks_see_what_composition_says(stack):
-    """Stride above kernel leaves holes in a window, and dilation too: its edges are what counts."""
+    """Only edges are compared: strides above the kernel, and dilation, leave holes in a window."""
     net = nn.Sequential(*stack)
     field = receptive_field(net)
     cell = first_inside(field)
     expected = window(field, cell)
     assume(expected[1] < 400)
-    # Wide enough that neither the far border nor its padding comes near.
+    # Wide enough to keep away from the far border and its padding.
     image = torch.ones(
         1, 1, expected[1] + 40, 3 + expected[1] + 40, dtype=torch.float64, requires_grad=True
     )
@@ -170,7 +170,7 @@ def test_random_stacks_see_what_composition_says(stack):
 @settings(max_examples=60)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 3), st.integers(1, 2))
 def test_a_transposed_convolution_is_the_inverse_grid(kernel, stride, padding, dilation):
-    """Its cell i lies at stride * i again, seen from its own output: the middle of what an input cell writes."""
+    """Seen from the output, input cell i is at ``stride * i``: the middle of what it writes."""
     size = dilation * (kernel - 1) + 1
     assume(padding <= (size - 1) // 2)
     layer = nn.ConvTranspose2d(
@@ -186,7 +186,7 @@ def test_a_transposed_convolution_is_the_inverse_grid(kernel, stride, padding, d
     assert field == transposed(size, stride, padding)
 
 
-# The rules
+# Composition
 
 
 fields = st.builds(
@@ -229,9 +229,7 @@ def test_maps_that_no_crop_aligns_are_refused(other):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_has_to_be_converted_first(name):
-    with pytest.raises(
-        TypeError, match="Flatten has no receptive field: convolutionalize"
-    ):
+    with pytest.raises(TypeError, match="Flatten has no receptive field: convolutionalize"):
         receptive_field(CLASSIFIERS[name](width=WIDTH))
 
 

@@ -1,4 +1,4 @@
-"""Nets of other inputs than colour, of two streams, and of other ways to join the skips (sections 4.2 and 5)."""
+"""Inputs other than RGB, late fusion, and other ways to fuse skips (sections 4.2 and 5)."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SIZE = (70, 101)
 
 
 def alive(net):
-    """The net with scores that say something, and no dropout."""
+    """``net`` with random scores, in evaluation mode."""
     for name, parameter in net.named_parameters():
         if "score" in name:
             nn.init.normal_(parameter, std=0.1)
@@ -65,13 +65,16 @@ def test_weights_that_bring_a_mean_of_colours_leave_depth_its_own(monkeypatch):
         "rgbd": (1, 2, 3, MEAN_LOG_DEPTH),
     }.items():
         net = FCN("vgg16", 32, 3, width=0.1, inputs=inputs)
-        net.load_pretrained("any")
+        with pytest.warns(UserWarning, match=r"any: lacks trunk\.conv1_1\.bias"):
+            net.load_pretrained("any")
         assert net.mean.tolist() == pytest.approx(expected), inputs
 
 
 @pytest.mark.parametrize(("inputs", "channels"), [("rgb", 4), ("hha", 6), ("rgbd", 3)])
 def test_an_image_with_other_channels_is_refused(inputs, channels):
-    with pytest.raises(ValueError, match=f"{inputs.upper()}, divided by 255, not 1 x {channels} x"):
+    with pytest.raises(
+        ValueError, match=rf"{inputs.upper()}, divided by 255, not \[1, {channels}, "
+    ):
         small(inputs=inputs)(torch.rand(1, channels, *SIZE))
 
 
@@ -127,7 +130,7 @@ def test_two_streams_are_saved_and_read_again(tmp_path):
     assert fcn.receptive_field(again) == fcn.receptive_field(net.colour)
 
 
-# The joining of skips
+# Fusion of skips
 
 
 def test_the_maximum_of_the_skips():
@@ -140,9 +143,8 @@ def test_the_maximum_of_the_skips():
     images = torch.rand(1, 3, *SIZE)
     coarse = FCN("googlenet", 32, 3, width=0.1).eval()
     coarse.load_state_dict(net.state_dict(), strict=False)
-    torch.testing.assert_close(
-        net(images), coarse(images), rtol=1e-4, atol=1e-4
-    )  # the skip never wins
+    # The skip never wins.
+    torch.testing.assert_close(net(images), coarse(images), rtol=1e-4, atol=1e-4)
     assert (added(images) < -5e3).all()
 
 

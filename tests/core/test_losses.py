@@ -1,4 +1,4 @@
-"""The pixel softmax loss: its value, its gradient, void, sampling (section 3.4) and several heads."""
+"""The pixel softmax loss: value, gradient, void, sampling (section 3.4) and several heads."""
 
 import math
 
@@ -25,7 +25,7 @@ def batch(
 
 
 def by_definition(scores: Tensor, labels: Tensor) -> list[float]:
-    """-log of the softmax of the right class, one labelled pixel at a time, in Python."""
+    """-log softmax of the true class, one labelled pixel at a time, in Python."""
     losses = []
     for n, y, x in (labels != VOID).nonzero().tolist():
         cell = scores[n, :, y, x].tolist()
@@ -98,7 +98,7 @@ def test_float32_under_autocast(device: str) -> None:
 
 
 def test_large_sum_does_not_lose_pixels() -> None:
-    """A sum over pixels that float16 or bfloat16 could not hold."""
+    """A sum over pixels beyond the precision of float16 and bfloat16."""
     scores = torch.zeros(1, 2, 512, 512, dtype=torch.float16)
     loss = pixel_softmax_loss(scores, torch.zeros(1, 512, 512, dtype=torch.int64), "sum")
     assert loss.item() == pytest.approx(512 * 512 * math.log(2), rel=1e-5)
@@ -119,7 +119,7 @@ def test_sampling_keeps_each_labelled_cell_with_probability_keep() -> None:
     deviation = math.sqrt(cells * 0.25 * 0.75)
     assert abs(kept.sum().item() - 0.25 * cells) < 5 * deviation
     assert loss.item() == pytest.approx(kept.sum().item() * math.log(2), rel=1e-5)
-    # independent cells: a kept cell says nothing of its neighbour
+    # Cells are independent of their neighbours.
     neighbours = (kept[:, 100:, 1:] & kept[:, 100:, :-1]).float().mean().item()
     assert neighbours == pytest.approx(0.25**2, abs=0.01)
 

@@ -16,7 +16,7 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 @st.composite
 def label_maps(draw: st.DrawFn) -> tuple[int, np.ndarray, np.ndarray]:
-    """A number of classes, labels among them or void, predictions among them; at least one pixel is labelled."""
+    """A number of classes, labels (some void) and predictions; at least one pixel is labelled."""
     num_classes = draw(st.integers(1, 9))
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=7))
     classes = st.integers(0, num_classes - 1)
@@ -31,9 +31,8 @@ def counted(num_classes: int, labels: np.ndarray, predictions: np.ndarray) -> Co
     return confusion
 
 
-@pytest.mark.filterwarnings(
-    "ignore:A single label was found"
-)  # one class is a case to test, not a mistake
+# A single class is one of the cases.
+@pytest.mark.filterwarnings("ignore:A single label was found")
 @given(label_maps())
 @settings(deadline=None)
 def test_agrees_with_scikit_learn(case: tuple[int, np.ndarray, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""FCNs: what goes in and what comes out, and that scores lie where the image says."""
+"""FCNs: inputs, outputs, alignment of scores with the image, upgrades, settings."""
 
 import copy
 
@@ -18,7 +18,7 @@ NETS = tuple(CLASSIFIERS)
 
 
 def scored(net):
-    """``net`` ready for evaluation, its score layers, which start at zero, at random.
+    """``net`` in evaluation mode with random score layers instead of zeros.
 
     Features are positive: weights that sum to zero keep one class from winning everywhere.
     """
@@ -32,7 +32,7 @@ def scored(net):
 
 
 def smooth(height, width, cells=5, channels=3):
-    """Smooth random images in 0..1."""
+    """Smooth random images in [0, 1]."""
     coarse = torch.rand(
         1, channels, cells, cells, generator=torch.Generator().manual_seed(height + width)
     )
@@ -46,7 +46,7 @@ def smooth(height, width, cells=5, channels=3):
 
 @pytest.mark.parametrize(("name", "millions"), [("alexnet", 57), ("vgg16", 134), ("googlenet", 6)])
 def test_parameters_of_table_1(name, millions):
-    """Upsampling has none: it is fixed in FCN-32s."""
+    """Upsampling has no parameters: it is fixed in FCN-32s."""
     with torch.device("meta"):
         net = FCN(name, 32, num_classes=21)
     assert round(sum(p.numel() for p in net.parameters()) / 1e6) == millions
@@ -54,9 +54,10 @@ def test_parameters_of_table_1(name, millions):
 
 @pytest.mark.parametrize(("name", "layers"), [("alexnet", 8), ("vgg16", 16), ("googlenet", 22)])
 def test_convolution_layers_of_table_1(name, layers):
-    """Counted along the longest way from the image to the scores, the score layer included.
+    """Counted along the longest path from image to scores, the score layer included.
 
-    An inception counts as two (1x1, then 3x3 or 5x5) of its six convolutions: only so has GoogLeNet 22, not 58.
+    An inception counts as two (1x1, then 3x3 or 5x5) of its six convolutions: only so has GoogLeNet
+    22, not 58.
     """
 
     def depth(module):
@@ -97,7 +98,7 @@ def test_scores_of_a_photo_of_pascal_voc(name, stride):
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("name", NETS)
 def test_every_size_modulo_the_stride_is_covered(name, alignment):
-    """By shapes alone, 33 of them."""
+    """33 shapes, without data."""
     with torch.device("meta"):
         net = FCN(name, 8, 2, alignment=alignment, width=WIDTH)
     for height in range(96, 129):
@@ -127,10 +128,10 @@ def test_images_of_a_batch_do_not_meet(name):
 
 
 def averaging(net, active):
-    """``net`` as a known linear map: every layer passes on the mean of its channels at the middle of its window.
+    """``net`` as a known linear map: each layer averages channels at the centre of its window.
 
-    Max-pools average, and of the scores only those of stride ``active`` are passed on. So each cell holds the image
-    around the place that geometry gives it.
+    Max-pools average, and of the scores only those of stride ``active`` are passed on. So each cell
+    holds the image around the place that geometry gives it.
     """
     for module in list(net.trunk.modules()):
         for name, child in list(module.named_children()):
@@ -172,7 +173,7 @@ def known_maps(name, alignment):
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("name", NETS)
 def test_a_pixels_score_is_read_at_that_pixel(name, alignment):
-    """An image of its own coordinates comes out as its own coordinates, to a fraction of a pixel, by every path.
+    """An image of coordinates is mapped to coordinates, to a fraction of a pixel, by every path.
 
     Away from the border, where an average of coordinates is another one's.
     """
@@ -206,7 +207,7 @@ def test_a_blob_stays_where_it_is(name, alignment, place):
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("name", NETS)
 def test_an_impulse_comes_out_around_its_place(name, alignment, axis):
-    """A line of one pixel: over its eight places on the grid of FCN-8s, the mean response is centred on it."""
+    """The mean response to a line, over eight phases on the grid of FCN-8s, is centred on it."""
     net = averaging(FCN(name, 8, 2, alignment=alignment, width=WIDTH), 8)
     images = torch.zeros(8, 3, 40, 207)
     for shift in range(8):
@@ -222,7 +223,7 @@ def test_an_impulse_comes_out_around_its_place(name, alignment, axis):
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
 def test_an_image_moved_by_32_pixels_moves_its_scores_by_32(name, alignment):
-    """With max-pools, normalisation and random weights, where the receptive field does not reach the border."""
+    """With max pools, normalisation and random weights, out of reach of the border."""
     field = fcn.receptive_field(FCN(name, 32, 2, width=WIDTH)).size
     reach = field // 2 + 32
     whole = smooth(2 * reach + 96, 2 * reach + 96, cells=20)
@@ -236,7 +237,7 @@ def test_an_image_moved_by_32_pixels_moves_its_scores_by_32(name, alignment):
 @torch.no_grad()
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_googlenets_scores_move_by_32_too(alignment):
-    """The skips alone: the field of the coarsest scores, 715 pixels, takes a larger image than this test likes."""
+    """Only the skips: the field of the coarsest scores, 715 pixels, needs too large an image."""
     net = scored(FCN("googlenet", 8, 3, alignment=alignment, width=WIDTH))
     nn.init.zeros_(net.heads["scores"].score32.weight)
     nn.init.zeros_(net.heads["scores"].score16.weight)
@@ -306,7 +307,7 @@ def test_a_loss_reaches_every_parameter():
 
 @torch.no_grad()
 def test_bgr_minus_the_mean():
-    """An image of the mean colour is all zeros to the first layer; red is the last of its channels."""
+    """The mean colour is all zeros to the first layer; red is the last of its channels."""
     net = FCN("vgg16", 32, 2, width=WIDTH).eval()
     fed = []
     net.trunk.conv1_1.register_forward_pre_hook(lambda _, inputs: fed.append(inputs[0]))
@@ -341,10 +342,11 @@ def test_an_upgrade_keeps_every_prediction(name, alignment):
 @torch.no_grad()
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_an_upgrade_of_vgg16_rounds_the_corners_only(alignment):
-    """Its cells fall between pixels: two interpolations in a row cut the corner at a cell's centre.
+    """Cells fall between pixels, and two interpolations in a row round the corner at a centre.
 
-    The coarse scores are the same; what an upgrade changes is at most an eighth of how much the scores bend from cell
-    to cell (their second difference), for each axis and each step, and nothing where they do not bend.
+    The coarse scores are the same; what an upgrade changes is at most an eighth of how much the
+    scores bend from cell to cell (their second difference), for each axis and each step, and
+    nothing where they do not bend.
     """
     nets = [scored(FCN("vgg16", 32, 5, alignment=alignment, width=WIDTH))]
     for stride in (16, 8):
@@ -357,9 +359,8 @@ def test_an_upgrade_of_vgg16_rounds_the_corners_only(alignment):
     scores = [net(image) for net in nets]
     assert torch.equal(cells[0], cells[1])
     assert torch.equal(cells[0], cells[2])
-    beyond = (
-        "replicate" if alignment == "tight" else "constant"
-    )  # the authors' nets fade to zero past the last cell
+    # The authors' nets fade to zero past the last cell.
+    beyond = "replicate" if alignment == "tight" else "constant"
     bent = sum(
         nn.functional.pad(cells[0], (2,) * 4, mode=beyond).diff(2, axis).abs().max()
         for axis in (2, 3)
@@ -368,13 +369,13 @@ def test_an_upgrade_of_vgg16_rounds_the_corners_only(alignment):
         change = (finer - scores[0]).abs().max()
         assert 0 < change <= bent / 8 * 1.25  # the second step bends a quarter as much
         assert (finer.argmax(1) == scores[0].argmax(1)).float().mean() > 0.9
-    assert len(scores[0].argmax(1).unique()) > 1  # there were borders to lose
+    assert len(scores[0].argmax(1).unique()) > 1  # not a single class everywhere
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_an_upgrade_of_vgg16_keeps_the_borders_of_smooth_scores(alignment):
-    """Where scores change slowly from cell to cell, hardly a pixel changes its class."""
+    """If scores change slowly from cell to cell, almost no pixel changes its class."""
     predictions = []
     for stride in STRIDES:
         net = FCN("vgg16", stride, 5, alignment=alignment, width=WIDTH).eval()
@@ -490,7 +491,7 @@ def test_settings_that_make_no_net_are_refused(settings, message):
 def test_images_of_another_shape_are_refused(shape):
     net = FCN("googlenet", 32, 2, width=WIDTH)
     with pytest.raises(
-        ValueError, match=f"images must be N x 3 x H x W.*not {' x '.join(map(str, shape))}"
+        ValueError, match=rf"images must be N x 3 x H x W.*not \[{', '.join(map(str, shape))}\]"
     ):
         net(torch.zeros(shape))
 
@@ -503,7 +504,7 @@ def test_images_without_pixels_are_refused(shape):
 
 
 def test_images_in_bytes_are_refused():
-    """Times 255, they would wrap around in silence."""
+    """Multiplied by 255, they would wrap around."""
     with pytest.raises(
         ValueError, match=r"images must be in \[0, 1\], not torch.uint8: divide bytes by 255"
     ):

@@ -1,7 +1,8 @@
-"""Weights in and out of nets, by name: Caffe's files, torchvision's, and our own."""
+"""Weight files: Caffe's, torchvision's and our own, read into nets by name."""
 
 import json
 import os
+import warnings
 from pathlib import Path
 from urllib.error import URLError
 
@@ -23,11 +24,11 @@ from fcn.environment import sha256
 from fcn.models import FCN, load, save
 from fcn.pretrained import load_into, read_weights
 
-WIDTH = 0.05  # of the channels: the smallest nets with every layer in place
+WIDTH = 0.05  # the smallest nets with every layer
 
 
 def write_caffemodel(path, tensors, field="layer", shapes=True, runs=1):
-    """Tensors named ``<layer>.weight`` and ``<layer>.bias`` as Caffe writes them, in any of its formats."""
+    """Write tensors as Caffe does, in any of its formats."""
     net = NetParameter(name="written by a test")
     layers = {}
     for name, tensor in tensors.items():
@@ -51,7 +52,7 @@ def write_caffemodel(path, tensors, field="layer", shapes=True, runs=1):
 
 
 def random_tensors(module):
-    """Numbers for every parameter that are none of the module's own."""
+    """Random numbers for every parameter, other than its own."""
     generator = torch.Generator().manual_seed(1)
     return {
         name: torch.randn(p.shape, generator=generator) for name, p in module.named_parameters()
@@ -64,11 +65,15 @@ def one_line(error):
 
 
 TENSORS = {
-    "conv1.7x7_s2.weight": torch.randn(4, 3, 3, 3), "conv1.7x7_s2.bias": torch.randn(4),
-    "one.weight": torch.randn(1, 1, 2, 2), "one.bias": torch.randn(1),
-    "grey.weight": torch.randn(3, 1, 1, 1), "grey.bias": torch.randn(3),
-    "fc.weight": torch.randn(1, 6), "fc.bias": torch.randn(1),
-}  # fmt: skip
+    "conv1.7x7_s2.weight": torch.randn(4, 3, 3, 3),
+    "conv1.7x7_s2.bias": torch.randn(4),
+    "one.weight": torch.randn(1, 1, 2, 2),
+    "one.bias": torch.randn(1),
+    "grey.weight": torch.randn(3, 1, 1, 1),
+    "grey.bias": torch.randn(3),
+    "fc.weight": torch.randn(1, 6),
+    "fc.bias": torch.randn(1),
+}
 
 
 # Reading Caffe's files
@@ -86,12 +91,13 @@ def test_both_formats_and_both_kinds_of_blob_read_the_same(tmp_path, field, shap
 
 
 def test_field_numbers_are_caffes(tmp_path):
-    # Written by hand from caffe.proto, for our own writer would share a mistake with our reader:
+    # Written by hand from caffe.proto, independently of our schema:
     # layer (100) {name (1): "ip", blobs (7) {data (5): 1.0, 2.0, shape (7) {dim (1): 1, 2}}}
     blob = b"\x2a\x08" + np.array([1, 2], "<f4").tobytes() + b"\x3a\x04\x0a\x02\x01\x02"
     layer = b"\x0a\x02ip" + b"\x3a" + bytes([len(blob)]) + blob
     new = b"\xa2\x06" + bytes([len(layer)]) + layer
-    # layers (2) {blobs (6) {num, channels, height, width (1 to 4): 1, 1, 1, 2, data (5)}, name (4), type (5): 14}
+    # layers (2) {blobs (6) {num, channels, height, width (1 to 4): 1, 1, 1, 2, data (5)},
+    # name (4), type (5): 14}
     blob = b"\x08\x01\x10\x01\x18\x01\x20\x02" + b"\x2a\x08" + np.array([1, 2], "<f4").tobytes()
     layer = b"\x32" + bytes([len(blob)]) + blob + b"\x22\x02ip" + b"\x28\x0e"
     old = b"\x12" + bytes([len(layer)]) + layer
@@ -196,6 +202,70 @@ def test_the_trunk_of_an_fcn_takes_the_classifiers_file(tmp_path):
     assert torch.equal(net.trunk.fc6.weight.flatten(1), random_tensors(classifier)["fc6.weight"])
 
 
+def test_the_file_of_a_classifier_loads_without_a_warning(tmp_path):
+    """Nor for layers only ImageNet's classes need: the last one, GoogLeNet's auxiliary ones."""
+    for name in CLASSIFIERS:
+        tensors = random_tensors(CLASSIFIERS[name](width=WIDTH))
+        if name == "googlenet":
+            tensors["loss1.fc.weight"] = torch.zeros(4, 4)
+        path = write_caffemodel(tmp_path / f"{name}.caffemodel", tensors)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            report = FCN(name, 32, 5, width=WIDTH).load_pretrained(path)
+        assert report.left_over
+        assert not report.missing
+
+
+def test_what_is_left_out_of_a_released_net_is_warned_about(tmp_path):
+    tensors = random_tensors(vgg16(width=WIDTH))
+    tensors |= {
+        "score_fr.weight": torch.randn(5, 4, 1, 1),
+        "upscore2.weight": torch.randn(5, 1, 4, 4),
+    }
+    path = write_caffemodel(tmp_path / "fcn16s-heavy-pascal.caffemodel", tensors)
+    net = FCN("vgg16", 16, 5, width=WIDTH)
+    with pytest.warns(
+        UserWarning, match=r"heavy-pascal\.caffemodel: left out score_fr\.weight, ups"
+    ) as seen:
+        report = net.load_pretrained(path)
+    (warning,) = seen
+    assert "fcn.replication.released.load" in str(warning.message)
+    assert "`python -m fcn evaluate EXPERIMENT --weights FILE`" in str(warning.message)
+    assert "fc8" not in str(warning.message)
+    assert "\n" not in str(warning.message)
+    assert warning.filename == __file__
+    assert report.left_over == ("fc8.weight", "fc8.bias", "score_fr.weight", "upscore2.weight")
+    assert not net.heads["scores"].score32.weight.any()
+
+
+def test_what_is_left_out_of_a_saved_net_is_warned_about(tmp_path):
+    other = FCN("googlenet", 16, heads={"semantic": 7}, width=WIDTH)
+    save(other, tmp_path / "net.safetensors", {}, half=False)
+    net = FCN("googlenet", 16, 5, width=WIDTH)
+    message = (
+        r"net\.safetensors: left out heads\.semantic\.sc.* and 1 more; .*fcn\.load .*upgrade_from"
+    )
+    with pytest.warns(UserWarning, match=message):
+        report = net.load_pretrained(tmp_path / "net.safetensors")
+    assert len(report.left_over) == 4
+    assert torch.equal(net.trunk.conv1[0].weight, other.trunk.conv1[0].weight)
+
+
+def test_layers_that_a_file_lacks_are_warned_about(tmp_path):
+    tensors = random_tensors(alexnet(width=WIDTH))
+    tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("conv")}
+    path = write_caffemodel(tmp_path / "conv1-5.caffemodel", tensors)
+    message = (
+        r"conv1-5\.caffemodel: lacks trunk\.fc6\.weight.* and 1 more, which keep their initial"
+    )
+    with pytest.warns(UserWarning, match=message) as seen:
+        report = FCN("alexnet", 32, 5, width=WIDTH).load_pretrained(path)
+    assert len(seen) == 1
+    assert report.missing == tuple(
+        f"trunk.fc{i}.{kind}" for i in (6, 7) for kind in ("weight", "bias")
+    )
+
+
 def test_the_report_names_what_does_not_fit():
     net = alexnet(num_classes=7, width=WIDTH)
     tensors = {n: t for n, t in random_tensors(net).items() if not n.startswith(("fc7", "fc8"))}
@@ -218,9 +288,8 @@ def test_weights_of_another_net_are_refused_and_change_nothing():
     ) as error:
         load_into(net, random_tensors(googlenet(num_classes=7, width=0.1)), source="wide.pth")
     assert "(6x3x7x7 instead of 4x3x7x7)" in one_line(error)
-    with pytest.raises(
-        ValueError, match="wrong shapes"
-    ):  # the same number of numbers is not enough
+    # An equal number of elements is not enough.
+    with pytest.raises(ValueError, match="wrong shapes"):
         load_into(net, {"conv1.7x7_s2.weight": torch.zeros(4, 7, 7, 3)})
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
@@ -244,19 +313,22 @@ def test_the_mean_reaches_the_net():
 
 @pytest.fixture(scope="module")
 def torchvision_state():
-    """The state of torchvision's VGG-16: random convolutions, and fully connected layers that take no memory."""
+    """The state of torchvision's VGG-16: random convolutions, constant fully connected layers.
+
+    The latter are expanded from one number each, so they take no memory.
+    """
     generator = torch.Generator().manual_seed(0)
     with torch.device("meta"):
-        shapes = {
-            name: tensor.shape
-            for name, tensor in torchvision_vgg16(weights=None).state_dict().items()
-        }
-    return {
-        name: torch.randn(shape, generator=generator) * (2 / (9 * shape[1])) ** 0.5 if len(shape) == 4
-        else torch.randn(shape, generator=generator) / 10 if name.startswith("features")
-        else torch.full((), float(name.split(".")[1])).expand(shape)
-        for name, shape in shapes.items()
-    }  # fmt: skip
+        on_meta = torchvision_vgg16(weights=None).state_dict()
+
+    def tensor(name, shape):
+        if len(shape) == 4:
+            return torch.randn(shape, generator=generator) * (2 / (9 * shape[1])) ** 0.5
+        if name.startswith("features"):
+            return torch.randn(shape, generator=generator) / 10
+        return torch.full((), float(name.split(".")[1])).expand(shape)
+
+    return {name: tensor(name, value.shape) for name, value in on_meta.items()}
 
 
 @pytest.mark.parametrize("member", list(VGG16_Weights), ids=lambda member: member.name)
@@ -274,7 +346,7 @@ def test_torchvisions_vgg16_computes_the_same_from_bgr(torchvision_state, monkey
         if not features_only or n.startswith("conv")
     }
     assert {n: t.shape for n, t in tensors.items() if n != "mean"} == expected
-    if not features_only:  # each fully connected layer comes from its own, in order
+    if not features_only:  # each fully connected layer comes from its counterpart
         assert [tensors[f"fc{i}.bias"][0].item() for i in (6, 7, 8)] == [0, 3, 6]
 
     ours = nn.Sequential()
@@ -309,9 +381,8 @@ def test_torchvisions_vgg16_computes_the_same_from_bgr(torchvision_state, monkey
 def test_torchvisions_published_file_is_known_by_its_name(torchvision_state, tmp_path):
     state = torchvision_state
     path = tmp_path / "vgg16-397923af.pth"
-    torch.save(
-        state, path
-    )  # expanded tensors are written as they lie in memory, so the file is small
+    # Expanded tensors are saved unexpanded, so the file is small.
+    torch.save(state, path)
     tensors = read_weights(path, "vgg16")
     assert tensors["mean"].tolist() == pytest.approx([103.53, 116.28, 123.675])
     torch.testing.assert_close(
@@ -370,7 +441,7 @@ def test_files_of_tensors_load_like_caffes(tmp_path):
 
 
 class Payload:
-    """What a pickle may hold beside tensors: never to be unpickled."""
+    """An object in a pickle, which must never be unpickled."""
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
@@ -473,7 +544,7 @@ def test_saving_replaces_a_file_whole_or_not_at_all(tmp_path, fcn, monkeypatch):
         ValueError, match=r"net\.safetensors: not saved.*trunk\.conv1\.7x7_s2\.bias"
     ):
         save(fcn, path, {})
-    save(fcn, path, {}, half=False)  # 1e5 fits into 32 bits
+    save(fcn, path, {}, half=False)  # 1e5 fits into float32
 
 
 def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
@@ -499,12 +570,18 @@ def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
         with pytest.raises(ValueError, match=rf"net\.safetensors: {message}") as error:
             load(path)
         one_line(error)
+    more = stored | {"heads.other.score32.bias": torch.zeros(2)}
+    save_file(more, path, {"settings": json.dumps(fcn.settings)})
+    with pytest.raises(
+        ValueError, match=r"net\.safetensors: its net has no heads\.other\.score32\.bias"
+    ):
+        load(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"net\.safetensors: truncated"):
         load(path)
     with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
         load(tmp_path / "nothing.safetensors")
-    with pytest.raises(ValueError, match="not a .safetensors net of this package"):
+    with pytest.raises(ValueError, match=r"not a \.safetensors net of this package"):
         load(tmp_path / "net.caffemodel")
 
 
@@ -550,7 +627,7 @@ def test_googlenet_knows_a_cat(folder):
 
 def test_alexnets_convolutions_load_and_its_classifier_is_missing(folder):
     path = folder / "bvlc_alexnet_conv1-5.caffemodel"
-    with torch.device("meta"):  # 61 million numbers need not be drawn
+    with torch.device("meta"):  # skip drawing 61 million numbers
         net = alexnet(norm_first=True)
     net.to_empty(device="cpu")
     report = load_into(net, read_weights(path, "alexnet"), source=str(path))

@@ -1,4 +1,4 @@
-"""Bilinear filters, transposed convolutions and interpolation, against independent linear interpolation."""
+"""Bilinear filters, transposed convolutions and interpolation, against NumPy's interpolation."""
 
 from fractions import Fraction
 
@@ -24,7 +24,7 @@ FACTORS = st.integers(1, 20)
 
 
 def linear(x, positions):
-    """``x`` (h x w) at ``positions`` (rows, columns) in cells, linear between cells and constant beyond the border."""
+    """``x`` (h x w) interpolated at ``positions`` (rows, columns), constant beyond the border."""
     rows, columns = positions
     down = np.stack([np.interp(rows, np.arange(len(x)), column) for column in x.T], axis=1)
     return np.stack([np.interp(columns, np.arange(x.shape[1]), row) for row in down])
@@ -43,7 +43,7 @@ def test_filters_as_written_in_books():
 
 @given(FACTORS, st.booleans())
 def test_filters_are_a_partition_of_unity(factor, odd):
-    """Every output pixel's weights, one in each phase of the stride, sum to one: a constant stays the constant."""
+    """In each phase of the stride the weights sum to one, so a constant stays constant."""
     size = 2 * factor - odd
     taps = F.pad(bilinear_filter(factor, size), (0, 2 * factor - size) * 2)
     phases = taps.unfold(0, factor, factor).unfold(1, factor, factor).sum((0, 1))
@@ -66,11 +66,8 @@ def test_even_filters_interpolate_between_pixels(half, h, w):
     x = torch.randn(1, 3, h, w)
     up = Deconvolution(3, factor, 2 * factor)(x)
     expected = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-    inside = (
-        ...,
-        slice(half, factor * h - half),
-        slice(half, factor * w - half),
-    )  # between the outermost centres
+    # Between the outermost centres.
+    inside = ..., slice(half, factor * h - half), slice(half, factor * w - half)
     torch.testing.assert_close(
         crop(up, half, expected.shape[-2:])[inside], expected[inside], atol=1e-5, rtol=1e-5
     )
@@ -83,9 +80,8 @@ def test_odd_filters_interpolate_on_pixels(factor, h, w):
     up = crop(Deconvolution(3, factor, 2 * factor - 1)(x), factor - 1, size)
     expected = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
     torch.testing.assert_close(up, expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(
-        up[..., ::factor, ::factor], x
-    )  # a pixel on a cell's centre has the cell's value
+    # A pixel on a cell's centre has the cell's value.
+    assert torch.equal(up[..., ::factor, ::factor], x)
 
 
 @pytest.mark.parametrize("size", [3, 4])
@@ -127,7 +123,7 @@ def test_only_learned_filters_are_parameters_and_are_saved():
 @pytest.mark.parametrize("factor", [2, 8, 32])
 @pytest.mark.parametrize("taps", [-1, 0])
 def test_a_fixed_deconvolution_can_be_carried_out_as_interpolation(factor, taps):
-    """As CUDA has it: the same values at the same places, to the border and a single row of cells."""
+    """The path on CUDA yields the same values, borders and single rows of cells included."""
     layer = Deconvolution(3, factor, 2 * factor + taps)
     assert layer.fixed
     for height, width in ((5, 4), (1, 6)):
@@ -138,7 +134,7 @@ def test_a_fixed_deconvolution_can_be_carried_out_as_interpolation(factor, taps)
 
 
 def test_one_filter_a_class_or_a_full_bank():
-    """A grouped filter leaves the other classes alone; in a full bank every class may reach every class."""
+    """A grouped filter keeps classes apart; in a full bank every class may reach every class."""
     x = torch.zeros(1, 3, 2, 2)
     x[:, 0] = 1
     for grouped, reached in ((True, [True, False, False]), (False, [True, True, True])):
@@ -149,7 +145,7 @@ def test_one_filter_a_class_or_a_full_bank():
 
 @pytest.mark.parametrize("odd", [True, False])
 def test_both_kinds_know_the_same_grid(odd):
-    """What either writes for the centre of a cell lies where its field says."""
+    """Both write the centre of a cell where their field says."""
     for layer in (Deconvolution(1, 4, 7 if odd else 8), Interpolation(4, odd)):
         x = torch.zeros(1, 1, 5, 5)
         x[..., 2, 2] = 1
@@ -163,7 +159,7 @@ def test_both_kinds_know_the_same_grid(odd):
 
 @st.composite
 def grids(draw):
-    """A coarse grid over a fine one, with its centres on fine cells or halfway between two, and any overlap."""
+    """Two grids with any overlap: coarse centres on fine cells, or halfway between two."""
     odd = draw(st.booleans())
     factor = draw(FACTORS) if odd else 2 * draw(st.integers(1, 10))
     shift = draw(st.integers(-2 * factor, 3 * factor)) + (Fraction(0) if odd else Fraction(1, 2))
@@ -187,8 +183,9 @@ def test_upsample_onto_is_linear_interpolation_everywhere(pair, cells, size, kin
     x = torch.randn(1, 2, *cells, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         up = upsample_onto(x, upsampler(2, coarse, fine, kind), coarse, fine, size)
-    centres = [(float(fine.offset - coarse.offset) + float(fine.stride) * np.arange(n)) / float(coarse.stride)
-               for n in size]  # fmt: skip
+    shift = float(fine.offset - coarse.offset)
+    pixels = [shift + float(fine.stride) * np.arange(n) for n in size]
+    centres = [p / float(coarse.stride) for p in pixels]
     assert up.shape == (1, 2, *size)
     for c in range(2):
         np.testing.assert_allclose(up[0, c], linear(x[0, c].numpy(), centres), atol=2e-5)
