@@ -167,7 +167,7 @@ print(source("appendix-a", is_live, results_dir))
 # the paper.*
 
 # %%
-figures.beside_paper(found["mean_iu"])
+figures.against_paper(found["mean_iu"])
 plt.show()
 
 # %% [markdown]

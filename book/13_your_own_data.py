@@ -46,7 +46,7 @@ from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.predict import Segmenter
 from fcn.training import finetune, record
 from figures import own_data as figures
-from figures import style
+from figures import shared, style
 
 style.use()
 torch.set_num_threads(1)
@@ -196,7 +196,8 @@ print(*sorted(path.name for path in Path("out").iterdir()), sep="\n")
 # 5. It wrote a record beside it: every setting, the loss on the way, the whole confusion matrix, versions and hardware.
 
 # %%
-figures.loss(record.read(fitted.record).curve)
+curve = record.read(fitted.record).curve
+shared.losses({"fine-tuning": [(0, curve)]}, {"fine-tuning": style.COLOURS["loss"]}, "loss, nats per pixel")
 plt.show()
 
 # %% [markdown]
@@ -204,7 +205,6 @@ plt.show()
 # give each class the same probability.*
 
 # %%
-curve = record.read(fitted.record).curve
 print(f"first loss {curve[0]['loss']:.3f}, ln({len(names)}) = {np.log(len(names)):.3f}")
 
 # %% [markdown]

@@ -15,10 +15,7 @@ from figures import grids, style
 
 
 def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple[int, int]) -> Figure:
-    """A map (h x w), the weights of a fully connected layer as a kernel (k x k), and a score for each window.
-
-    The window of one ``cell`` (row, column) and its score are framed.
-    """
+    """A map, the weights of a fully connected layer as a kernel, and a score per window; the one of ``cell`` framed."""
     maps = [("a larger map", values), ("the weights", kernel), ("one score per window", scores)]
     height = max(len(np.asarray(numbers)) for _, numbers in maps)
     figure, axes = plt.subplots(figsize=(7.2, 2.6))
@@ -35,7 +32,7 @@ def windows(values: ArrayLike, kernel: ArrayLike, scores: ArrayLike, cell: tuple
     return figure
 
 
-def guesses(photo: Tensor, names: Sequence[str], probabilities: ArrayLike) -> Figure:
+def guesses(photo: Tensor, names: style.Names, probabilities: ArrayLike) -> Figure:
     """A photo (3 x H x W, 0..1) next to its most likely classes and their probabilities (0..1)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.6), width_ratios=[1, 1.2])
     style.show(left, photo, "the classifier's input")
@@ -91,11 +88,7 @@ def field_centres(field: ReceptiveField, cells: int) -> NDArray[np.floating]:
 
 
 def costs(counted: Mapping[str, Sequence[float]], ratios: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Savings of dense evaluation: multiply-adds counted, and speed measured.
-
-    ``counted``: for each way, the multiply-adds (10^9) of its convolutions and of its fully connected layers;
-    ``ratios``: speed-ups of the "forward" and the "backward" pass, {"counted", "this machine", "the paper"}.
-    """
+    """Multiply-adds, {way: (convolutions, fully connected)} in 10^9, and speed-ups, {pass: {source: ratio}}."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.0), width_ratios=[1, 1.25])
     low, high = zip(*counted.values(), strict=True)
     left.bar(list(counted), low, color=style.COLOURS["8s"], width=0.55, label="convolutions")

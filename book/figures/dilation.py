@@ -16,11 +16,8 @@ LABELS = {"dilated": "dilated", "shift-and-stitch": "shift-and-stitch", "FCN": "
 NETS = {"alexnet": "#b0722b", "vgg16": "#5b6fa8", "googlenet": "#1b7f79"}
 
 
-def connections(layers: Sequence[tuple[int, int]], names: Sequence[str], pixels: int) -> Figure:
-    """A net in one dimension, drawn for each shift of its input and, last, dilated: the same lines, all at once.
-
-    ``layers`` holds the kernel and the stride of each layer, ``names`` the names of the maps, the image first.
-    """
+def connections(layers: Sequence[tuple[int, int]], names: style.Names, pixels: int) -> Figure:
+    """A net in one dimension, [(kernel, stride), ...], for each shift of its input and, last, dilated."""
     stride = int(np.prod([s for _, s in layers]))
     titles = [f"shifted by {shift}" for shift in range(stride)] + ["dilated, all strides 1"]
     figure, panels = plt.subplots(1, stride + 1, figsize=(7.6, 2.9), sharey=True)

@@ -11,23 +11,15 @@ from figures.style import HIGHLIGHT
 
 PAPER, GRID = "#f7f5f0", "#b9b4a8"
 
+Point = tuple[float, float]
 Colour = str | tuple[float, ...]
+Fill = Colour | Callable[[int, int], Colour]  # of all cells, or by row and column
 
 
 def draw(
-    axes: Axes,
-    numbers: ArrayLike,
-    corner: tuple[float, float],
-    title: str = "",
-    *,
-    colour: Callable[[int, int], Colour] | Colour = PAPER,
-    fontsize: float = 11,
-) -> tuple[float, float]:
-    """Draw a map (h x w) with its upper left ``corner`` at (x, y), one unit per cell, y downwards; returns w and h.
-
-    NaN cells stay blank. ``colour`` applies to every cell, or is a function of row and column. Call ``finish`` at the
-    end.
-    """
+    axes: Axes, numbers: ArrayLike, corner: Point, title: str = "", colour: Fill = PAPER, fontsize: float = 11
+) -> Point:
+    """Draw a map (h x w, NaN is blank) with its upper left ``corner`` (x, y), in units of cells; returns w and h."""
     values = np.asarray(numbers)
     left, top = corner
     for (row, column), value in np.ndenumerate(values):
@@ -41,12 +33,12 @@ def draw(
     return values.shape[1], values.shape[0]
 
 
-def frame(axes: Axes, corner: tuple[float, float], side: float) -> None:
+def frame(axes: Axes, corner: Point, side: float) -> None:
     """Frame ``side`` x ``side`` cells with this upper left corner."""
     axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=HIGHLIGHT, linewidth=2.5, zorder=3))
 
 
-def sign(axes: Axes, place: tuple[float, float], text: str) -> None:
+def sign(axes: Axes, place: Point, text: str) -> None:
     """A sign between two maps."""
     axes.text(*place, text, ha="center", va="center", fontsize=18)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,8 +14,9 @@ from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
 from fcn.data.sample import VOID
+from figures import style
 from figures.shared import apart
-from figures.style import COLOURS, FAINT, INK, WRONG, Palette, class_legend, classes_in, colour, legend, show
+from figures.style import COLOURS, FAINT, INK, WRONG, Names, Palette, colour, show
 
 CENTRED = {"ha": "center", "va": "center"}
 
@@ -30,23 +32,21 @@ def boxes(labels: np.ndarray, wanted: Sequence[int], least: int = 40) -> list[tu
     return found
 
 
-def tasks(
-    image: np.ndarray, labels: np.ndarray, names: Sequence[str], palette: Palette, things: Sequence[int]
-) -> Figure:
+def tasks(image: np.ndarray, labels: np.ndarray, names: Names, palette: Palette, things: Sequence[int]) -> Figure:
     """One photo (H x W x 3) and its classification, detection and segmentation."""
     figure, grid = plt.subplots(2, 2, figsize=(6.4, 5.4))
     titles = ("the photo", "classification: what", "detection: what, in which box")
     for axes, title, alpha in zip(grid.flat, titles, (1, 0.2, 0.45), strict=False):
         show(axes, image, title)
         axes.images[0].set_alpha(alpha)
-    text = "\n".join(names[c] for c in classes_in(labels))
+    text = "\n".join(names[c] for c in style.classes_in(labels))
     grid[0, 1].text(0.5, 0.5, text, transform=grid[0, 1].transAxes, fontsize=12, color=INK, **CENTRED)
     for c, rows, columns in boxes(labels, things):
         corner = (columns.start - 0.5, rows.start - 0.5)
         width, height = columns.stop - columns.start, rows.stop - rows.start
         grid[1, 0].add_patch(Rectangle(corner, width, height, fill=False, ec=palette[c] / 255 * 0.85, lw=2))
     show(grid[1, 1], colour(labels, palette), "segmentation: what, pixel by pixel")
-    class_legend(figure, names, palette, [labels], columns=5)
+    style.class_legend(figure, names, palette, [labels], columns=5)
     return figure
 
 
@@ -58,18 +58,14 @@ def zoom(labels: np.ndarray, palette: Palette, corner: tuple[int, int], side: in
     whole.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, ec=INK, lw=2))
     cut = labels[row : row + side, column : column + side]
     show(part, colour(cut, palette), f"{side} × {side} of its numbers")
-    for (i, j), value in np.ndenumerate(cut):
-        part.text(j, i, "·" if value == VOID else str(value), fontsize=9, color=_ink(value, palette), **CENTRED)
+    style.write_numbers(part, cut, lambda c: "·" if c == VOID else str(c), partial(_ink, palette), 9)
     return figure
 
 
-def by_hand(
-    truth: np.ndarray, prediction: np.ndarray, matrix: np.ndarray, names: Sequence[str], palette: Palette
-) -> Figure:
+def by_hand(truth: np.ndarray, prediction: np.ndarray, matrix: np.ndarray, names: Names, palette: Palette) -> Figure:
     """A tiny ground truth, its prediction, and the confusion matrix that counts their pairs."""
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(6.4, 2.75), width_ratios=(1, 1, 1.1), layout=ConstrainedLayoutEngine(wspace=0.08)
-    )
+    layout = {"width_ratios": (1, 1, 1.1), "layout": ConstrainedLayoutEngine(wspace=0.08)}
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(6.4, 2.75), **layout)
     for axes, labels, title in ((left, truth, "ground truth"), (middle, prediction, "prediction")):
         _numbered(axes, labels, names, palette)
         axes.set_title(title)
@@ -80,7 +76,7 @@ def by_hand(
     return figure
 
 
-def unions(truth: np.ndarray, prediction: np.ndarray, names: Sequence[str], palette: Palette) -> Figure:
+def unions(truth: np.ndarray, prediction: np.ndarray, names: Names, palette: Palette) -> Figure:
     """Cells of intersection and union per class: right, missed, or wrongly claimed. Void is left out."""
     figure, row = plt.subplots(1, len(names), figsize=(6.8, 2.7))
     for c, axes in enumerate(row):
@@ -88,29 +84,24 @@ def unions(truth: np.ndarray, prediction: np.ndarray, names: Sequence[str], pale
         picture = np.full((*truth.shape, 3), 250, np.uint8)
         picture[true & claimed] = palette[c]
         axes.imshow(picture)
-        marks = (
-            (true & claimed, "✓", _ink(c, palette)),
-            (true & ~claimed, "missed", INK),
-            (claimed & ~true, "wrong", WRONG),
-        )
-        for mask, sign, tint in marks:
+        right, missed, wrong = true & claimed, true & ~claimed, claimed & ~true
+        for mask, sign, tint in ((right, "✓", _ink(palette, c)), (missed, "missed", INK), (wrong, "wrong", WRONG)):
             for i, j in np.argwhere(mask):
                 frame = Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=palette[c] / 255, lw=2, clip_on=False)
                 axes.add_patch(frame)
                 axes.text(j, i, sign, fontsize=9 if len(sign) > 1 else 12, color=tint, **CENTRED)
-        hit, union = (true & claimed).sum(), (true | claimed).sum()
-        axes.set_title(f"{names[c]}: {hit} of {union}")
+        axes.set_title(f"{names[c]}: {right.sum()} of {(true | claimed).sum()}")
         _cell_lines(axes, truth.shape)
     return figure
 
 
-def counts(axes: Axes, matrix: np.ndarray, names: Sequence[str], palette: Palette) -> None:
+def counts(axes: Axes, matrix: np.ndarray, names: Names, palette: Palette) -> None:
     """A small confusion matrix of counts: rows are ground truth, columns predictions, correct ones in colour."""
     size = len(names)
     for (i, j), n in np.ndenumerate(matrix):
         face = palette[i] / 255 if i == j else ("#f4dcdc" if n else "#fafafa")
         axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fc=face, ec="white", lw=2))
-        axes.text(j, i, str(n), fontsize=12, color=_ink(i, palette) if i == j else INK, **CENTRED)
+        axes.text(j, i, str(n), fontsize=12, color=_ink(palette, i) if i == j else INK, **CENTRED)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal", xlabel="predicted", ylabel="true")
     axes.set_xticks(range(size), names)
     axes.set_yticks(range(size), names)
@@ -119,11 +110,7 @@ def counts(axes: Axes, matrix: np.ndarray, names: Sequence[str], palette: Palett
 
 
 def predictions(
-    image: np.ndarray,
-    truth: np.ndarray,
-    guesses: Mapping[str, tuple[np.ndarray, str]],
-    names: Sequence[str],
-    palette: Palette,
+    image: np.ndarray, truth: np.ndarray, guesses: Mapping[str, tuple[np.ndarray, str]], names: Names, palette: Palette
 ) -> Figure:
     """A photo, its labels, and predictions of them, each with a line of text below it."""
     panels = [("photo", image, ""), ("ground truth", colour(truth, palette), "")]
@@ -135,8 +122,8 @@ def predictions(
     for axes, (title, picture, below) in zip(grid.flat, panels, strict=False):
         show(axes, picture, title)
         axes.text(0.5, -0.03, below, transform=axes.transAxes, ha="center", va="top", fontsize=9.5, color=FAINT)
-    shown = classes_in(truth, *(guess for guess, _ in guesses.values()))
-    legend(grid.flat[-1], names, palette, shown, loc="center", ncols=2, fontsize=10)
+    shown = style.classes_in(truth, *(guess for guess, _ in guesses.values()))
+    style.legend(grid.flat[-1], names, palette, shown, loc="center", ncols=2, fontsize=10)
     return figure
 
 
@@ -155,16 +142,12 @@ def shifts(pixels: Sequence[int], curves: Mapping[str, Sequence[float]]) -> Figu
 
 
 def rare_and_frequent(
-    share: Sequence[float],
-    iu: Sequence[float | None],
-    lines: Mapping[str, float],
-    names: Sequence[str],
-    palette: Palette,
+    share: Sequence[float], iu: Sequence[float | None], lines: Mapping[str, float], names: Names, palette: Palette
 ) -> Figure:
     """IU per class (percent) against its share of the labelled pixels (percent, logarithmic), and two means."""
     figure, axes = plt.subplots(figsize=(6.4, 3.9))
-    for (label, value), style in zip(lines.items(), ("-", "--"), strict=True):
-        axes.axhline(value, color=FAINT, lw=1.2, ls=style, zorder=1)
+    for (label, value), dash in zip(lines.items(), ("-", "--"), strict=True):
+        axes.axhline(value, color=FAINT, lw=1.2, ls=dash, zorder=1)
         place = {"xytext": (5, 3), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axes.annotate(f"{label} {value:.1f}", (0, value), fontsize=10, color=FAINT, **place)
     points = [(c, x, y) for c, (x, y) in enumerate(zip(share, iu, strict=True)) if y is not None]
@@ -197,12 +180,7 @@ def per_image(values: Sequence[float], mean: float, pooled: float) -> Figure:
 
 
 def losses(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    loss: np.ndarray,
-    names: Sequence[str],
-    palette: Palette,
-    shown: Sequence[int],
+    scores: np.ndarray, labels: np.ndarray, loss: np.ndarray, names: Names, palette: Palette, shown: Sequence[int]
 ) -> Figure:
     """Scores (C x H x W) of the classes ``shown``, the prediction, the labels and the loss per pixel, in nats."""
     figure, grid = plt.subplots(2, 3, figsize=(6.6, 3.8))
@@ -216,16 +194,14 @@ def losses(
     return figure
 
 
-def _ink(label: int, palette: Palette) -> str:
+def _ink(palette: Palette, label: int) -> str:
     """A text colour that can be read on the colour of a class or of void."""
     return "white" if label != VOID and palette[label].mean() < 140 else INK
 
 
-def _numbered(axes: Axes, labels: np.ndarray, names: Sequence[str], palette: Palette) -> None:
+def _numbered(axes: Axes, labels: np.ndarray, names: Names, palette: Palette) -> None:
     axes.imshow(colour(labels, palette))
-    for (i, j), value in np.ndenumerate(labels):
-        text = "void" if value == VOID else names[value]
-        axes.text(j, i, text, fontsize=9.5, color=_ink(value, palette), **CENTRED)
+    style.write_numbers(axes, labels, lambda c: "void" if c == VOID else names[c], partial(_ink, palette), 9.5)
     _cell_lines(axes, labels.shape)
 
 

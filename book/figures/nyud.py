@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from fcn.data.synthetic.indoor import Room
 from figures.shared import score_bars
-from figures.style import Palette, class_legend, colour, show
+from figures.style import Names, Palette, class_legend, colour, show
 
 _CHANNELS = (("horizontal disparity", "310 / z, z in m"), ("height above ground", "cm"), ("angle", "degrees + 38"))
 _INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
 
 
-def room(one: Room, names: Sequence[str], palette: Palette) -> Figure:
+def room(one: Room, names: Names, palette: Palette) -> Figure:
     """A room's photo, its labels and its depth in metres."""
     figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.6))
     show(axes[0], one.image, "photo")

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fcn.data.sample import Sample
-from figures.style import COLOURS, FAINT, WRONG, Palette, class_legend, colour, show
+from figures.style import FAINT, WRONG, Names, Palette, class_legend, colour, show
 
 
-def pairs(samples: Sequence[Sample], names: Sequence[str], palette: Palette) -> Figure:
+def pairs(samples: Sequence[Sample], names: Names, palette: Palette) -> Figure:
     """Photos of any size at one scale, and their label maps below."""
     tall = max(sample.image.shape[1] for sample in samples)
     wide = [sample.image.shape[2] for sample in samples]
@@ -27,7 +27,7 @@ def pairs(samples: Sequence[Sample], names: Sequence[str], palette: Palette) -> 
     return figure
 
 
-def balance(shares: Sequence[float], names: Sequence[str], palette: Palette) -> Figure:
+def balance(shares: Sequence[float], names: Names, palette: Palette) -> Figure:
     """Share of the labelled pixels per class, in percent (logarithmic), largest first."""
     order = [i for i in np.argsort(shares)[::-1] if shares[i] > 0]
     figure, axes = plt.subplots(figsize=(6.4, 0.27 * len(order) + 0.8))
@@ -40,15 +40,7 @@ def balance(shares: Sequence[float], names: Sequence[str], palette: Palette) -> 
     return figure
 
 
-def loss(curve: Sequence[dict[str, float]]) -> Figure:
-    """Training loss of a record's curve against the images seen."""
-    figure, axes = plt.subplots(figsize=(6.4, 2.4))
-    axes.plot([point["images"] for point in curve], [point["loss"] for point in curve], color=COLOURS["loss"])
-    axes.set(xlabel="images seen", ylabel="loss, nats per pixel", ylim=(0, None))
-    return figure
-
-
-def predictions(samples: Sequence[Sample], found: Sequence[Tensor], names: Sequence[str], palette: Palette) -> Figure:
+def predictions(samples: Sequence[Sample], found: Sequence[Tensor], names: Names, palette: Palette) -> Figure:
     """One row per photo: the photo, its labels, the prediction ``found`` (H x W), and the wrong pixels."""
     figure, rows = plt.subplots(len(samples), 4, figsize=(7.6, 1.55 * len(samples) + 0.8))
     for row, sample, prediction in zip(np.atleast_2d(rows), samples, found, strict=True):

@@ -17,10 +17,7 @@ OUTCOMES = {"higher": style.COLOURS["ours"], "lower": style.COLOURS["paper"], "u
 
 
 def against_paper(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Scores of each run less a published row, in points, metric by metric; one dot per seed.
-
-    ``ours``: {experiment: [scores in percent of each seed]}.
-    """
+    """Scores, {experiment: [percent by metric, per seed]}, less a published row, in points; one dot per seed."""
     metrics = [metric for metric in MEASURED if metric in row.metrics]
     figure, axes = plt.subplots(figsize=(7, (0.3 + 0.1 * len(ours)) * len(metrics) + 1.5))
     shades = sns.color_palette("crest", len(ours))
@@ -48,10 +45,8 @@ def one_change(comparisons: Sequence[Comparison]) -> Figure:
         axes.errorbar(one.difference, at, xerr=one.uncertain, fmt="o", color=OUTCOMES[one.outcome], capsize=3)
     axes.axvline(0, color="0.4", linewidth=1, zorder=0)
     axes.set_yticks(y, [one.claim.change for one in comparisons])
-    axes.set(
-        ylim=(len(y) - 0.5, -0.5),
-        xlabel=f"points with the change less those without (bars: {100 * SURE:.0f} % interval)",
-    )
+    label = f"points with the change less those without (bars: {100 * SURE:.0f} % interval)"
+    axes.set(ylim=(len(y) - 0.5, -0.5), xlabel=label)
     axes.grid(axis="x", color="0.9")
     names = {"higher": "higher", "lower": "lower", "unclear": "no difference seen"}
     handles = [Line2D([], [], marker="o", linestyle="", color=OUTCOMES[key], label=text) for key, text in names.items()]

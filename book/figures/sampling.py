@@ -47,11 +47,7 @@ def windows(image: ArrayLike, size: int, stride: int, cells: tuple[int, int]) ->
 def noise(
     spread: Mapping[float, float], formula: Mapping[float, float], gradient: Mapping[str, Mapping[float, float]]
 ) -> Figure:
-    """Noise of sampling against the share of cells kept.
-
-    Left, the standard deviation of the sampled loss in percent of the loss: ``spread`` as measured, and ``formula``.
-    Right, the variance of a batch's gradient relative to that of whole images, for each way of batching.
-    """
+    """Noise against the share of cells kept: standard deviation of the loss (%), relative variance of the gradient."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4))
     left.plot(list(formula), list(formula.values()), color="#9aa0a6", lw=2, label="formula")
     left.plot(list(spread), list(spread.values()), "o", color="#1b7f79", label="measured")

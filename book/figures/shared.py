@@ -1,6 +1,6 @@
 """Figures and tables that several chapters share, and numbers for their sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from figures import style
+from figures.style import Image, Names, Palette
 from photos import resized
 
 
@@ -43,9 +44,6 @@ def apart(values: Sequence[float], least: float) -> list[float]:
     return moved.tolist()
 
 
-# Training
-
-
 def running_mean(values: ArrayLike, width: int = 9) -> NDArray[np.float64]:
     """Mean over ``width`` neighbours, over fewer at the ends."""
     return pd.Series(np.asarray(values, float)).rolling(width, center=True, min_periods=1).mean().to_numpy()
@@ -60,10 +58,7 @@ def draw_loss(axes: Axes, x: ArrayLike, loss: ArrayLike, tint: str, label: str |
 def losses(
     runs: Mapping[str, Sequence[tuple[int, Sequence[Mapping[str, float]]]]], tints: Mapping[str, str], ylabel: str
 ) -> Figure:
-    """Training loss against images seen: for each label its runs, as (images seen before, curve).
-
-    A grey line marks the start of a run that continues another one.
-    """
+    """Training loss against images seen, {label: [(images seen before, curve), ...]}; grey: start of a later stage."""
     figure, axes = plt.subplots(figsize=(7, 3.8))
     top = 0.0
     for label, stages in runs.items():
@@ -80,9 +75,6 @@ def losses(
     return figure
 
 
-# Classes
-
-
 def score_bars(axes: Axes, rows: Sequence[tuple[str, float]]) -> None:
     """Bars of published scores (label, percent) from top to bottom: FCNs in the paper's colour, others grey."""
     places = range(len(rows) - 1, -1, -1)
@@ -93,6 +85,14 @@ def score_bars(axes: Axes, rows: Sequence[tuple[str, float]]) -> None:
     axes.set_yticks(places, labels)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.1)
+
+
+def grouped_bars(draw: Callable[..., Any], groups: Mapping[str, Sequence[float]], tints: Mapping[str, str]) -> None:
+    """Bars of several values per place, one colour per group; ``draw`` is the method ``bar`` or ``barh`` of axes."""
+    thick = 0.8 / len(groups)
+    for i, (label, values) in enumerate(groups.items()):
+        at = np.arange(len(values)) + thick * (i - (len(groups) - 1) / 2)
+        draw(at, values, thick, color=tints[label], label=label)
 
 
 def frequency_bars(axes: Axes, shares: Mapping[str, float], tints: Mapping[str, Any]) -> list[str]:
@@ -106,7 +106,7 @@ def frequency_bars(axes: Axes, shares: Mapping[str, float], tints: Mapping[str, 
 
 
 def per_class(
-    columns: Mapping[str, Sequence[float | None]], names: Sequence[str], tints: Mapping[str, str], label: str = "IU (%)"
+    columns: Mapping[str, Sequence[float | None]], names: Names, tints: Mapping[str, str], label: str = "IU (%)"
 ) -> Figure:
     """IU per class, one dot for each of ``columns``, sorted by the last one, with the mean at the top."""
     rows = {name: [values[i] for values in columns.values()] for i, name in enumerate(names)}
@@ -128,12 +128,9 @@ def per_class(
 
 
 def confusion(
-    matrix: NDArray[np.integer], names: Sequence[str], order: Sequence[int] | None = None, least: float = 0.5
+    matrix: NDArray[np.integer], names: Names, order: Sequence[int] | None = None, least: float = 0.5
 ) -> Figure:
-    """Row-normalised confusion, in percent of the true class, with the entries of at least ``least`` percent.
-
-    Columns are the classes in ``order`` (by default that of the labels), rows those of them with a pixel.
-    """
+    """Confusion in percent of the true class; columns are the classes in ``order``, rows those with a pixel."""
     columns = list(range(len(names))) if order is None else list(order)
     rows = [c for c in columns if matrix[c].sum() > 0]
     percent = 100 * matrix[np.ix_(rows, columns)] / matrix[rows].sum(1, keepdims=True)
@@ -155,14 +152,8 @@ def confusion(
     return figure
 
 
-# Label maps
-
-
 def labellings(
-    images: Sequence[Tensor | np.ndarray],
-    columns: Mapping[str, Sequence[Tensor | np.ndarray]],
-    names: Sequence[str],
-    palette: style.Palette,
+    images: Sequence[Image], columns: Mapping[str, Sequence[Image]], names: Names, palette: Palette
 ) -> Figure:
     """One row per image (H x W x 3): the image, then its label map (H x W) in each of ``columns``, by title."""
     wide = len(columns) + 1
@@ -177,25 +168,16 @@ def labellings(
 
 @torch.no_grad()
 def probabilities(net: nn.Module, photo: Tensor, side: int = 512) -> dict[str, Tensor]:
-    """Softmax probabilities {head: C x h x w} of a photo (1 x 3 x H x W, RGB in 0..1).
-
-    The photo is reduced first where its longer side exceeds ``side`` pixels.
-    """
+    """Softmax probabilities {head: C x h x w} of a photo (1 x 3 x H x W, 0..1), reduced to at most ``side`` pixels."""
     if (scale := side / max(photo.shape[-2:])) < 1:
         photo = resized(photo, (round(photo.shape[-2] * scale), round(photo.shape[-1] * scale)))
     return {head: scores[0].softmax(0) for head, scores in net(photo).items()}
 
 
 def predictions(
-    photos: Mapping[str, Tensor],
-    found: Mapping[str, Mapping[str, Tensor]],
-    heads: Mapping[str, style.Palette],
-    names: Sequence[str],
+    photos: Mapping[str, Tensor], found: Mapping[str, Mapping[str, Tensor]], heads: Mapping[str, Palette], names: Names
 ) -> Figure:
-    """Each photo (1 x 3 x H x W), its label map for each of ``heads``, and the probability of the first head's class.
-
-    ``found`` holds the results of :func:`probabilities`; ``names`` are the classes of the first head.
-    """
+    """Photos (1 x 3 x H x W), label maps of ``heads``, and the probability of the first, with classes ``names``."""
     tall = [image.shape[-2] / image.shape[-1] for image in photos.values()]
     wide = len(heads) + 2
     figure = plt.figure(figsize=(8, sum(8 * t / wide for t in tall) + 0.55 * len(photos)))

@@ -15,17 +15,14 @@ from fcn.replication.paper import METRICS, Row
 from fcn.replication.tables import COLUMNS, MEASURED
 from fcn.training.record import Head
 from figures import style
-from figures.shared import frequency_bars
+from figures.shared import frequency_bars, grouped_bars
 
 GEOMETRIC_PALETTE = np.array([(164, 204, 232), (156, 176, 92), (186, 112, 88)], np.uint8)  # sky, horizontal, vertical
 LINES = {**{f"short, {stride}": style.COLOURS[stride] for stride in ("32s", "16s", "8s")}, "tuned, 8s": style.TUNED}
 
 
 def frequencies(shares: pd.DataFrame) -> Figure:
-    """Share of the labelled pixels per class, in percent: a bar for the training images, a dot for the test images.
-
-    ``shares``: one row per semantic class, columns ``train`` and ``test``.
-    """
+    """Share of the labelled pixels per class (rows), in percent: bars for column ``train``, dots for ``test``."""
     figure, axes = plt.subplots(figsize=(7, 6.6))
     tints = {name: GEOMETRIC_PALETTE[GEOMETRIC.index(place)] / 255 for name, place in GEOMETRY.items()}
     ordered = shares.loc[frequency_bars(axes, shares["train"].to_dict(), tints)]
@@ -60,10 +57,7 @@ def two_label_sets(samples: Sequence[Sample], classes: Sequence[str], palette: s
 
 
 def table_5(published: Sequence[Row], reference: str, ours: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Every number of the table as a dot, one line per metric: earlier methods grey, the row ``reference`` a diamond.
-
-    ``ours``: {label: scores in percent}, the labels among ``LINES``.
-    """
+    """Every number of Table 5 as a dot, one line per metric, with ours, {label of ``LINES``: scores in percent}."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
     earlier = {"marker": "o", "linestyle": "", "color": style.COLOURS["others"], "markersize": 7, "alpha": 0.7}
     paper = {"marker": "D", "linestyle": "", "color": style.COLOURS["paper"], "markersize": 7}
@@ -107,11 +101,11 @@ def iu_per_class(heads: Mapping[str, Head], shares: pd.Series) -> Figure:
     present = {name for name, iu in zip(first.classes, first.iu_per_class, strict=True) if iu is not None}
     names = [name for name in shares.sort_values(ascending=False).index if name in present]
     figure, axes = plt.subplots(figsize=(7, 7.2))
-    thick = 0.8 / len(heads)
-    for step, (label, head) in enumerate(heads.items()):
-        iu = dict(zip(head.classes, head.iu_per_class, strict=True))
-        at = np.arange(len(names)) + thick * (step - (len(heads) - 1) / 2)
-        axes.barh(at, [iu[name] or 0.0 for name in names], height=thick, color=LINES[label], label=label)
+    order = [first.classes.index(name) for name in names]
+    grouped_bars(
+        axes.barh, {label: [head.iu_per_class[c] or 0.0 for c in order] for label, head in heads.items()}, LINES
+    )
+    for label, head in heads.items():
         axes.axvline(head.metrics.mean_iu, color=LINES[label], linewidth=1, linestyle="--")
     percent = {name: f"{share:.2g} %" if share >= 0.01 else "< 0.01 %" for name, share in shares.items()}
     axes.set_yticks(np.arange(len(names)), [f"{name}  {percent[name]}" for name in names])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from fcn.geometry import ReceptiveField
-from figures.style import COLOURS, INK, Palette, class_legend, colour, show
+from figures.style import COLOURS, INK, ByStride, Names, Palette, class_legend, colour, show
 
 LONGER = "32s, longer"  # the control: trained as long as all stages together
 SERIES = {**{name: COLOURS[name] for name in ("32s", "16s", "8s")}, LONGER: COLOURS["paper"]}
@@ -57,17 +57,11 @@ def against_distance(errors: Mapping[str, np.ndarray], share: np.ndarray) -> Fig
 
 
 def streams(
-    image: np.ndarray,
-    labels: np.ndarray,
-    scores: Mapping[int, np.ndarray],
-    classes: Sequence[int],
-    names: Sequence[str],
-    palette: Palette,
+    image: np.ndarray, labels: np.ndarray, scores: ByStride, classes: Sequence[int], names: Names, palette: Palette
 ) -> Figure:
-    """Label maps of each stream alone and of their sum, then their scores for some ``classes``.
+    """Label maps of the streams, {stride: C x H x W at the pixels}, and of their sum, then scores of ``classes``.
 
-    ``scores`` holds C x H x W at the pixels for each stride; the mean over the classes, which changes no label, is
-    subtracted. One scale per row: red for the class, blue against it.
+    The mean over the classes, which changes no label, is subtracted. Red is for the class, blue against it.
     """
     parts = {f"stride {s}": scores[s] - scores[s].mean(0) for s in sorted(scores, reverse=True)}
     parts["sum"] = np.sum([*parts.values()], 0)

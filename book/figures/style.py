@@ -1,6 +1,6 @@
 """Look of all figures: colours, fonts, images without axes, label maps with a legend."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fcn.data.sample import VOID
@@ -31,6 +31,9 @@ INK, FAINT, WRONG, HIGHLIGHT = "#2f353b", "#69727b", "#b5404a", "#d1495b"
 VOID_COLOUR = (235, 235, 235)
 
 Palette = NDArray[np.uint8]  # C x 3, RGB
+Names = Sequence[str]  # of C classes
+Image = Tensor | np.ndarray
+ByStride = Mapping[int, np.ndarray]
 
 
 def use() -> None:
@@ -39,7 +42,7 @@ def use() -> None:
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
-def colour(labels: Tensor | np.ndarray, palette: Palette) -> NDArray[np.uint8]:
+def colour(labels: Image, palette: Palette) -> NDArray[np.uint8]:
     """A label map (H x W, void 255) in the colours of ``palette``: H x W x 3, uint8."""
     table = np.full((256, 3), VOID_COLOUR, np.uint8)
     table[: len(palette)] = palette
@@ -47,7 +50,7 @@ def colour(labels: Tensor | np.ndarray, palette: Palette) -> NDArray[np.uint8]:
     return table[np.asarray(labels)]
 
 
-def show(axes: Axes, image: Tensor | np.ndarray, title: str = "", **options: Any) -> AxesImage:
+def show(axes: Axes, image: Image, title: str = "", **options: Any) -> AxesImage:
     """An image (3 x H x W tensor, uint8 or 0..1, or an H x W x 3 array) or a map of numbers, without ticks or frame."""
     array = np.asarray(image)
     axes.set_title(title)
@@ -55,17 +58,25 @@ def show(axes: Axes, image: Tensor | np.ndarray, title: str = "", **options: Any
     return axes.imshow(np.moveaxis(array, 0, -1) if isinstance(image, Tensor) and array.ndim == 3 else array, **options)
 
 
-def classes_in(*label_maps: Tensor | np.ndarray) -> list[int]:
+def classes_in(*label_maps: Image) -> list[int]:
     """Classes present in the label maps, in ascending order, void left out."""
     return sorted({int(c) for labels in label_maps for c in np.unique(np.asarray(labels))} - {VOID})
 
 
-def legend(on: Axes | Figure, names: Sequence[str], palette: Palette, present: Iterable[int], **options: Any) -> None:
+def write_numbers(
+    axes: Axes, values: ArrayLike, text: Callable[[Any], str], tint: Callable[[Any], str], size: float
+) -> None:
+    """Write each of the values (h x w) into its cell of an image."""
+    for (row, column), value in np.ndenumerate(np.asarray(values)):
+        axes.text(column, row, text(value), ha="center", va="center", fontsize=size, color=tint(value))
+
+
+def legend(on: Axes | Figure, names: Names, palette: Palette, present: Iterable[int], **options: Any) -> None:
     """A legend of the classes ``present``, each with its colour, for axes or for a whole figure."""
     on.legend(handles=[Patch(color=np.asarray(palette[c]) / 255, label=names[c]) for c in present], **options)
 
 
-def largest_classes(on: SubFigure, labels: Tensor, names: Sequence[str], palette: Palette) -> None:
+def largest_classes(on: SubFigure, labels: Tensor, names: Names, palette: Palette) -> None:
     """A legend below ``on``: the largest classes of ``labels`` (H x W) with at least 1 % of the pixels, at most six."""
     share = 100 * labels.flatten().bincount(minlength=len(names)) / labels.numel()
     shown = [c for c in share.argsort(descending=True).tolist() if share[c] >= 1][:6]
@@ -73,9 +84,7 @@ def largest_classes(on: SubFigure, labels: Tensor, names: Sequence[str], palette
     on.legend(handles=keys, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
 
 
-def class_legend(
-    figure: Figure, names: Sequence[str], palette: Palette, label_maps: Iterable[Tensor | np.ndarray], columns: int = 6
-) -> None:
+def class_legend(figure: Figure, names: Names, palette: Palette, label_maps: Iterable[Image], columns: int = 6) -> None:
     """A legend below the figure of the classes in the label maps."""
     present = classes_in(*label_maps)
     legend(

@@ -10,8 +10,19 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from fcn.data.sample import VOID
-from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Protocol
-from figures.style import COLOURS, TUNED, VOID_COLOUR, Palette, class_legend, colour, show
+from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS
+from figures.style import (
+    COLOURS,
+    TUNED,
+    VOID_COLOUR,
+    ByStride,
+    Names,
+    Palette,
+    class_legend,
+    colour,
+    show,
+    write_numbers,
+)
 
 _WRONG = (196, 52, 45)
 _WAYS = {
@@ -25,12 +36,7 @@ _VOIDS = {"void an error": "-", "void left out": ":", "void abstains": "--"}
 
 
 def round_trips(
-    image: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    cells: Mapping[int, NDArray[np.integer]],
-    back: Mapping[int, NDArray[np.integer]],
-    names: Sequence[str],
-    palette: Palette,
+    image: np.ndarray, labels: np.ndarray, cells: ByStride, back: ByStride, names: Names, palette: Palette
 ) -> Figure:
     """A scene and its labels, then for each factor the ``cells``, the labels ``back`` at the pixels, and the errors."""
     figure, axes = plt.subplots(3, len(cells) + 1, figsize=(7.8, 4.6))
@@ -50,17 +56,14 @@ def round_trips(
     return figure
 
 
-def beside_paper(mean_iu: NDArray[np.floating]) -> Figure:
-    """Mean IU of every protocol less the paper's, in points, by factor.
-
-    ``mean_iu``: protocols x factors x 2, with predicted void an error and left out.
-    """
+def against_paper(mean_iu: NDArray[np.floating]) -> Figure:
+    """Mean IU (protocols x factors x 2, predicted void an error and left out) less the paper's, in points."""
     figure, axes = plt.subplots(figsize=(7.4, 4.2))
     axes.axhline(0, color=COLOURS["loss"], lw=1)
-    places = np.arange(len(FACTORS))
-    paper = np.array(list(PAPER.values()))
+    places, paper = np.arange(len(FACTORS)), np.array(list(PAPER.values()))
     for i, protocol in enumerate(PROTOCOLS):
-        for column, void in _void_of(protocol):
+        voids = ["void abstains"] if protocol.void == "abstains" else ["void an error", "void left out"]
+        for column, void in enumerate(voids):
             nearest = (protocol.down, protocol.up, void) == ("vote", "bilinear", "void an error")
             size = {"lw": 3, "ms": 6} if nearest else {"lw": 1.4, "ms": 3}
             tint = _WAYS[protocol.down, protocol.up]
@@ -69,14 +72,9 @@ def beside_paper(mean_iu: NDArray[np.floating]) -> Figure:
     axes.set(xlabel="scale of the grid", ylabel="mean IU less the paper's (points)")
     axes.grid(axis="y", color="0.92")
     ways = [Line2D([], [], color=tint, lw=2, label=f"{down}, {up}") for (down, up), tint in _WAYS.items()]
-    voids = [Line2D([], [], color="black", ls=style, label=name) for name, style in _VOIDS.items()]
-    figure.legend(handles=[*ways, *voids], loc="outside right upper")
+    dashes = [Line2D([], [], color="black", ls=style, label=name) for name, style in _VOIDS.items()]
+    figure.legend(handles=[*ways, *dashes], loc="outside right upper")
     return figure
-
-
-def _void_of(protocol: Protocol) -> list[tuple[int, str]]:
-    """Columns of a protocol's scores, with their treatment of void."""
-    return [(0, "void abstains")] if protocol.void == "abstains" else [(0, "void an error"), (1, "void left out")]
 
 
 def stripes(
@@ -95,16 +93,12 @@ def stripes(
     return figure
 
 
-def per_class(iu: NDArray[np.floating], names: Sequence[str]) -> Figure:
+def per_class(iu: NDArray[np.floating], names: Names) -> Figure:
     """IU of each class at each factor (F x C, percent) as a coloured table, classes in order of their IU at 1/32."""
     order = np.argsort(iu[FACTORS.index(32)])[::-1]
     figure, axes = plt.subplots(figsize=(6.2, 6.6))
     axes.imshow(iu[:, order].T, cmap="mako", vmin=0, vmax=100, aspect="auto")
-    for row, label in enumerate(order):
-        for column in range(len(FACTORS)):
-            value = iu[column, label]
-            tint = "white" if value < 55 else "black"
-            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color=tint)
+    write_numbers(axes, iu[:, order].T, "{:.0f}".format, lambda value: "white" if value < 55 else "black", 9)
     axes.set_xticks(range(len(FACTORS)), [f"1/{factor}" for factor in FACTORS])
     axes.set_yticks(range(len(order)), [names[label] for label in order])
     axes.tick_params(length=0)
@@ -113,7 +107,7 @@ def per_class(iu: NDArray[np.floating], names: Sequence[str]) -> Figure:
     return figure
 
 
-def against_border(near: NDArray[np.floating], iu: NDArray[np.floating], names: Sequence[str], factor: int) -> Figure:
+def against_border(near: NDArray[np.floating], iu: NDArray[np.floating], names: Names, factor: int) -> Figure:
     """IU per class at ``factor`` against the share of its pixels within half a cell of another label, in percent."""
     figure, axes = plt.subplots(figsize=(6.6, 4.2))
     axes.scatter(near, iu, s=42, color=COLOURS["8s"], zorder=3)

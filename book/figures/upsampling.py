@@ -125,10 +125,7 @@ def filters(even: ArrayLike, odd: ArrayLike) -> Figure:
 
 
 def centres(fields: Mapping[str, Mapping[int, ReceptiveField]], width: int) -> Figure:
-    """Centres of the cells of each net's maps in the first ``width`` pixels of an image: {net: {stride: field}}.
-
-    A hollow mark shows the place of the cell when the map is stretched to the size of the image.
-    """
+    """Centres of cells, {net: {stride: field}}, in the first ``width`` pixels; hollow: those of a stretched map."""
     figure, axes = plt.subplots(figsize=(7.4, 3.6))
     rows: list[str] = []
     for net, maps in fields.items():
@@ -153,10 +150,7 @@ def centres(fields: Mapping[str, Mapping[int, ReceptiveField]], width: int) -> F
 def shifted(
     image: Tensor, masks: Mapping[str, NDArray[np.bool_]], curves: Mapping[str, Sequence[tuple[float, float]]]
 ) -> Figure:
-    """Cost of a shift: outlines of one class (``masks``, H x W, by title) on a photo, and mean IU against the shift.
-
-    ``curves``: {"32s": [(shift in pixels, mean IU in percent), ...], ...}.
-    """
+    """Outlines of one class (H x W, by title) for several shifts, and mean IU: {"32s": [(pixels, percent), ...]}."""
     layout = [[*masks], ["curves"] * len(masks)]
     figure, panels = plt.subplot_mosaic(layout, figsize=(7.6, 5.6), height_ratios=[1.1, 1])
     for title, mask in masks.items():
@@ -192,19 +186,14 @@ def borders(profiles: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
 def learning(
     snapshots: Mapping[str, ArrayLike], errors: Mapping[str, float], curve: Sequence[float], chance: float
 ) -> Figure:
-    """A filter as it learns (``snapshots`` of 4 x 4 taps, by title), its loss per step (``curve``), and the result.
-
-    ``errors``: root mean square error on new maps per method; ``chance``: the loss of the bilinear filter.
-    """
+    """Filters (4 x 4) as they learn, the loss per step and that of the bilinear filter, errors on new maps."""
     figure = plt.figure(figsize=(7.6, 5.0))
     upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     limit = max(np.abs(np.asarray(values)).max() for values in snapshots.values())
     for axes, (title, values) in zip(upper.subplots(1, len(snapshots)), snapshots.items(), strict=True):
         style.show(axes, np.asarray(values), title, cmap="vlag", vmin=-limit, vmax=limit)
-        for (row, column), value in np.ndenumerate(np.asarray(values)):
-            ink = "white" if abs(value) > 0.7 * limit else "black"
-            text = f"{value:.2f}".replace("-", "−")
-            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
+        dark = partial(lambda limit, value: "white" if abs(value) > 0.7 * limit else "black", limit)
+        style.write_numbers(axes, values, lambda value: f"{value:.2f}".replace("-", "−"), dark, 9)
     left, right = lower.subplots(1, 2, width_ratios=[1.3, 1])
     left.plot(curve, color=style.COLOURS["ours"], label="learned filter")
     left.axhline(chance, color=style.COLOURS["paper"], linestyle="--", label="bilinear filter")

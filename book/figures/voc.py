@@ -18,16 +18,14 @@ from fcn.data.sample import VOID
 from fcn.data.voc import CLASSES, PALETTE
 from fcn.training.record import Head
 from figures import style
+from figures.shared import grouped_bars
 
 WRONG_COLOUR = (200, 40, 60)
 DRAWN = Path(__file__).parents[1] / "assets" / "astronaut-labels.png"
 
 
 def drawn_labels(reach: int = 2) -> Tensor:
-    """Our label map of the photo ``astronaut`` in VOC's style: 512 x 512, int64.
-
-    The person is a person, the helmet void, the rest background; so is a border of ``reach`` pixels around each.
-    """
+    """Our label map of the photo ``astronaut``, 512 x 512, int64: a person; void are the helmet and the borders."""
     return with_border(torch.from_numpy(read_png(DRAWN).astype(np.int64)), reach)
 
 
@@ -72,10 +70,7 @@ def sizes(heights: NDArray[np.integer], widths: NDArray[np.integer]) -> Figure:
 
 
 def drawing(photo: Tensor, labels: Tensor, answers: Mapping[str, Tensor], detail: tuple[slice, slice]) -> Figure:
-    """The photo (3 x H x W), its label map (H x W) and a ``detail`` of it; below, three answers (H x W) by name.
-
-    Red is wrong and counted; pale is void, which is not scored.
-    """
+    """The photo (3 x H x W), its label map (H x W) and a ``detail`` of it; below, three answers by name, errors red."""
     figure, axes = plt.subplots(2, 3, figsize=(7.6, 5.8))
     style.show(axes[0, 0], photo, "photo")
     style.show(axes[0, 1], style.colour(labels, PALETTE), "label map")
@@ -97,10 +92,8 @@ def per_class(heads: Mapping[str, Head], classes: Sequence[str]) -> Figure:
     """IU of ``classes`` for each of ``heads``, by the name of its net, as groups of bars."""
     figure, axes = plt.subplots(figsize=(7.6, 3.4))
     tints = [style.COLOURS["paper"], style.COLOURS["32s"], style.COLOURS["16s"], style.COLOURS["8s"]]
-    width = 0.8 / len(heads)
-    for i, ((name, head), tint) in enumerate(zip(heads.items(), tints[-len(heads) :], strict=True)):
-        values = [head.iu_per_class[head.classes.index(c)] or 0 for c in classes]
-        axes.bar(np.arange(len(classes)) + width * (i - (len(heads) - 1) / 2), values, width, color=tint, label=name)
+    groups = {net: [head.iu_per_class[head.classes.index(c)] or 0 for c in classes] for net, head in heads.items()}
+    grouped_bars(axes.bar, groups, dict(zip(heads, tints[-len(heads) :], strict=True)))
     axes.set_xticks(range(len(classes)), classes)
     axes.set(ylabel="IU, %", ylim=(0, 100))
     axes.legend(ncols=len(heads), loc="lower center", bbox_to_anchor=(0.5, 1.0))

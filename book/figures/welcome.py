@@ -18,31 +18,20 @@ Point = tuple[float, float]
 
 # Year and month of the first publication: those in the arXiv number, else those of the conference or journal.
 CLASSIFIERS = {"AlexNet": (2012, 12), "VGG16": (2014, 9), "GoogLeNet": (2014, 9), "ResNet-152": (2015, 12)}
-DENSE = {
-    "Farabet et al.": (2013, 8, "a convnet, then superpixels"),
-    "R-CNN": (2013, 11, "a convnet on proposed boxes"),
-    "OverFeat": (2013, 12, "a convnet slid over the image"),
-    "SDS": (2014, 7, "R-CNN with proposed masks"),
-    "FCN": (2014, 11, "pixels in, pixels out, one net"),
-    "DeepLab": (2014, 12, "dilation instead of stride"),
-    "DeconvNet, U-Net": (2015, 5, "decoders as deep as encoders"),
-    "DeepLab v2": (2016, 6, "dilated ResNet-101"),
-}
-# The classifiers whose layers a dense net used, in the paper that introduced it.
-BUILT_ON = {
-    "R-CNN": ("AlexNet",),
-    "FCN": ("AlexNet", "VGG16", "GoogLeNet"),
-    "DeepLab": ("VGG16",),
-    "DeconvNet, U-Net": ("VGG16",),
-    "DeepLab v2": ("ResNet-152",),
+DENSE = {  # with the classifiers whose layers a dense net used, in the paper that introduced it
+    "Farabet et al.": (2013, 8, "a convnet, then superpixels", ()),
+    "R-CNN": (2013, 11, "a convnet on proposed boxes", ("AlexNet",)),
+    "OverFeat": (2013, 12, "a convnet slid over the image", ()),
+    "SDS": (2014, 7, "R-CNN with proposed masks", ()),
+    "FCN": (2014, 11, "pixels in, pixels out, one net", ("AlexNet", "VGG16", "GoogLeNet")),
+    "DeepLab": (2014, 12, "dilation instead of stride", ("VGG16",)),
+    "DeconvNet, U-Net": (2015, 5, "decoders as deep as encoders", ("VGG16",)),
+    "DeepLab v2": (2016, 6, "dilated ResNet-101", ("ResNet-152",)),
 }
 
 
 def timeline(size: Mapping[str, tuple[int, float]]) -> Figure:
-    """Classifiers on the left, dense nets on the right, years downwards; arrows lead to the nets built on a classifier.
-
-    ``size`` holds each classifier's number of layers with weights and its parameters in millions (area of its disc).
-    """
+    """Classifiers, with ``size`` (layers, millions of parameters), and the dense nets built on them, by year."""
     figure, axes = plt.subplots(figsize=(6.4, 6.6))
     left, right = 0.0, 2.3
     places = {}
@@ -50,7 +39,7 @@ def timeline(size: Mapping[str, tuple[int, float]]) -> Figure:
         ys = apart([_months(*when[:2]) for when in works.values()], 3.1)
         places |= {name: (x, y) for name, y in zip(works, ys, strict=True)}
 
-    for target, sources in BUILT_ON.items():
+    for target, (*_, sources) in DENSE.items():
         look = {"lw": 2.0, "color": COLOURS["8s"]} if target == "FCN" else {"lw": 0.9, "color": "#c3c8cd"}
         shape = {"arrowstyle": "-|>", "mutation_scale": 9, "connectionstyle": "arc3,rad=-0.06"}
         for source in sources:
@@ -64,7 +53,7 @@ def timeline(size: Mapping[str, tuple[int, float]]) -> Figure:
         axes.text(
             x - 0.42, y + 0.2, f"{layers} layers, {millions:.0f} M", ha="right", va="top", fontsize=9.5, color=FAINT
         )
-    for name, (*_, what) in DENSE.items():
+    for name, (*_, what, _) in DENSE.items():
         x, y = places[name]
         main = name == "FCN"
         axes.scatter(x, y, s=130 if main else 45, color=COLOURS["8s" if main else "others"], ec="white", zorder=3)
@@ -88,10 +77,7 @@ def _months(year: int, month: int) -> float:
 
 
 def coarse_labels(labels: np.ndarray, stride: int) -> np.ndarray:
-    """Most frequent class of each ``stride`` x ``stride`` block of a label map (H x W, multiples of ``stride``).
-
-    Void (255) has no vote; a block of void alone stays void.
-    """
+    """Most frequent class of each ``stride`` x ``stride`` block of a label map; void has no vote, except alone."""
     rows, columns = labels.shape[0] // stride, labels.shape[1] // stride
     blocks = labels.reshape(rows, stride, columns, stride).swapaxes(1, 2).reshape(rows * columns, -1)
     votes = np.stack([np.bincount(block, minlength=VOID + 1)[: VOID + 1] for block in blocks])
@@ -130,11 +116,12 @@ def architecture(
         _arrow(axes, (x, maps - 8.25 * stride**-0.42 - 0.6), (x, scores + 7.0), tint)
         _text(axes, x + 1.2, scores + 12.2, "score\n1×1 conv", ha="left")
         cells = coarse_labels(labels, stride)
-        _picture(axes, colour(cells, palette), (x, scores), 17, grid=cells.shape, edge=tint)
+        _picture(axes, colour(cells, palette), (x, scores), 17, tint, 3 / max(cells.shape) ** 0.9)
         if stride < 32:
             _arrow(axes, (x, scores - 6.9), (x, fuse + 2.6), tint)
             _text(axes, x + 1.2, (scores + fuse) / 2 - 2, "skip", ha="left")
-            _plus(axes, (x, fuse), tint)
+            axes.add_patch(Circle((x, fuse), 2.1, fc="white", ec=tint, lw=1.8, zorder=5))
+            _text(axes, x, fuse, "+", fontsize=13, weight="bold", zorder=6)
 
     x32, x16, x8 = columns[32], columns[16], columns[8]
     _path(axes, [(x32, scores - 6.9), (x32, fuse), (x16 + 2.6, fuse)], COLOURS["32s"])
@@ -156,19 +143,14 @@ def architecture(
 
 
 def fully_connected(image: np.ndarray, kernel: int = 7) -> Figure:
-    """A fully connected layer on a map of its own size, on a wider map, and the same weights as a convolution.
-
-    ``image`` H x W x 3, wider than high; a square of its height is the classifier's input. The map's cells are the
-    mean colours of the image's blocks.
-    """
+    """A fully connected layer on a map of its own size, on that of a wider ``image``, and as a convolution."""
     figure, axes = _canvas(6.4, 5.0)
-    block = image.shape[0] // kernel
+    block = image.shape[0] // kernel  # a cell is the mean colour of a block
     wide = image[: kernel * block, : image.shape[1] // block * block]
     cells = wide.reshape(kernel, block, -1, block, 3).mean((1, 3)) / 255
     height, left = 15.4, 25.5
     step = height / kernel
     end = left + cells.shape[1] * step
-
     for middle, photo, grid, title in (
         (66.0, image[:, : image.shape[0]], cells[:, :kernel], "the size it was made for: cells and weights match"),
         (38.6, image, cells, "a wider image: more cells than weights"),
@@ -178,7 +160,7 @@ def fully_connected(image: np.ndarray, kernel: int = 7) -> Figure:
         _text(axes, 0, middle + 10.6, title, ha="left", weight="bold")
         _picture(axes, photo, (width / 2, middle), width)
         _arrow(axes, (width + 0.6, middle), (left - 0.6, middle))
-        _cells(axes, grid, (left, middle - height / 2), step)
+        _picture(axes, grid, (left + grid.shape[1] * step / 2, middle), grid.shape[1] * step, "none", 0.8)
         _text(axes, left, middle - height / 2 - 2, f"{kernel} × {grid.shape[1]} cells", ha="left", color=FAINT)
         if "convolution" not in title:
             _arrow(axes, (left + grid.shape[1] * step + 0.6, middle), (56.4, middle))
@@ -248,28 +230,16 @@ def _path(axes: Axes, points: list[Point], tint: str, dashed: bool = False) -> N
     _arrow(axes, tuple(neck), tuple(end), tint)
 
 
-def _picture(
-    axes: Axes, image: np.ndarray, centre: Point, width: float, edge: str = INK, grid: tuple[int, int] | None = None
-) -> None:
-    """An image of this width around a centre, with lines between the rows and columns of the ``grid``."""
+def _picture(axes: Axes, image: np.ndarray, centre: Point, width: float, edge: str = INK, lines: float = 0.0) -> None:
+    """An image of this width around a centre, with ``lines`` of this width between its pixels."""
     height = width * image.shape[0] / image.shape[1]
     left, bottom = centre[0] - width / 2, centre[1] - height / 2
     axes.imshow(image, extent=(left, left + width, bottom, bottom + height), aspect="auto", zorder=2)
-    if grid is not None:
-        lines: dict[str, Any] = {"colors": "white", "lw": 3 / max(grid) ** 0.9, "zorder": 3}
-        axes.hlines(np.linspace(bottom, bottom + height, grid[0] + 1), left, left + width, **lines)
-        axes.vlines(np.linspace(left, left + width, grid[1] + 1), bottom, bottom + height, **lines)
+    if lines:
+        look: dict[str, Any] = {"colors": "white", "lw": lines, "zorder": 3}
+        axes.hlines(np.linspace(bottom, bottom + height, image.shape[0] + 1), left, left + width, **look)
+        axes.vlines(np.linspace(left, left + width, image.shape[1] + 1), bottom, bottom + height, **look)
     axes.add_patch(Rectangle((left, bottom), width, height, fill=False, ec=edge, lw=1.2, zorder=4))
-
-
-def _cells(axes: Axes, colours: np.ndarray, corner: Point, step: float) -> None:
-    """Coloured squares (h x w x 3) with this lower left corner."""
-    height, width = colours.shape[:2]
-    left, bottom = corner
-    axes.imshow(colours, extent=(left, left + width * step, bottom, bottom + height * step), aspect="auto", zorder=1)
-    lines: dict[str, Any] = {"colors": "white", "lw": 0.8, "zorder": 1.5}
-    axes.hlines(bottom + np.arange(height + 1) * step, left, left + width * step, **lines)
-    axes.vlines(left + np.arange(width + 1) * step, bottom, bottom + height * step, **lines)
 
 
 def _slab(axes: Axes, centre: Point, side: float, thick: float, tint: str) -> float:
@@ -284,11 +254,6 @@ def _slab(axes: Axes, centre: Point, side: float, thick: float, tint: str) -> fl
     for corners, shade in ((front, base), (top, base + (1 - base) * 0.45), (flank, base * 0.78)):
         axes.add_patch(Polygon(corners, closed=True, fc=shade, ec="white", lw=0.7, joinstyle="round", zorder=2))
     return right + lean
-
-
-def _plus(axes: Axes, centre: Point, tint: str) -> None:
-    axes.add_patch(Circle(centre, 2.1, fc="white", ec=tint, lw=1.8, zorder=5))
-    _text(axes, centre[0], centre[1], "+", fontsize=13, weight="bold", zorder=6)
 
 
 def _upsampling(axes: Axes, centre: Point, factor: int, tint: str) -> None:

@@ -36,7 +36,7 @@ def test_round_trips_mark_wrong_pixels_and_leave_void_alone():
 def test_every_protocol_is_a_line_less_the_papers_numbers():
     paper = np.array(list(PAPER.values()))
     scores = paper[None, :, None] + np.arange(len(PROTOCOLS))[:, None, None] + np.zeros((1, 1, 2))
-    axes = bounds.beside_paper(scores).axes[0]
+    axes = bounds.against_paper(scores).axes[0]
     lines = [line.get_ydata() for line in axes.lines[1:]]
     assert len(lines) == 15  # void that votes can be scored in two ways
     assert sorted({round(float(line[0])) for line in lines}) == list(range(len(PROTOCOLS)))
