@@ -64,8 +64,9 @@ def zoom(labels: np.ndarray, palette: Palette, corner: tuple[int, int], side: in
 
 def by_hand(truth: np.ndarray, prediction: np.ndarray, matrix: np.ndarray, names: Names, palette: Palette) -> Figure:
     """A tiny ground truth, its prediction, and the confusion matrix that counts their pairs."""
-    layout = {"width_ratios": (1, 1, 1.1), "layout": ConstrainedLayoutEngine(wspace=0.08)}
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(6.4, 2.75), **layout)
+    layout = ConstrainedLayoutEngine(wspace=0.08)
+    figure, panels = plt.subplots(1, 3, figsize=(6.4, 2.75), width_ratios=(1, 1, 1.1), layout=layout)
+    left, middle, right = panels
     for axes, labels, title in ((left, truth, "ground truth"), (middle, prediction, "prediction")):
         _numbered(axes, labels, names, palette)
         axes.set_title(title)

@@ -188,7 +188,7 @@ def learning(
 ) -> Figure:
     """Filters (4 x 4) as they learn, the loss per step and that of the bilinear filter, errors on new maps."""
     figure = plt.figure(figsize=(7.6, 5.0))
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.15], squeeze=False)[:, 0]
     limit = max(np.abs(np.asarray(values)).max() for values in snapshots.values())
     for axes, (title, values) in zip(upper.subplots(1, len(snapshots)), snapshots.items(), strict=True):
         style.show(axes, np.asarray(values), title, cmap="vlag", vmin=-limit, vmax=limit)

@@ -34,17 +34,17 @@ def timeline(size: Mapping[str, tuple[int, float]]) -> Figure:
     """Classifiers, with ``size`` (layers, millions of parameters), and the dense nets built on them, by year."""
     figure, axes = plt.subplots(figsize=(6.4, 6.6))
     left, right = 0.0, 2.3
-    places = {}
+    places: dict[str, Point] = {}
     for x, works in ((left, CLASSIFIERS), (right, DENSE)):
         ys = apart([_months(*when[:2]) for when in works.values()], 3.1)
         places |= {name: (x, y) for name, y in zip(works, ys, strict=True)}
 
     for target, (*_, sources) in DENSE.items():
-        look = {"lw": 2.0, "color": COLOURS["8s"]} if target == "FCN" else {"lw": 0.9, "color": "#c3c8cd"}
-        shape = {"arrowstyle": "-|>", "mutation_scale": 9, "connectionstyle": "arc3,rad=-0.06"}
+        look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "connectionstyle": "arc3,rad=-0.06"}
+        look |= {"lw": 2.0, "color": COLOURS["8s"]} if target == "FCN" else {"lw": 0.9, "color": "#c3c8cd"}
         for source in sources:
-            ends = (places[source], places[target])
-            axes.add_patch(FancyArrowPatch(*ends, shrinkA=4, shrinkB=7, zorder=1, **shape, **look))
+            arrow = FancyArrowPatch(places[source], places[target], shrinkA=4, shrinkB=7, zorder=1, **look)
+            axes.add_patch(arrow)
     for name in CLASSIFIERS:
         layers, millions = size[name]
         x, y = places[name]
