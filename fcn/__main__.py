@@ -19,31 +19,33 @@ if TYPE_CHECKING:
 
 RESULTS = PROJECT / "results"
 DEFAULT_NET = PROJECT / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+ABOUT = "Fully convolutional networks: rerun the paper's experiments, segment photos, fine-tune."
 
 app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Fully convolutional networks: rerun the paper's experiments, segment photos, fine-tune.",
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=ABOUT
 )
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the data sets; by default FCN_DATA.")
-]
-DeviceOption = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "mps".')]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
+
+def option(text: str, *names: str, **limits: Any) -> Any:
+    """An option of a command with this help text."""
+    return typer.Option(*names, help=text, **limits)
+
+
+DataOption = Annotated[Path | None, option("Folder of the data sets; by default FCN_DATA.")]
+DeviceOption = Annotated[str, option('"auto", "cpu", "cuda" or "mps".')]
+SeedOption = Annotated[int, option("Random seed.", min=0, max=2**32 - 1)]
+ResumeOption = Annotated[bool, option("Continue from the checkpoint.", "--resume")]
 
 
 @app.command("list")
 def list_experiments(
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    results: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS,
-    readme: Annotated[
-        Path | None, typer.Option(help="Update the results table in this file instead.")
-    ] = None,
+    as_json: Annotated[bool, option("Print everything as JSON.", "--json")] = False,
+    results: Annotated[Path, option("Folder of the records.")] = RESULTS,
+    readme: Annotated[Path | None, option("Update the results table in this file.")] = None,
 ) -> None:
     """List every experiment: published numbers, ours, or the command that runs it."""
     from fcn.replication.catalogue import EXPERIMENTS
+    from fcn.replication.paper import TITLES
     from fcn.training.record import load_records
 
     if readme is not None:
@@ -59,31 +61,35 @@ def list_experiments(
     from rich.console import Console
     from rich.table import Table
 
+    groups: dict[str, Table] = {}
+    for title in [
+        *TITLES,
+        *(f"No table: {e.dataset}" for e in EXPERIMENTS.values() if not e.paper),
+    ]:
+        groups.setdefault(title, Table(box=None, show_header=False))
+    for experiment, entry in zip(EXPERIMENTS.values(), entries, strict=True):
+        title = experiment.paper[0] if experiment.paper else f"No table: {experiment.dataset}"
+        groups[title].add_row(*_cells(entry))
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 200, soft_wrap=not terminal)
     console.print("Percent: pixel acc. / mean acc. / mean IU / f.w. IU. --json prints everything.")
-    for title, members in _grouped(entries).items():
-        table = Table(box=None, show_header=False)
-        for entry in members:
-            table.add_row(*(part for part in _parts(entry) if part))
-        console.print(f"\n{title}", highlight=False)
-        console.print(table)
+    for title, table in groups.items():
+        if table.row_count:
+            heading = f"{title}: {TITLES[title]}" if title in TITLES else title
+            console.print(f"\n{heading}", highlight=False)
+            console.print(table)
 
 
 def _entry(experiment: "Experiment", records: list["Record"]) -> dict[str, Any]:
     from fcn.replication.deviations import deviations_of
     from fcn.replication.paper import TABLES
 
-    rows = [
-        row
-        for row in TABLES
-        if row.experiment == experiment.name or (row.table, row.label) == experiment.paper
-    ]
-    rows.sort(key=lambda row: row.experiment != experiment.name)
+    own = [row for row in TABLES if row.experiment == experiment.name]
+    near = [row for row in TABLES if (row.table, row.label) == experiment.paper]
     return {
         "experiment": experiment.name,
         "paper": ", ".join(experiment.paper) if experiment.paper else "none",
-        "published": rows[0].metrics if rows else {},
+        "published": next((row.metrics for row in own + near), {}),
         "recorded": [
             {"seed": r.seed, "purpose": r.purpose, "file": r.file_name, "metrics": r.scores}
             for r in records
@@ -94,28 +100,14 @@ def _entry(experiment: "Experiment", records: list["Record"]) -> dict[str, Any]:
     }
 
 
-def _grouped(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Entries grouped by table of the paper, then, for those without one, by data set."""
-    from fcn.replication.catalogue import EXPERIMENTS
-    from fcn.replication.paper import TITLES
-
-    titles = {name: f"{name}: {title}" for name, title in TITLES.items()}
-    groups: dict[str, list[dict[str, Any]]] = {title: [] for title in titles.values()}
-    for entry in entries:
-        table = entry["paper"].partition(",")[0]
-        other = f"Not in a table: {EXPERIMENTS[entry['experiment']].dataset}"
-        groups.setdefault(titles.get(table, other), []).append(entry)
-    return {title: members for title, members in groups.items() if members}
-
-
-def _parts(entry: dict[str, Any]) -> tuple[str, str, str]:
+def _cells(entry: dict[str, Any]) -> list[str]:
     """One line of the list: the experiment, the published row, and our scores or the command."""
     row = entry["paper"].partition(", ")[2]
-    ours = "; ".join(
+    ours = [
         f"{_numbers(r['metrics'])} (seed {r['seed']}, {r['purpose']})" for r in entry["recorded"]
-    )
-    published = f"{row} {_numbers(entry['published'])}" if row else ""
-    return entry["experiment"], published, ours or f"not run: {entry['command']}"
+    ]
+    published = [f"{row} {_numbers(entry['published'])}"] if row else []
+    return [entry["experiment"], *published, "; ".join(ours) or f"not run: {entry['command']}"]
 
 
 def _numbers(metrics: dict[str, float]) -> str:
@@ -124,37 +116,33 @@ def _numbers(metrics: dict[str, float]) -> str:
     return " / ".join(f"{metrics[m]:.1f}" if m in metrics else "-" for m in METRICS)
 
 
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="EXPERIMENT...", help="Names from `list`.")
+]
+
+
 @app.command()
 def train(
-    experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPERIMENT...", help="Names from `list`.")
-    ] = None,
+    experiments: Names = None,
     data: DataOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds per experiment, from --seed on.")] = 1,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Stop at a checkpoint after this many minutes.")
-    ] = None,
+    seeds: Annotated[int, option("Seeds per experiment, from --seed on.", min=1)] = 1,
+    minutes: Annotated[float | None, option("Stop at a checkpoint after this.", min=0.01)] = None,
     by_worth: Annotated[
-        bool, typer.Option("--by-worth", help="All runs worth a GPU, the most valuable first.")
+        bool, option("Runs worth a GPU, most valuable first.", "--by-worth")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the run's checkpoint.")
-    ] = False,
-    validation: Annotated[
-        bool, typer.Option("--validation", help="Train without the validation part, score on it.")
-    ] = False,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and nets.")] = Path("runs"),
-    results: Annotated[Path, typer.Option(help="Folder for records.")] = RESULTS,
-    deviation: Annotated[
-        list[str] | None, typer.Option(help="A deviation of this run alone; repeatable.")
-    ] = None,
+    resume: ResumeOption = False,
+    validation: Annotated[bool, option("Score on the validation part.", "--validation")] = False,
+    out: Annotated[Path, option("Folder for checkpoints and nets.")] = Path("runs"),
+    results: Annotated[Path, option("Folder for records.")] = RESULTS,
+    deviation: Annotated[list[str] | None, option("A deviation of this run; repeatable.")] = None,
 ) -> None:
     """Train, score and record experiments.
 
     Several names, several seeds, --minutes or --by-worth make a queue: recorded runs are skipped,
-    interrupted ones resume. Under torchrun, several processes share each batch.
+    interrupted ones resume. --validation trains without the validation part of the training images
+    and scores on it. Under torchrun, several processes share each batch.
     """
     from fcn.replication import catalogue, run
     from fcn.training.evaluate import is_main_process
@@ -164,33 +152,19 @@ def train(
     if not names:
         raise ValueError("name an experiment: `python -m fcn list` shows all, or give --by-worth")
     chosen = [catalogue.find(name) for name in names]
-    extra = tuple(Deviation(kind="other", text=text) for text in deviation or ())
+    settings: dict[str, Any] = {
+        "purpose": "validation" if validation else "final",
+        "data": data,
+        "device": device,
+        "out": out,
+        "results": results,
+        "deviations": tuple(Deviation("other", text) for text in deviation or ()),
+        "log": _log,
+    }
     if len(chosen) > 1 or seeds > 1 or minutes is not None or by_worth:
-        failed = run.run_queue(
-            chosen,
-            range(seed, seed + seeds),
-            minutes=minutes,
-            data=data,
-            device=device,
-            out=out,
-            results=results,
-            deviations=extra,
-            purpose="validation" if validation else "final",
-            log=_log,
-        )
+        failed = run.run_queue(chosen, range(seed, seed + seeds), minutes=minutes, **settings)
         raise typer.Exit(1 if failed else 0)
-    path = run.run(
-        chosen[0],
-        purpose="validation" if validation else "final",
-        data=data,
-        device=device,
-        seed=seed,
-        resume=resume,
-        out=out,
-        results=results,
-        deviations=extra,
-        log=_log,
-    )
+    path = run.run(chosen[0], seed=seed, resume=resume, **settings)
     if is_main_process():
         for name, head in read(path).heads.items():
             _print_metrics(name, head.metrics, head.classes_counted, len(head.classes))
@@ -200,14 +174,10 @@ def train(
 @app.command()
 def evaluate(
     experiment: Annotated[str, typer.Argument(help="A name from `list`: sets data and split.")],
-    weights: Annotated[
-        Path, typer.Option(help="A net that `train` saved, or the authors' .caffemodel.")
-    ],
+    weights: Annotated[Path, option("A net that `train` saved, or the authors' .caffemodel.")],
     data: DataOption = None,
     device: DeviceOption = "auto",
-    validation: Annotated[
-        bool, typer.Option("--validation", help="Score on the validation part.")
-    ] = False,
+    validation: Annotated[bool, option("Score on the validation part.", "--validation")] = False,
 ) -> None:
     """Score a net on an experiment's test split."""
     from fcn.replication import catalogue, released, run
@@ -225,17 +195,11 @@ def evaluate(
 @app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Photos of any size.")],
-    weights: Annotated[
-        Path, typer.Option(help="The net; by default the one trained on SIFT Flow.")
-    ] = DEFAULT_NET,
-    out: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")] = Path("."),
-    side: Annotated[
-        int, typer.Option(min=32, help="Score larger photos at this size (longer side, px).")
-    ] = 512,
+    weights: Annotated[Path, option("The net; default: trained on SIFT Flow.")] = DEFAULT_NET,
+    out: Annotated[Path, option("Folder for label maps and overlays.")] = Path("."),
+    side: Annotated[int, option("Score larger photos at this longer side, px.", min=32)] = 512,
     device: DeviceOption = "cpu",
-    submission: Annotated[
-        Path | None, typer.Option(help="Write only the folder that PASCAL VOC's server takes.")
-    ] = None,
+    submission: Annotated[Path | None, option("Write only the folder VOC's server takes.")] = None,
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, class shares."""
     from fcn.environment import resolve_device
@@ -260,65 +224,36 @@ def predict(
         print(f"to submit: tar czf results.tgz -C {submission} results")
 
 
+START = option("A saved net, 'imagenet' or 'scratch'.", show_default="trained on SIFT Flow")
+
+
 @app.command()
 def fit(
     photos: Annotated[Path, typer.Argument(help="Folder of photos, any sizes.")],
-    labels: Annotated[
-        Path, typer.Argument(help="Folder of label maps: PNGs of the same names, void 255.")
-    ],
-    classes: Annotated[
-        Path, typer.Argument(help="Text file, one class per line from label 0 on: sky #9ecae1")
-    ],
-    start: Annotated[
-        str,
-        typer.Option(
-            help='Initial backbone: a saved net, "imagenet" or "scratch".',
-            show_default="the net trained on SIFT Flow",
-        ),
-    ] = str(DEFAULT_NET),
-    stride: Annotated[int, typer.Option(help="Stride of the finest scores: 32, 16 or 8.")] = 8,
-    epochs: Annotated[float, typer.Option(help="Passes over the photos.")] = 20,
-    batch: Annotated[int, typer.Option(help="Batch size.")] = 8,
-    rate: Annotated[
-        float, typer.Option(help="Learning rate; lower it if the loss diverges.")
-    ] = TUNED.learning_rate,
-    side: Annotated[
-        int, typer.Option(help="Train on larger photos at this size (longer side, px).")
-    ] = 512,
+    labels: Annotated[Path, typer.Argument(help="Folder of PNGs of the same names, void 255.")],
+    classes: Annotated[Path, typer.Argument(help="Text, one class per line: sky #9ecae1")],
+    start: Annotated[str, START] = str(DEFAULT_NET),
+    stride: Annotated[int, option("Stride of the finest scores: 32, 16 or 8.")] = 8,
+    epochs: Annotated[float, option("Passes over the photos.")] = 20,
+    batch: Annotated[int, option("Batch size.")] = 8,
+    rate: Annotated[float, option("Learning rate; lower if diverging.")] = TUNED.learning_rate,
+    side: Annotated[int, option("Train on larger photos at this longer side, px.")] = 512,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
-    out: Annotated[Path, typer.Option(help="Folder for the net and its record.")] = Path(
-        "runs/own"
-    ),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the run's checkpoint.")
-    ] = False,
+    out: Annotated[Path, option("Folder for the net and its record.")] = Path("runs/own"),
+    resume: ResumeOption = False,
 ) -> None:
     """Fine-tune on your own photos and labels; a tenth is held out and scored at the end."""
     from fcn.training import finetune
     from fcn.training.evaluate import is_main_process
 
-    fitted = finetune.fit(
-        photos,
-        labels,
-        classes,
-        start=start,
-        stride=stride,
-        epochs=epochs,
-        batch_size=batch,
-        rate=rate,
-        side=side,
-        device=device,
-        seed=seed,
-        out=out,
-        resume=resume,
-        log=_log,
-    )
+    net: dict[str, Any] = {"start": start, "stride": stride}
+    recipe: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "rate": rate, "side": side}
+    run: dict[str, Any] = {"device": device, "seed": seed, "out": out, "resume": resume}
+    fitted = finetune.fit(photos, labels, classes, **net, **recipe, **run, log=_log)
     if is_main_process():
-        scores = fitted.scores
-        _print_metrics(
-            "held-out photos", scores.metrics, scores.classes_counted, len(scores.classes)
-        )
+        head = fitted.scores
+        _print_metrics("held-out photos", head.metrics, head.classes_counted, len(head.classes))
         print(fitted.per_class().to_string(na_rep="-"))
         print(f"saved {fitted.weights} and {fitted.record}")
         print(f"try it: python -m fcn predict PHOTO --weights {fitted.weights}")
@@ -327,9 +262,7 @@ def fit(
 @app.command()
 def benchmark(
     device: DeviceOption = "cpu",
-    save: Annotated[
-        Path | None, typer.Option(help="Keep the times as a snapshot in this results folder.")
-    ] = None,
+    save: Annotated[Path | None, option("Save a snapshot in this results folder.")] = None,
 ) -> None:
     """Time the forward pass of the paper's nets (Tables 1 and 3)."""
     from fcn.environment import resolve_device
