@@ -42,7 +42,7 @@ def test_median_and_quartiles() -> None:
     assert times.quartiles == (2, 4)
 
 
-def test_the_device_is_synchronized_before_and_after_each_pass(
+def test_the_device_is_synchronized_around_each_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[str] = []

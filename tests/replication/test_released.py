@@ -1,7 +1,7 @@
-"""The authors' nets as ours: the same scores as an independent implementation of Caffe, on the same file of weights.
+"""The authors' nets as ours: the same scores as another implementation of Caffe, on one file.
 
-The judge is OpenCV's reader of Caffe nets. It is given the release's layers as tests/caffe_nets.py describes them and
-random weights, which our net reads from the same file.
+The oracle is OpenCV's reader of Caffe nets. It gets the layers of the release as
+tests/core/caffe_nets.py describes them and random weights, which our net reads from the same file.
 """
 
 import functools
@@ -18,13 +18,14 @@ from caffe_nets import NETS, CaffeNet, fcn_vgg16
 from PIL import Image
 
 from fcn.__main__ import main
-from fcn.data import nyud, registry, sift_flow, voc
+from fcn.data import reading, registry, sift_flow, voc
 from fcn.models import LateFusion
 from fcn.replication import released
 from fcn.replication.released import REFERENCES
 
 SIZES = [(61, 39), (75, 121), (17, 71)]  # height, width
 TOLERANCE = 1e-4  # of the largest score
+GEO_CROP = '_geo" crop_param {{ axis: 2 offset: {}'
 BGR, HHA = (2, 1, 0), (0, 1, 2)  # the channels of an image in the order that the release feeds them
 MEANS = {
     "pascal": (104.00699, 116.66877, 122.67892),
@@ -37,7 +38,7 @@ Inputs = dict[str, tuple[str, tuple[int, int, int]]]
 
 
 def inputs_of(name: str) -> Inputs:
-    """Of each input of a file's net the key of its mean and the order of its channels."""
+    """For each input of the net, the key of its mean and the order of its channels."""
     colour, hha = ("nyud", BGR), ("hha", HHA)
     if name.startswith("nyud"):
         return {
@@ -69,12 +70,18 @@ def image_of(size: tuple[int, int], channels: int) -> np.ndarray:
     return np.random.default_rng(size).integers(0, 256, (channels, *size)).astype(np.float32)
 
 
-def caffe_scores(net: CaffeNet, prototxt: str, inputs: Inputs, image: np.ndarray) -> dict[str, np.ndarray]:
+def caffe_scores(
+    net: CaffeNet, prototxt: str, inputs: Inputs, image: np.ndarray
+) -> dict[str, np.ndarray]:
     """The scores of each head by OpenCV, for an image of bytes, C x H x W, RGB above HHA."""
-    read = cv2.dnn.readNetFromCaffe(*(np.frombuffer(part, np.uint8) for part in (prototxt.encode(), net.caffemodel())))
+    read = cv2.dnn.readNetFromCaffe(
+        *(np.frombuffer(part, np.uint8) for part in (prototxt.encode(), net.caffemodel()))
+    )
     for i, (name, (mean, order)) in enumerate(inputs.items()):
         channels = image[3 * i : 3 * i + 3][list(order)]
-        read.setInput((channels - np.array(MEANS[mean])[:, None, None])[None].astype(np.float32), name)
+        read.setInput(
+            (channels - np.array(MEANS[mean])[:, None, None])[None].astype(np.float32), name
+        )
     return dict(zip(net.outputs, read.forward(list(net.outputs.values())), strict=True))
 
 
@@ -84,16 +91,23 @@ def difference(ours: dict[str, torch.Tensor], theirs: dict[str, np.ndarray]) -> 
     for head, scores in theirs.items():
         assert ours[head].shape == scores.shape
         assert scores.std() > 10  # or there would be nothing to compare
-    return max(np.abs(ours[head].numpy() - scores).max() / np.abs(scores).max() for head, scores in theirs.items())
+    return max(
+        np.abs(ours[head].numpy() - scores).max() / np.abs(scores).max()
+        for head, scores in theirs.items()
+    )
 
 
 @torch.no_grad()
-def compared(name: str, net: torch.nn.Module, size: tuple[int, int], old: str = "", new: str = "") -> float:
-    """The difference between our scores and OpenCV's, with ``old`` replaced in what OpenCV is told of the net."""
+def compared(
+    name: str, net: torch.nn.Module, size: tuple[int, int], old: str = "", new: str = ""
+) -> float:
+    """The difference between our scores and OpenCV's, with ``old`` replaced in its prototxt."""
     prototxt = made(name).prototxt(size)
     assert old in prototxt
     image = image_of(size, 3 * len(inputs_of(name)))
-    theirs = caffe_scores(made(name), prototxt.replace(old, new) if old else prototxt, inputs_of(name), image)
+    theirs = caffe_scores(
+        made(name), prototxt.replace(old, new) if old else prototxt, inputs_of(name), image
+    )
     return difference(net(torch.from_numpy(image)[None] / 255), theirs)
 
 
@@ -118,10 +132,10 @@ def test_scores_are_those_of_another_implementation_of_caffe(name, loaded):
         ("fcn-alexnet-pascal", "offset: 18", "offset: 19"),
         ("fcn-alexnet-pascal", "alpha: 0.0001", "alpha: 0.0002"),
         ("fcn-alexnet-pascal", "kernel_size: 3 stride: 2", "kernel_size: 3 stride: 2 pad: 1"),
-        ("siftflow-fcn8s-heavy", "_geo\" crop_param { axis: 2 offset: 31", "_geo\" crop_param { axis: 2 offset: 30"),
+        ("siftflow-fcn8s-heavy", GEO_CROP.format(31), GEO_CROP.format(30)),
         ("nyud-fcn32s-color-hha-heavy", "coeff: 0.5 coeff: 0.5", "coeff: 0.6 coeff: 0.4"),
     ],
-)  # fmt: skip
+)
 def test_a_net_that_differs_in_one_number_is_told_apart(name, old, new, loaded):
     assert compared(name, loaded(name), (61, 39), old, new) > 20 * TOLERANCE
 
@@ -155,9 +169,12 @@ def test_every_file_of_the_release_is_known_by_its_name():
 def test_the_published_scores_are_those_of_the_readme():
     published = {name: r.expected for name, r in REFERENCES.items() if r.expected is not None}
     assert published == {
-        "fcn32s-heavy-pascal": 63.6, "fcn16s-heavy-pascal": 65.0, "fcn8s-heavy-pascal": 65.5,
-        "fcn8s-atonce-pascal": 65.4, "fcn-alexnet-pascal": 48.0,
-    }  # fmt: skip
+        "fcn32s-heavy-pascal": 63.6,
+        "fcn16s-heavy-pascal": 65.0,
+        "fcn8s-heavy-pascal": 65.5,
+        "fcn8s-atonce-pascal": 65.4,
+        "fcn-alexnet-pascal": 48.0,
+    }
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -179,9 +196,15 @@ def test_constants_that_differ_are_named_in_a_line_each(tmp_path):
     net.blobs["scale_pool3"][0] *= 2
     lines: list[str] = []
     read = released.load(net.write(tmp_path / "fcn8s-atonce-pascal.caffemodel"), lines.append)
-    assert sorted(line.split()[1] for line in lines) == ["scale_pool3.weight", "upscore2.weight", "upscore8.weight"]
+    assert sorted(line.split()[1] for line in lines) == [
+        "scale_pool3.weight",
+        "upscore2.weight",
+        "upscore8.weight",
+    ]
     assert all("\n" not in line and "fcn8s-atonce-pascal" in line for line in lines)
-    kept = released.load(NETS["fcn8s-atonce-pascal"]().write(tmp_path / "fcn8s-atonce-pascal.caffemodel"))
+    kept = released.load(
+        NETS["fcn8s-atonce-pascal"]().write(tmp_path / "fcn8s-atonce-pascal.caffemodel")
+    )
     image = torch.rand(1, 3, 40, 33)
     assert torch.equal(read(image)["semantic"], kept(image)["semantic"])
 
@@ -199,9 +222,13 @@ def test_constants_that_agree_or_are_not_in_the_file_are_not_spoken_of(tmp_path)
     ("content", "name", "said"),
     [
         ("fcn16s-heavy-pascal", "fcn8s-heavy-pascal", "without score_pool3.weight"),
-        ("fcn8s-heavy-pascal", "fcn16s-heavy-pascal", "with upscore_pool4.weight, score_pool3.weight"),
+        (
+            "fcn8s-heavy-pascal",
+            "fcn16s-heavy-pascal",
+            "with upscore_pool4.weight, score_pool3.weight",
+        ),
         ("fcn8s-atonce-pascal", "fcn8s-heavy-pascal", "with scale_pool"),
-        ("pascalcontext-fcn8s-heavy", "fcn8s-heavy-pascal", "60x256x1x1 for 21x256x1x1"),
+        ("pascalcontext-fcn8s-heavy", "fcn8s-heavy-pascal", "60x256x1x1 instead of 21x256x1x1"),
         ("nyud-fcn32s-color-heavy", "nyud-fcn32s-color-hha-heavy", "without conv1_1color"),
         ("fcn-alexnet-pascal", "fcn32s-heavy-pascal", "without conv1_1"),
         ("fcn8s-heavy-pascal", "vgg16-something", "keep its name"),
@@ -225,7 +252,19 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def evaluate(monkeypatch, experiment: str, weights: Path, data: Path) -> int | str | None:
     monkeypatch.setattr(
-        sys, "argv", ["fcn", "evaluate", experiment, "--weights", str(weights), "--data", str(data), "--device", "cpu"]
+        sys,
+        "argv",
+        [
+            "fcn",
+            "evaluate",
+            experiment,
+            "--weights",
+            str(weights),
+            "--data",
+            str(data),
+            "--device",
+            "cpu",
+        ],
     )
     with pytest.raises(SystemExit) as end:
         main()
@@ -234,10 +273,12 @@ def evaluate(monkeypatch, experiment: str, weights: Path, data: Path) -> int | s
 
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> Path:
-    """Two photos each of VOC 2012, SIFT Flow and NYUDv2 in their official layouts, labelled at random."""
+    """Two photos each of VOC 2012, SIFT Flow and NYUDv2, official layouts, random labels."""
     random = np.random.default_rng(3)
     size, names = (40, 57), ["1", "2"]
-    photos = [Image.fromarray(random.integers(0, 256, (*size, 3)).astype(np.uint8)) for _ in range(4)]
+    photos = [
+        Image.fromarray(random.integers(0, 256, (*size, 3)).astype(np.uint8)) for _ in range(4)
+    ]
     root = tmp_path / "data"
 
     def folder(*parts: str) -> Path:
@@ -247,8 +288,7 @@ def data(tmp_path, monkeypatch) -> Path:
     lists = folder("lists")
     for name in ("nyud_test", "sift_flow_test", "voc_seg11valid"):
         (lists / f"{name}.txt").write_text("\n".join(names))
-    for module in (nyud, sift_flow):
-        monkeypatch.setattr(module, "_LISTS", lists)
+    monkeypatch.setattr(reading, "LISTS", lists)
     monkeypatch.setattr(voc, "SEG11VALID", lists / "voc_seg11valid.txt")
     year, flow, rooms = ("pascal", "VOCdevkit", "VOC2012"), sift_flow.COLLECTION, ("nyud", "data")
     for name, photo, other in zip(names, photos[:2], photos[2:], strict=True):
@@ -263,7 +303,9 @@ def data(tmp_path, monkeypatch) -> Path:
         photo.save(folder(*rooms, "images") / f"img_{name}.png")
         other.save(folder(*rooms, "hha") / f"img_{name}.png")
         labels = random.integers(0, 41, size)
-        scipy.io.savemat(folder("nyud", "segmentation") / f"img_{name}.mat", {"segmentation": labels})
+        scipy.io.savemat(
+            folder("nyud", "segmentation") / f"img_{name}.mat", {"segmentation": labels}
+        )
     return root
 
 
@@ -274,9 +316,13 @@ def test_evaluate_scores_a_released_net_as_caffe_does(data, tmp_path, monkeypatc
     right = labelled = 0
     for photo in ("1", "2"):
         year = data / "pascal/VOCdevkit/VOC2012"
-        image = np.array(Image.open(year / "JPEGImages" / f"{photo}.jpg"), np.float32).transpose(2, 0, 1)
+        image = np.array(Image.open(year / "JPEGImages" / f"{photo}.jpg"), np.float32).transpose(
+            2, 0, 1
+        )
         labels = np.array(Image.open(year / "SegmentationClass" / f"{photo}.png"))
-        scores = caffe_scores(made(name), made(name).prototxt(labels.shape), inputs_of(name), image)["semantic"][0]
+        scores = caffe_scores(
+            made(name), made(name).prototxt(labels.shape), inputs_of(name), image
+        )["semantic"][0]
         right += (scores.argmax(0) == labels)[labels != 255].sum()
         labelled += (labels != 255).sum()
     ours, published = capsys.readouterr().out.splitlines()
@@ -292,7 +338,9 @@ def test_evaluate_scores_a_released_net_as_caffe_does(data, tmp_path, monkeypatc
         ("nyud-vgg16-32s-hha", "nyud-fcn32s-hha-heavy", 1),
     ],
 )
-def test_evaluate_says_where_no_score_is_published(experiment, name, heads, data, tmp_path, monkeypatch, capsys):
+def test_evaluate_says_where_no_score_is_published(
+    experiment, name, heads, data, tmp_path, monkeypatch, capsys
+):
     weights = made(name).write(tmp_path / f"{name}.caffemodel")
     assert evaluate(monkeypatch, experiment, weights, data) in (0, None)
     lines = capsys.readouterr().out.splitlines()
@@ -309,7 +357,9 @@ def test_evaluate_says_where_no_score_is_published(experiment, name, heads, data
         ("voc-vgg16-8s", "somebody-elses"),
     ],
 )
-def test_evaluate_refuses_a_net_of_other_data(experiment, name, data, tmp_path, monkeypatch, capsys):
+def test_evaluate_refuses_a_net_of_other_data(
+    experiment, name, data, tmp_path, monkeypatch, capsys
+):
     weights = tmp_path / f"{name}.caffemodel"
     made(name if name in NETS else "fcn8s-heavy-pascal").write(weights)
     assert evaluate(monkeypatch, experiment, weights, data) == 2

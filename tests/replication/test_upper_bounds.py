@@ -84,7 +84,8 @@ def test_scores_of_a_map_by_hand() -> None:
     counted.update(MAP)
     ((protocol, factor),) = counted.matrices
     assert str(protocol) == "vote, repeat, void votes"
-    # Left cell all 1, right cell all void: 9 of 1 right; 7 of class 0 said to be 1; 5 of 2 and 3 of 0 said to be void.
+    # Left cell all 1, right cell all void: 9 of 1 right; 7 of class 0 predicted as 1; 5 of 2 and
+    # 3 of 0 predicted as void.
     assert counted.matrices[protocol, factor].tolist() == [
         [0, 14, 0, 6],
         [0, 18, 0, 0],

@@ -1,0 +1,119 @@
+"""Queues of runs: in order, resumable, within a time budget, and not stopped by a failed run."""
+
+from dataclasses import replace
+from itertools import chain, repeat
+from types import SimpleNamespace
+
+import pytest
+from test_tables import record
+
+from fcn.data.synthetic.outdoor import Scenes
+from fcn.replication import run
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training.record import load_records, read
+
+BASE = EXPERIMENTS["sift-flow-googlenet-32s"]
+SHORT = replace(BASE.recipe, learning_rate=1e-3, epochs=2, batch_size=2)
+COARSE = replace(BASE, name="coarse", width=0.05, recipe=SHORT)
+FINE = replace(COARSE, name="fine", stride=16, start=("coarse",))
+WILD = replace(COARSE, name="wild", recipe=replace(SHORT, learning_rate=1e30))
+
+
+@pytest.fixture(autouse=True)
+def _scenes(monkeypatch):
+    def scenes(name, split, data):
+        return Scenes(4, split="test" if split == "test" else "train", size=(48, 48))
+
+    monkeypatch.setattr(run, "dataset", scenes)
+
+
+@pytest.fixture
+def queue(tmp_path):
+    """A queue below ``folder`` that returns its failures and its log."""
+
+    def call(*experiments, folder="a", **options):
+        lines = []
+        place = {"out": tmp_path / folder / "runs", "results": tmp_path / folder / "results"}
+        failed = run.run_queue(experiments, device="cpu", log=lines.append, **place, **options)
+        return failed, [line for line in lines if not line.startswith(("step", "scored"))]
+
+    return call
+
+
+def test_a_queue_runs_in_order_and_skips_what_is_recorded(queue, tmp_path):
+    failed, lines = queue(COARSE, FINE, seeds=range(2))
+    assert failed == {}
+    stems = [f"{name}.seed{seed}" for name in ("coarse", "fine") for seed in (0, 1)]
+    assert [line.partition(":")[0] for line in lines] == [stem for stem in stems for _ in range(2)]
+    assert [path.stem for path in sorted((tmp_path / "a/results").iterdir())] == stems
+    fine = read(tmp_path / "a/results/fine.seed1.json")
+    assert fine.initial_weights.name == "coarse.seed1.safetensors"
+    before = {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()}
+    failed, lines = queue(COARSE, FINE, seeds=range(2))
+    assert lines == [f"{stem}: already recorded" for stem in stems]
+    assert {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()} == before
+
+
+def test_a_queue_stops_at_a_checkpoint_and_the_same_call_continues(queue, tmp_path, monkeypatch):
+    clock = chain([0.0, 59.9], repeat(60.0))  # at the start of the queue, of the run, later
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    failed, lines = queue(COARSE, FINE, minutes=1)
+    assert failed == {}
+    assert lines[-1] == "coarse.seed0: stopped at step 1 of 4; the same command continues"
+    assert (tmp_path / "a/runs/coarse.seed0.checkpoint").is_file()
+    assert not (tmp_path / "a/results/coarse.seed0.json").exists()
+    failed, lines = queue(COARSE, FINE)
+    assert failed == {}
+    assert lines[0] == "coarse.seed0: resumed"
+    queue(COARSE, FINE, folder="b")
+    ours, uninterrupted = (load_records(tmp_path / folder / "results") for folder in ("a", "b"))
+    assert [one.heads for one in ours] == [one.heads for one in uninterrupted]
+    for one, other in zip(ours, uninterrupted, strict=True):
+        assert [point["loss"] for point in one.curve] == [point["loss"] for point in other.curve]
+    assert not (tmp_path / "a/runs/coarse.seed0.checkpoint").exists()
+
+
+def test_a_queue_without_time_starts_nothing(queue, tmp_path):
+    (tmp_path / "a/results").mkdir(parents=True)
+    _, lines = queue(COARSE, minutes=-1)
+    assert lines == ["coarse.seed0: not started, the time is over"]
+
+
+def test_a_queue_goes_on_after_a_failed_run(queue, tmp_path):
+    orphan = replace(FINE, name="orphan", start=("nobody",))
+    failed, lines = queue(orphan, WILD, COARSE)
+    assert list(failed) == ["orphan.seed0", "wild.seed0"]
+    assert "nobody.seed0.safetensors" in failed["orphan.seed0"]
+    assert "the loss is" in failed["wild.seed0"]
+    assert f"wild.seed0: failed: {failed['wild.seed0']}" in lines
+    assert [path.name for path in (tmp_path / "a/results").iterdir()] == ["coarse.seed0.json"]
+
+
+def test_several_processes_have_no_time_budget(queue, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="--minutes: needs a single process"):
+        queue(COARSE, minutes=1)
+
+
+def test_on_cuda_steps_are_captured_and_convolutions_are_in_bfloat16(queue, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(run, "resolve_device", lambda name: "cuda")
+    monkeypatch.setattr(run, "run", lambda e, **options: calls.append((e, options)) or tmp_path)
+    queue(COARSE)
+    ((experiment, options),) = calls
+    assert experiment == replace(COARSE, recipe=replace(SHORT, precision="bf16-mixed"))
+    assert options["capture"]
+    assert options["load"].__wrapped__.func is run._resident
+
+
+def test_a_run_records_its_own_deviations_after_those_of_its_experiment(tmp_path):
+    extra = record("coarse", deviations=EXPERIMENTS["voc-alexnet-32s-release"].deviations)
+    path = run.run(
+        COARSE,
+        device="cpu",
+        out=tmp_path,
+        results=tmp_path,
+        deviations=extra.deviations,
+        log=lambda line: None,
+    )
+    assert read(path).deviations == COARSE.deviations + extra.deviations
