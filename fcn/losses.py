@@ -62,8 +62,8 @@ def pixel_softmax_loss(
 def balanced_weights(pixels: Tensor) -> Tensor:
     """Class weights (float32, C) inversely proportional to the number of training ``pixels`` (C).
 
-    The median class has weight 1; a class without pixels has weight 0. The paper finds that its
-    mostly background data need no such balancing (section 4.3).
+    The median class has weight 1, one without pixels 0. The paper's data, mostly background, need
+    no such balancing (section 4.3).
     """
     present = pixels > 0
     if not present.any():

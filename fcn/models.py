@@ -7,6 +7,7 @@ the pixels.
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -255,7 +256,8 @@ class LateFusion(nn.Module):
     def load_pretrained(self, source: Any) -> LoadReport:
         """Copy ImageNet weights into both backbones; the report is that of the first."""
         report = self.colour.load_pretrained(source)
-        self.hha.load_pretrained(source)
+        with warnings.catch_warnings(action="ignore"):  # the same warning again
+            self.hha.load_pretrained(source)
         return report
 
     def upgrade_from(self, coarser: "LateFusion | FCN", hha: FCN | None = None) -> None:

@@ -1,7 +1,6 @@
 """Input preprocessing: RGB in [0, 1] to mean-subtracted BGR in [0, 255], as Caffe models expect.
 
-Data sets return images as RGB in [0, 1]; the paper's classifiers were trained on BGR in [0, 255]
-minus the mean pixel of ImageNet, so every net converts its input.
+The paper's classifiers were trained on BGR minus ImageNet's mean pixel, so nets convert inputs.
 """
 
 from typing import Literal
@@ -12,7 +11,7 @@ from torch import Tensor
 Inputs = Literal["rgb", "hha", "rgbd"]
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)  # ImageNet's mean pixel, as in the authors' VOC nets
-MEAN_HHA = (132.431, 94.076, 118.477)  # of NYUDv2's HHA files, in their channel order, as in the release
+MEAN_HHA = (132.431, 94.076, 118.477)  # of NYUDv2's HHA files, in their order, as released
 MEAN_LOG_DEPTH = 7.844  # of the natural logarithm of NYUDv2's depth in mm, as in the release
 
 MEANS: dict[Inputs, tuple[float, ...]] = {

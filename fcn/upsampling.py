@@ -16,9 +16,8 @@ Upsampling = Literal["bilinear", "learned", "interpolate"]
 def bilinear_filter(factor: int, size: int | None = None) -> Tensor:
     """The filter with which a transposed convolution of stride ``factor`` interpolates bilinearly.
 
-    Two sizes are exact: ``2 * factor`` (the default; cell centres fall between pixels, as after
-    even pooling windows) and ``2 * factor - 1`` (centres fall on pixels, as after odd ones). Raises
-    ValueError for any other size and for a factor below 1.
+    Two sizes are exact: ``2 * factor`` (the default; cell centres fall between pixels) and
+    ``2 * factor - 1`` (centres fall on pixels). Raises ValueError otherwise.
     """
     size = 2 * factor if size is None else size
     if factor < 1 or size not in (2 * factor - 1, 2 * factor):
@@ -112,9 +111,8 @@ def upsample_onto(
 ) -> Tensor:
     """``x`` (N x C x h x w), upsampled from ``coarse`` onto the first ``size`` cells of ``fine``.
 
-    Border cells are replicated as far as the fine grid extends beyond their centres; otherwise a
-    transposed convolution would fade to zero there, and a map smaller than the target would not
-    cover it.
+    Border cells are replicated where the fine grid extends beyond their centres: a transposed
+    convolution would fade to zero there.
     """
     shift = (coarse.offset - fine.offset) / fine.stride  # of the first coarse centre, in fine cells
     factor = coarse.stride / fine.stride

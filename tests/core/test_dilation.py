@@ -2,10 +2,6 @@
 
 Equal means up to rounding, in float64 on narrow random nets and in float32 on the real weights, if
 available. Next to padded borders they differ, which is tested too.
-
-Equal means to the rounding of float64, on narrow nets with random weights; with the real weights,
-where they are at hand, to that of float32. Where equality does not hold, next to padded borders, is
-tested as well.
 """
 
 import os
