@@ -20,7 +20,6 @@ from fcn.replication.paper import TABLES
 from fcn.training.provenance import hardware
 
 SIZE, TRIALS = (500, 500), 20  # pixels of the image, trials: those of Table 1
-ALIGNMENTS = ("tight", "reference")
 NETS = {
     "FCN-AlexNet": ("alexnet", 32),
     "FCN-VGG16": ("vgg16", 32),
@@ -68,17 +67,15 @@ def forward_ms(
     """
     if trials < 1:
         raise ValueError(f"trials: at least one pass must be timed, not {trials}")
-    device = torch.device(device)
-    image = torch.rand(1, 3, *size, device=device)
-    training = net.training
-    net.to(device).eval()
 
     def now() -> float:
-        if device.type != "cpu":
+        if torch.device(device).type != "cpu":
             torch.accelerator.synchronize()
         return 1000 * time.perf_counter()
 
-    times = []
+    times, training = [], net.training
+    net.to(device).eval()
+    image = torch.rand(1, 3, *size, device=device)
     with torch.inference_mode():
         for _ in range(warm_up + trials):
             start = now()
@@ -88,19 +85,17 @@ def forward_ms(
     return Times(tuple(times[warm_up:]))
 
 
-def forward_times(
-    device: str = "cpu", size: tuple[int, int] = SIZE, trials: int = TRIALS
-) -> dict[str, NDArray[np.generic]]:
+def forward_times(device: str = "cpu") -> dict[str, NDArray[np.generic]]:
     """Milliseconds of 20 passes of one 500 x 500 image through the paper's nets, both alignments.
 
     ``milliseconds`` has a row for each entry of ``nets`` and ``alignments``, a column per trial;
     ``hardware`` and ``threads`` describe the machine.
     """
-    nets, alignments = zip(*product(NETS, ALIGNMENTS), strict=True)
-    times = []
-    for name, alignment in zip(nets, alignments, strict=True):
-        net = FCN(*NETS[name], 21, alignment=alignment)
-        times.append(forward_ms(net, size, trials, device).trials)
+    nets, alignments = zip(*product(NETS, ("tight", "reference")), strict=True)
+    times = [
+        forward_ms(FCN(*NETS[name], 21, alignment=alignment), SIZE, TRIALS, device).trials
+        for name, alignment in zip(nets, alignments, strict=True)
+    ]
     return {
         "nets": np.array(nets),
         "alignments": np.array(alignments),
@@ -111,12 +106,11 @@ def forward_times(
 
 
 def benchmark(device: str = "cpu", save: Path | None = None) -> Iterator[str]:
-    """Measure, and yield one line per net next to the paper's time.
+    """Measure, and yield one line per net with the paper's time next to ours.
 
-    ``save`` is the results folder for a snapshot, ``forward-times`` or ``forward-times-<device>``.
-    Raises ValueError if it is not writable.
+    ``save`` is the results folder for a snapshot. Raises ValueError if it is not writable.
     """
-    compute = update_wrapper(partial(forward_times, device, SIZE, TRIALS), forward_times)
+    compute = update_wrapper(partial(forward_times, device), forward_times)
     if save:
         check_writable(save, "--save")
         name = "forward-times" + (f"-{device}" if device != "cpu" else "")

@@ -1,8 +1,8 @@
 """The paper's claims about training (``claims.csv``), each tested by a pair of runs.
 
-The two runs of a pair differ in one thing. They are on SIFT Flow with GoogLeNet, most of them
-short: they can agree with the paper or not, but not overturn what was found on other data with
-another backbone. A difference counts only if it is larger than the spread between seeds.
+The two runs differ in one thing. They are on SIFT Flow with GoogLeNet, most of them short: they
+cannot overturn what was found on other data with another backbone. A difference counts only if it
+is larger than the spread between seeds.
 """
 
 import csv
@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -93,20 +94,18 @@ class Comparison:
         """The evidence of the runs on the claim, in a few words."""
         if self.outcome == "unclear" and self.uncertain > WIDE:
             return "undecided: too uncertain to tell"
+        expected = self.claim.expected
         if self.outcome == "unclear":
-            agrees = self.claim.expected in ("same", "not higher")
-            seen = "no difference seen"
+            agrees, seen = expected in ("same", "not higher"), "no difference seen"
             return f"{seen}, as the paper says" if agrees else f"undecided: {seen}"
-        wanted = {"higher": "higher", "lower": "lower", "same": "", "not higher": "lower"}
-        agrees = self.outcome == wanted[self.claim.expected]
+        agrees = self.outcome == {"not higher": "lower"}.get(expected, expected)
         return "as the paper says" if agrees else "not what the paper says"
 
 
 def spread(records: Sequence[Record], metric: str = "mean_iu") -> tuple[float, int]:
     """The standard deviation between seeds, in points, and its degrees of freedom.
 
-    Pooled over the experiments of all claims with several seeds; (``SPREAD_ELSEWHERE``, 0) if there
-    is none.
+    Pooled over all experiments with several seeds; (``SPREAD_ELSEWHERE``, 0) if there is none.
     """
     names = dict.fromkeys(n for c in (*CLAIMS, *LONG_CLAIMS) for n in (c.base, c.changed))
     groups = [_values(records, name, metric) for name in names]
@@ -134,7 +133,7 @@ def table(
 ) -> pd.DataFrame:
     """The claims, their runs with and without the change, the difference and the verdict.
 
-    Runs are links to their records below ``results`` (Markdown), or "not run".
+    Runs are Markdown links to their records below ``results``, or "not run".
     """
     rows = {}
     for one in claims:
@@ -155,15 +154,11 @@ def metric_by_metric(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS
     Text; "-" if a run lacks the head of the metric.
     """
     rows: dict[str, dict[str, str]] = {}
-    for one in claims:
-        found = {m: compare(replace(one, metric=m), records) for m in MEASURED}
-        cells = {
-            COLUMNS[metric]: f"{comparison.difference:+.1f}"
-            for metric, comparison in found.items()
-            if comparison and _same_head(records, one, metric)
-        }
-        if cells:
-            rows[f"{one.section}: {one.change}"] = cells
+    for one, metric in product(claims, MEASURED):
+        found = compare(replace(one, metric=metric), records)
+        if found and _same_head(records, one, metric):
+            cells = rows.setdefault(f"{one.section}: {one.change}", {})
+            cells[COLUMNS[metric]] = f"{found.difference:+.1f}"
     return pd.DataFrame.from_dict(rows, orient="index").fillna(ABSENT)
 
 
@@ -175,10 +170,9 @@ def missing(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS) -> list
 
 def _same_head(records: Sequence[Record], claim: Claim, metric: str) -> bool:
     """True if both runs have the head of the metric: a single task may be the other one."""
-    names = (claim.changed, claim.base)
-    heads = [{*run.heads} for name in names for run in final(records, name)]
     head = "geometric" if metric == "geometric_accuracy" else "semantic"
-    return head in set.intersection(*heads)
+    runs = [run for name in (claim.changed, claim.base) for run in final(records, name)]
+    return all(head in run.heads for run in runs)
 
 
 def _values(records: Sequence[Record], experiment: str, metric: str) -> tuple[float, ...]:
@@ -187,11 +181,9 @@ def _values(records: Sequence[Record], experiment: str, metric: str) -> tuple[fl
 
 
 def _linked(records: Sequence[Record], experiment: str, metric: str, results: str) -> str:
-    values = _values(records, experiment, metric)
+    values, runs = _values(records, experiment, metric), final(records, experiment)
     if not values:
         return NOT_RUN
-    runs = final(records, experiment)
-    seeds = ", ".join(f"[{run.seed}]({results}/{run.file_name})" for run in runs)
+    links = ", ".join(f"[{run.seed}]({results}/{run.file_name})" for run in runs)
     of = "" if metric == "mean_iu" else f" {COLUMNS[metric]}"
-    plural = "s" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.1f}{of} (seed{plural} {seeds})"
+    return f"{statistics.fmean(values):.1f}{of} (seed{'s' * (len(values) > 1)} {links})"

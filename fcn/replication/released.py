@@ -7,7 +7,7 @@ ours; the means are those that the release's data layers subtract.
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +55,16 @@ class Reference:
 
     def expectation(self) -> str:
         """The published score in one line."""
-        published = f"mean IU {self.expected} on the 736 photos of seg11valid"
-        number = "no number" if self.expected is None else published
-        return f"published for {self.name}: {number} (README of the authors' release)"
+        mean_iu = f"mean IU {self.expected} on the 736 photos of seg11valid"
+        published = mean_iu if self.expected else "no number"
+        return f"published for {self.name}: {published} (README of the authors' release)"
 
     def settings(self, width: float = 1.0) -> dict[str, Any]:
         """The settings of :func:`fcn.models.build`, with channels scaled by ``width``."""
-        return {
-            "net": self.net,
-            "stride": self.stride,
-            "heads": {head: classes for head, (classes, _) in self.heads.items()},
-            "alignment": "reference",
-            "upsampling": "bilinear",
-            "width": width,
-            "inputs": self.inputs,
-            "scaled_skips": self.scaled_skips,
-        }
+        names = ("net", "stride", "inputs", "scaled_skips")
+        heads = {head: classes for head, (classes, _) in self.heads.items()}
+        fixed = {"alignment": "reference", "upsampling": "bilinear", "width": width}
+        return {name: getattr(self, name) for name in names} | {"heads": heads} | fixed
 
 
 def _references() -> Iterator[Reference]:
@@ -86,18 +80,15 @@ def _references() -> Iterator[Reference]:
         yield Reference(name, "pascal-context-59", s, regions, {"": CONTEXT_MEAN_BGR})
         name = f"siftflow-fcn{s}s-heavy"
         yield Reference(name, "sift-flow", s, tasks, {"": sift_flow.MEAN_BGR})
-    name, label = "fcn8s-atonce-pascal", "FCN-8s at-once"
-    yield Reference(name, "voc", 8, objects, rgb, scaled_skips=True, label=label)
-    name, label = "fcn-alexnet-pascal", "FCN-AlexNet"
-    yield Reference(name, "voc", 32, objects, rgb, net="alexnet", label=label)
+    at_once = Reference("fcn8s-atonce-pascal", "voc", 8, objects, rgb, label="FCN-8s at-once")
+    yield replace(at_once, scaled_skips=True)
+    alexnet = Reference("fcn-alexnet-pascal", "voc", 32, objects, rgb, label="FCN-AlexNet")
+    yield replace(alexnet, net="alexnet")
     rooms = {"semantic": (len(nyud.CLASSES), "")}
-    for name, means in {  # the release has no early fusion
-        "color": {"": nyud.MEAN_BGR},
-        "hha": {"": MEAN_HHA},
-        "color-hha": {"color": nyud.MEAN_BGR, "hha": MEAN_HHA},
-    }.items():
-        inputs = name.replace("color", "rgb")
-        file = f"nyud-fcn32s-{name}-heavy"
+    both = {"color": nyud.MEAN_BGR, "hha": MEAN_HHA}
+    streams = {"color": {"": nyud.MEAN_BGR}, "hha": {"": MEAN_HHA}, "color-hha": both}
+    for name, means in streams.items():  # the release has no early fusion
+        inputs, file = name.replace("color", "rgb"), f"nyud-fcn32s-{name}-heavy"
         yield Reference(file, f"nyud-{inputs}", 32, rooms, means, inputs=inputs)
 
 
@@ -109,22 +100,18 @@ def find(path: str | Path) -> Reference:
     """The file of the release with the name of ``path``. Raises ValueError if there is none."""
     name = Path(path).name.removesuffix(".caffemodel")
     if name not in REFERENCES:
-        raise ValueError(
-            f"{path}: not a file of the authors' release; keep its name: one of "
-            f"{', '.join(REFERENCES)}"
-        )
+        known = ", ".join(REFERENCES)
+        raise ValueError(f"{path}: not a file of the release; keep its name: one of {known}")
     return REFERENCES[name]
 
 
 def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN | LateFusion:
     """The net in a file of the release, with the mean of its data set, ready for evaluation.
 
-    The release fixes its upsampling filters and the scales of its skips; ours are the same
-    constants and are not read. ``warn`` gets one line for each that differs. A file with fewer
-    channels in proportion makes a narrower net.
+    The release fixes its upsampling filters and skip scales; ours are the same constants, and
+    ``warn`` gets one line for each that differs. Proportionally fewer channels make a narrower net.
 
-    Raises FileNotFoundError for a missing file, ValueError for one that is not of the release or
-    does not hold the net of its name.
+    Raises FileNotFoundError for a missing file, ValueError for one without the net of its name.
     """
     path = Path(path)
     reference = find(path)
@@ -144,10 +131,7 @@ def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN |
         load_into(part, ours | {"mean": torch.tensor(mean)}, source=str(path))
     for name, constant in _constants(parts[0], reference).items():
         if name in weights and not _same(weights.pop(name), constant):
-            warn(
-                f"{path}: {name} is not the constant that the release fixes; ours is used, and "
-                "scores will differ"
-            )
+            warn(f"{path}: {name} is not the constant of the release; ours is used: scores differ")
     if weights:
         raise ValueError(f"{wrong}, with {', '.join([*weights][:3])}; fetch the file again")
     return net.eval()

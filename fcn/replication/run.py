@@ -3,8 +3,9 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fcn.training.checkpoint import Stopped
 from fcn.training.evaluate import evaluate
 from fcn.training.gpu import Resident
 from fcn.training.pipeline import train_and_record
-from fcn.training.record import Deviation, InitialWeights, Paper, Purpose
+from fcn.training.record import Data, Deviation, InitialWeights, Paper, Plan, Purpose
 
 Log = Callable[[str], None]
 
@@ -51,10 +52,8 @@ def run(
 
     ``out`` takes the checkpoint and the net, ``results`` the record. ``deviations`` are those of
     this run alone. ``load`` replaces :func:`fcn.data.registry.dataset`. ``options`` are those of
-    :func:`fcn.training.pipeline.train_and_record`: ``resume``, ``stop``, ``log`` ...
-
-    Raises FileNotFoundError for missing data, weights or nets to start from, and what
-    ``train_and_record`` raises.
+    :func:`fcn.training.pipeline.train_and_record`: ``resume``, ``stop``, ``log`` ... Raises
+    FileNotFoundError for missing data, weights or nets to start from, and what that raises.
     """
     device = resolve_device(device)
     if experiment.dataset == "scenes":
@@ -64,25 +63,21 @@ def run(
     torch.manual_seed(seed)
     heads = heads_of(experiment, train_set)
     net = build(experiment, {head: len(names) for head, names in heads.items()})
-    record = train_and_record(
-        net,
-        train_set,
-        test_set,
-        experiment.recipe,
+    plan = Plan(
         experiment=experiment.name,
         purpose=purpose,
-        dataset=experiment.dataset,
-        net_settings=experiment.net_settings,
-        initial_weights=initialize(net, experiment, seed, out),
-        deviations=experiment.deviations + deviations,
-        weights=out / f"{_stem(experiment, seed, purpose)}.safetensors",
-        results=results,
         paper=Paper(*experiment.paper) if experiment.paper else None,
         seed=seed,
-        device=device,
-        **options,
+        deviations=experiment.deviations + deviations,
+        dataset=Data.of(experiment.dataset, train_set, test_set),
+        initial_weights=initialize(net, experiment, seed, out),
+        net=experiment.net_settings,
+        recipe=asdict(experiment.recipe),
     )
-    return results / record.file_name
+    weights = out / f"{_stem(experiment, seed, purpose)}.safetensors"
+    places: dict[str, Any] = {"weights": weights, "results": results, "device": device}
+    train_and_record(net, train_set, test_set, plan, **places, **options)
+    return results / plan.file_name
 
 
 def run_queue(
@@ -103,9 +98,8 @@ def run_queue(
     Recorded runs are skipped, interrupted ones resume, and a failed run costs one line. When the
     ``minutes`` are over, the run stops at a checkpoint, where the same call continues. On CUDA,
     data sets are resident, steps are captured as CUDA graphs, and convolutions are in bfloat16.
-    ``options`` are those of :func:`run`.
-
-    Raises ValueError for a missing device, and for ``minutes`` in a run of several processes.
+    ``options`` are those of :func:`run`. Raises ValueError for a missing device, and for
+    ``minutes`` in a run of several processes.
     """
     if minutes is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--minutes: needs a single process, as several stop at different steps")
@@ -115,8 +109,7 @@ def run_queue(
     options |= {"load": lru_cache(maxsize=4)(partial(_resident if cuda else dataset, data=data))}
     options |= {"capture": cuda, "stop": lambda: time.monotonic() >= end, "log": log}
     failed: dict[str, str] = {}
-    seeds = tuple(seeds)
-    for e, seed in [(e, seed) for e in experiments for seed in seeds]:
+    for e, seed in product(experiments, seeds):
         stem = _stem(e, seed, purpose)
         if (results / f"{stem}.json").is_file():
             log(f"{stem}: already recorded")
@@ -152,8 +145,8 @@ def score(
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of each head of a net on the test split of ``experiment``.
 
-    ``file`` is a net of this package or a .caffemodel of the authors' release. Raises ValueError if
-    the classes or inputs of the net are not those of the data set, and for a missing device.
+    ``file`` is a net of this package or a .caffemodel of the authors' release. Raises ValueError
+    for a net with other classes or inputs than the data set, and for a missing device.
     """
     device = resolve_device(device)
     test_set = dataset(experiment.dataset, SPLITS[purpose][1], data)
@@ -163,9 +156,8 @@ def score(
     if net.classes != expected:
         raise ValueError(f"{file}: scores {net.classes}, but {experiment.dataset} has {expected}")
     if net.settings["inputs"] != experiment.inputs:
-        raise ValueError(
-            f"{file}: takes {net.settings['inputs']} images, unlike {experiment.dataset}"
-        )
+        inputs = net.settings["inputs"]
+        raise ValueError(f"{file}: takes {inputs} images, unlike {experiment.dataset}")
     return evaluate(net, test_set, device=device, log=log)
 
 
@@ -182,9 +174,9 @@ def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
 def initialize(
     net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path
 ) -> InitialWeights | None:
-    """Load the weights that the experiment starts from, and return their names and checksums.
+    """Load the weights that the experiment starts from; returns their names and checksums.
 
-    Raises FileNotFoundError, with the command to run, if the net of the stage before is missing.
+    Raises FileNotFoundError, with the command to run, if a net to start from is missing.
     """
     paths: list[Path] = []
     if experiment.start:
@@ -208,10 +200,8 @@ def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
     for folder in (out, PROJECT / "weights"):
         if (folder / name).is_file():
             return folder / name
-    raise FileNotFoundError(
-        f"{out / name}: {experiment.name} starts from this net; train it first: "
-        f"python -m fcn train {start}"
-    )
+    advice = f"{experiment.name} starts from this net; first run python -m fcn train {start}"
+    raise FileNotFoundError(f"{out / name}: {advice}")
 
 
 def _stem(experiment: Experiment, seed: int, purpose: Purpose) -> str:

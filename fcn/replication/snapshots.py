@@ -1,8 +1,7 @@
 """Snapshots: small arrays that a chapter shows, computed if possible, loaded otherwise.
 
-A reader without the ImageNet weights sees what this project computed with them. A snapshot is two
-files below the results folder: ``snapshots/<name>.npz``, the arrays, and ``snapshots/<name>.json``,
-their provenance: description, input files, versions, code and hardware.
+A snapshot is two files below the results folder: ``snapshots/<name>.npz``, the arrays, and
+``<name>.json``, their provenance: description, input files, versions, code and hardware.
 """
 
 import inspect
@@ -36,9 +35,8 @@ def compute_or_load(
     """The arrays by name, and True if they were computed just now.
 
     ``compute`` is called if its ``files`` are ``available``; otherwise the snapshot is loaded.
-    With ``FCN_SNAPSHOT=1`` in the environment, what is computed is also saved.
-
-    Raises what :func:`load` and :func:`save` raise.
+    With ``FCN_SNAPSHOT=1`` in the environment, what is computed is also saved. Raises what
+    :func:`load` and :func:`save` raise.
     """
     if not available:
         return load(name, results), False
@@ -68,11 +66,9 @@ def save(
         raise ValueError(f'"{name}": {", ".join(bad)} hold neither numbers nor text')
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    content = buffer.getvalue()
-    if len(content) > LARGEST:
-        raise ValueError(
-            f'"{name}": {len(content)} bytes are more than {LARGEST}; save fewer or coarser arrays'
-        )
+    if (size := buffer.tell()) > LARGEST:
+        advice = "save fewer or coarser arrays"
+        raise ValueError(f'"{name}": {size} bytes are more than {LARGEST}; {advice}')
     provenance = {
         "what": inspect.cleandoc(compute.__doc__).splitlines()[0],
         "computed_by": compute.__qualname__,
@@ -81,7 +77,7 @@ def save(
         **made_with,
     }
     with atomic_write(path) as partial:
-        partial.write_bytes(content)
+        partial.write_bytes(buffer.getvalue())
     text = json.dumps(provenance | {"sha256": sha256(path)}, indent=1)
     with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
@@ -111,9 +107,8 @@ def provenance(name: str, results: str | Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         matches = False
     if not matches:
-        raise ValueError(
-            f"{path}: not the arrays that {about.name} describes; restore both from version control"
-        )
+        wrong = f"not the arrays that {about.name} describes"
+        raise ValueError(f"{path}: {wrong}; restore both from version control")
     return described
 
 
@@ -131,7 +126,5 @@ def _computed(compute: Compute) -> Arrays:
 
 def _path(name: str, results: str | Path) -> Path:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ValueError(
-            f'"{name}" names no snapshot: use lower-case words and numbers, joined by hyphens'
-        )
+        raise ValueError(f'"{name}": use lower-case words and numbers, joined by hyphens')
     return Path(results) / "snapshots" / f"{name}.npz"

@@ -165,27 +165,23 @@ def with_results(text: str, records: Sequence[Record], file: str | Path) -> str:
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(
-            f"{file}: the markers of the results at a glance are missing; add the lines "
-            f"{BEGIN} and {END}"
-        )
+        missing = "the markers of the results at a glance are missing; add the lines"
+        raise ValueError(f"{file}: {missing} {BEGIN} and {END}")
     return f"{before}{BEGIN}\n\n{markdown(at_a_glance(records))}\n\n{END}{after}"
 
 
 def update_readme(path: Path, results: Path) -> None:
     """Replace the results in a text file by those of the records in ``results``.
 
-    Raises FileNotFoundError for a missing file, ValueError for one that is not text or lacks the
-    markers.
+    Raises FileNotFoundError for a missing file, ValueError for one without text or markers.
     """
+    hint = "give the one with the markers, README.md"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the one with the markers, README.md")
+        raise FileNotFoundError(f"{path}: no such file; {hint}")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError(
-            f"{path}: not a text file in UTF-8; give the one with the markers, README.md"
-        ) from None
+        raise ValueError(f"{path}: not a text file in UTF-8; {hint}") from None
     text = with_results(text, load_records(results), path)
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -205,17 +201,15 @@ def _frame(
     seen = {"mean_iu"}.union(*lines, *(run.scores for found in runs.values() for run in found))
     for name, found in runs.items():
         target = replicated(EXPERIMENTS[name])
-        values = {
-            key: _mean([run.scores[key] for run in found if key in run.scores])
-            for key in seen & {*MEASURED}
-        }
         seeds = ", ".join(str(run.seed) for run in found)
-        source = f"seed{'s' if len(found) > 1 else ''} {seeds}"
-        record = source if found else f"python -m fcn train {name}"
+        line = {"source": "ours", "of": target.of if target else ""}
+        for key in seen & {*MEASURED}:
+            line[key] = _mean([run.scores[key] for run in found if key in run.scores])
+        line["record"] = f"seed{'s' * (len(found) > 1)} {seeds}"
+        if not found:
+            line["record"] = f"python -m fcn train {name}"
         names.append(name)
-        lines.append(
-            {"source": "ours", "of": target.of if target else "", **values, "record": record}
-        )
+        lines.append(line)
     columns = [
         k for k in ("source", "of", *COLUMNS, "record") if any(line.get(k) for line in lines)
     ]

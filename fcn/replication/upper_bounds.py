@@ -1,8 +1,7 @@
 """Upper bounds on mean IU: the best score of a net that predicts on a coarse grid (Appendix A).
 
-Ground truth is reduced to one cell per ``factor`` x ``factor`` pixels, enlarged again, and scored
-as a prediction. The paper gives one number per factor and does not say how it did either, nor how
-it treated void. The protocols are the plain answers:
+Ground truth is reduced to one cell per ``factor`` x ``factor`` pixels, enlarged, and scored as a
+prediction. The paper gives one number per factor but no protocol. These are the plain ones:
 
 * down: ``sample`` takes the label of the middle pixel of each cell, ``vote`` the most frequent
   label (of equal ones the lowest), ``mean`` the share of each label. The grid starts in the upper
@@ -47,12 +46,11 @@ class Protocol(NamedTuple):
         return f"{self.down}, {self.up}, void {self.void}"
 
 
-PROTOCOLS = tuple(  # repeating the mean is repeating the vote
+PROTOCOLS = tuple(
     Protocol(down, up, void)
-    for void, down, up in product(
-        ("votes", "abstains"), ("sample", "vote", "mean"), ("repeat", "bilinear")
-    )
-    if (down, up) != ("mean", "repeat")
+    for void in ("votes", "abstains")
+    for down, up in product(("sample", "vote", "mean"), ("repeat", "bilinear"))
+    if (down, up) != ("mean", "repeat")  # the same as ("vote", "repeat")
 )
 
 
@@ -60,8 +58,7 @@ PROTOCOLS = tuple(  # repeating the mean is repeating the vote
 class Bounds:
     """Pixels by true and predicted class for each protocol and factor, summed over label maps.
 
-    A matrix is int64, C x (C + 1): rows are ground truth without void, the last column predicted
-    void.
+    Matrices are int64, C x (C + 1): rows are ground truth, the last column is predicted void.
     """
 
     num_classes: int
@@ -71,14 +68,13 @@ class Bounds:
 
     def update(self, labels: Tensor) -> None:
         """Count one label map: H x W integers, 0..C-1 and void 255."""
-        classes, columns = self.num_classes, self.num_classes + 1
+        shape = self.num_classes, self.num_classes + 1
         labelled = labels.numpy() != VOID
-        rows = labels.numpy()[labelled].astype(np.int64) * columns
-        column = np.append(np.arange(classes), np.full(VOID + 1 - classes, classes))
+        rows = labels.numpy()[labelled].astype(np.int64) * shape[1]
         for protocol, factor, predicted in predictions(labels, self.factors, self.protocols):
-            counts = np.bincount(rows + column[predicted[labelled]], minlength=classes * columns)
-            known = self.matrices.get((protocol, factor), 0)
-            self.matrices[protocol, factor] = known + counts.reshape(classes, columns)
+            columns = predicted[labelled].clip(max=self.num_classes)
+            counts = np.bincount(rows + columns, minlength=shape[0] * shape[1]).reshape(shape)
+            self.matrices[protocol, factor] = counts + self.matrices.get((protocol, factor), 0)
 
     def metrics(self, protocol: Protocol, factor: int, *, score_void: bool = True) -> Metrics:
         """Metrics in percent; predicted void is an error, or left out without ``score_void``."""
@@ -125,10 +121,8 @@ def predictions(
 
 def _sample(pixels: Tensor, factor: int) -> Tensor:
     """C x H x W to C x h x w: the middle pixel of each cell."""
-    rows, columns = (
-        (torch.arange(0, side, factor) + factor // 2).clamp(max=side - 1)
-        for side in pixels.shape[1:]
-    )
+    middles = [torch.arange(factor // 2, side + factor // 2, factor) for side in pixels.shape[1:]]
+    rows, columns = (m.clamp(max=s - 1) for m, s in zip(middles, pixels.shape[1:], strict=True))
     return pixels[:, rows][:, :, columns]
 
 
@@ -178,11 +172,10 @@ def near_border(
 def seg11valid(voc: str | Path) -> dict[str, NDArray[Any]]:
     """The bounds of Appendix A on the 736 label maps of seg11valid.
 
-    ``voc`` is the folder ``VOCdevkit/VOC2012``, whose photos are not needed. Of the arrays,
-    ``mean_iu`` is protocols x factors x 2 with predicted void an error and left out,
-    ``iu_per_class`` protocols x factors x C with it an error, ``near_border`` factors x C the share
-    of a class within half a cell of another label, all in percent; ``pixels`` are those of each
-    class and, last, of void.
+    ``voc`` is the folder ``VOCdevkit/VOC2012``, without photos. In percent: ``mean_iu``, protocols
+    x factors x 2, predicted void an error and left out; ``iu_per_class``, protocols x factors x C,
+    an error; ``near_border``, factors x C, the share of a class within half a cell of another
+    label. ``pixels``: of each class and, last, of void.
     """
     bounds, checksum, names = Bounds(len(CLASSES)), hashlib.sha256(), split_names(voc, "seg11valid")
     near = np.zeros((len(FACTORS), len(CLASSES)), np.int64)
@@ -197,9 +190,7 @@ def seg11valid(voc: str | Path) -> dict[str, NDArray[Any]]:
     left_out = [[bounds.mean_iu(p, f, score_void=False) for f in FACTORS] for p in PROTOCOLS]
     return {
         "mean_iu": np.stack([np.array([[m.mean_iu for m in row] for row in scored]), left_out], -1),
-        "iu_per_class": np.array(  # None becomes NaN
-            [[m.iu_per_class[:-1] for m in row] for row in scored], np.float32
-        ),
+        "iu_per_class": np.array([[m.iu_per_class[:-1] for m in row] for row in scored], "float32"),
         "near_border": 100 * near / pixels[: len(CLASSES)].clip(min=1),
         "pixels": np.append(pixels[: len(CLASSES)], pixels[VOID]),
         "protocols": np.array([str(p) for p in PROTOCOLS]),
