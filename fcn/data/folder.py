@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.data.reading import check_choice, checked_labels, decoding, read_photo
-from fcn.data.sample import VOID, ListedDataset, Sample, validation_part
+from fcn.data.sample import VOID, Sample, SegmentationDataset, validation_part
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SPLITS = ("all", "train", "val")
@@ -39,7 +39,7 @@ class Classes(NamedTuple):
     void: Colour | None
 
 
-class Folder(ListedDataset):
+class Folder(SegmentationDataset):
     """The photos in one folder with the label maps of the same names in another.
 
     ``split``: ``all``; or ``val``, a fixed tenth but at least one photo, and ``train``, the rest.

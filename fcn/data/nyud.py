@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fcn.data import reading
 from fcn.data.palettes import PALETTES
-from fcn.data.sample import VOID, ListedDataset, Sample
+from fcn.data.sample import Sample, SegmentationDataset
 from fcn.preprocessing import MEAN_LOG_DEPTH
 
 MEAN_BGR = (116.190, 97.203, 92.318)
@@ -44,7 +44,7 @@ INPUTS = {
 """Inputs of a net and the folders below ``data`` that provide them."""
 
 
-class Nyud(ListedDataset):
+class Nyud(SegmentationDataset):
     """NYUDv2 in the layout of the authors' release.
 
     ``split``: ``trainval`` (795), ``train`` (381), ``val`` (414) or ``test`` (654); ``names``
@@ -55,13 +55,10 @@ class Nyud(ListedDataset):
     * ``rgb-hha``: uint8, 6 x H x W, the photo and HHA, for late fusion;
     * ``rgbd``: float32, 4 x H x W, the photo in 0..255 and the natural logarithm of depth in
       millimetres, for early fusion. Unknown depth becomes the mean, ``MEAN_LOG_DEPTH``.
-
-    Raises FileNotFoundError for a missing folder or file; ValueError for unknown splits or inputs,
-    an empty list and, on reading, for invalid files.
     """
 
     name = "nyud"
-    heads: dict[str, tuple[str, ...]] = {"semantic": CLASSES}
+    heads = {"semantic": CLASSES}
 
     def __init__(
         self,
@@ -75,30 +72,29 @@ class Nyud(ListedDataset):
         self.split, self.inputs = split, inputs
         self.names = reading.checked_names(split_names(split) if names is None else names, "names")
         self.root = reading.checked_folder(root, "NYUDv2")
-        files = [f"img_{name}" for name in self.names]
-        for part in INPUTS[inputs]:
-            reading.checked_files(self.root / "data" / part, files, ".png", f"{part} of NYUDv2")
-        reading.checked_files(self.root / "segmentation", files, ".mat", "label maps of NYUDv2")
+
+        def checked(folder: str, suffix: str, what: str) -> dict[str, Path]:
+            what = f"{what} of NYUDv2"
+            return reading.checked_files(self.root / folder, self.names, suffix, what, "img_")
+
+        self._parts = {part: checked(f"data/{part}", ".png", part) for part in INPUTS[inputs]}
+        self._labels = checked("segmentation", ".mat", "label maps")
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` as ``inputs`` says; ``labels["semantic"]`` int64, H x W, void 255."""
-        name = self.names[index]
-        parts = [self._read(part, name) for part in INPUTS[self.inputs]]
+        name, parts = self.names[index], []
+        for part, files in self._parts.items():
+            read = _read_log_depth if part == "depth" else reading.read_photo
+            parts.append(read(files[name]))
         if parts[0].shape[1:] != parts[-1].shape[1:]:
             sizes = " and ".join(" x ".join(map(str, part.shape[1:])) for part in parts)
             raise ValueError(
                 f"{self.root}: sizes of the files img_{name} differ ({sizes}); unpack NYUDv2 again"
             )
         image = torch.cat(parts)  # float32 if one part is
-        path = self.root / "segmentation" / f"img_{name}.mat"
-        stored = reading.read_mat(path, "segmentation", "NYUDv2").astype(np.int64)
-        labels = np.where(stored == 0, VOID, stored - 1)
-        checked = reading.checked_labels(labels, len(CLASSES), path, image.shape[1:])
-        return Sample(image, {"semantic": checked}, name)
-
-    def _read(self, part: str, name: str) -> Tensor:
-        path = self.root / "data" / part / f"img_{name}.png"
-        return _read_log_depth(path) if part == "depth" else reading.read_photo(path)
+        labels = reading.read_mat_labels(
+            "segmentation", "NYUDv2", self._labels[name], len(CLASSES), image.shape[1:]
+        )
+        return Sample(image, {"semantic": labels}, name)
 
 
 def _read_log_depth(path: Path) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fcn.data import reading
 from fcn.data.palettes import PALETTES
-from fcn.data.sample import VOID, ListedDataset, Sample
+from fcn.data.sample import VOID, Sample, SegmentationDataset
 
 ALL = tuple(reading.read_list(reading.LISTS / "pascal_context_459.txt"))
 """The 459 classes: label ``i`` of a LabelMap is ``ALL[i - 1]``."""
@@ -39,7 +39,7 @@ def task_of_all(task: int) -> NDArray[np.uint8]:
     return labels
 
 
-class PascalContext(ListedDataset):
+class PascalContext(SegmentationDataset):
     """PASCAL-Context in its official layout.
 
     ``root``: the folder ``pascal-context``; ``voc``: that of VOC 2010, by default
@@ -49,9 +49,6 @@ class PascalContext(ListedDataset):
 
     The 33 classes are read from ``33_context_labels`` or, without it, selected from the 459 by
     name, which has not been compared with the published maps; ``labels_are_derived`` is then True.
-
-    Raises FileNotFoundError for a missing folder, list or file; ValueError for an unknown task or
-    split, an empty list and, on reading, for invalid files.
     """
 
     name = "pascal-context"
@@ -87,20 +84,17 @@ class PascalContext(ListedDataset):
         self._task_of_all = task_of_all(task)
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W, void 255."""
         name = self.names[index]
-        image = reading.read_photo(self._photos / f"{name}.jpg")
-        labels = self._read_labels(name, image.shape[1:])
+        image = reading.read_photo(self._photos[name])
+        labels = self._read_labels(self._labels[name], image.shape[1:])
         if not self.background:
             labels = (labels - 1).masked_fill(labels == 0, VOID)
         return Sample(image, {"semantic": labels}, name)
 
-    def _read_labels(self, name: str, size: tuple[int, ...]) -> Tensor:
+    def _read_labels(self, path: Path, size: tuple[int, ...]) -> Tensor:
         """0 background, 1.. the classes of the task."""
         if not self.labels_are_derived:
-            path = self._labels / f"{name}.png"
             return reading.checked_labels(reading.read_png(path), 1 + self.task, path, size)
-        path = self._labels / f"{name}.mat"
         stored = reading.read_mat(path, "LabelMap", "PASCAL-Context").astype(np.int64)
         if stored.min() < 0 or stored.max() > len(ALL):
             raise ValueError(

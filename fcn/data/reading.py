@@ -18,18 +18,22 @@ LISTS = Path(__file__).parent / "lists"
 
 
 def read_list(path: str | Path) -> list[str]:
-    """The names in a UTF-8 text file, one per line; blank lines are skipped.
+    """The names in a text file. Raises ValueError if it is empty or contains a name twice."""
+    return checked_names(read_lines(path, "images", "name"), path)
 
-    Raises FileNotFoundError, and ValueError if the list is empty or contains a name twice.
+
+def read_lines(path: str | Path, content: str, item: str) -> list[str]:
+    """The lines of a UTF-8 list of ``content``, one ``item`` per line, without blank ones.
+
+    Raises FileNotFoundError, and ValueError if it is not UTF-8.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list of images; give one name per line")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such list of {content}; give one {item} per line")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8-sig")  # Windows editors write a BOM
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a UTF-8 text file; give one name per line") from None
-    return checked_names([line.strip() for line in lines if line.strip()], path)
+        raise ValueError(f"{path}: not a UTF-8 text file; give one {item} per line") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def checked_names(names: Sequence[str], source: str | Path) -> list[str]:
@@ -58,19 +62,21 @@ def checked_folder(folder: str | Path, what: str) -> Path:
     return folder
 
 
-def checked_files(folder: str | Path, names: Sequence[str], suffix: str, what: str) -> Path:
-    """The folder as a path, once it exists and holds ``name + suffix`` for all names.
+def checked_files(
+    folder: Path, names: Sequence[str], suffix: str, what: str, prefix: str = ""
+) -> dict[str, Path]:
+    """The file of each name, ``prefix + name + suffix`` in a folder.
 
     Raises FileNotFoundError with the first missing file and the number of missing files.
     """
-    folder = checked_folder(folder, what)
-    missing = [name for name in names if not (folder / f"{name}{suffix}").is_file()]
-    if missing:
+    checked_folder(folder, what)
+    files = {name: folder / f"{prefix}{name}{suffix}" for name in names}
+    if missing := [path for path in files.values() if not path.is_file()]:
         raise FileNotFoundError(
-            f"{folder / missing[0]}{suffix}: no such file ({len(missing)} of {len(names)} are "
-            f"missing); unpack the data set again"
+            f"{missing[0]}: no such file ({len(missing)} of {len(names)} are missing); unpack the "
+            f"data set again"
         )
-    return folder
+    return files
 
 
 @contextmanager
@@ -141,6 +147,20 @@ def read_mat(path: str | Path, variable: str, dataset: str) -> NDArray[Any]:
             f"{path}: cannot be read as a MATLAB file ({type(error).__name__}); it is truncated or "
             f"corrupt, unpack {dataset} again"
         ) from None
+
+
+def read_mat_labels(
+    variable: str,
+    dataset: str,
+    path: Path,
+    num_classes: int,
+    size: tuple[int, ...],
+    void: tuple[int, ...] = (0,),
+) -> Tensor:
+    """A label map in a MATLAB file, which counts classes from 1, as :func:`checked_labels`."""
+    stored = read_mat(path, variable, dataset).astype(np.int64)
+    labels = np.where(np.isin(stored, void), VOID, stored - 1)
+    return checked_labels(labels, num_classes, path, size)
 
 
 def checked_labels(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +9,6 @@ from fcn.environment import folder_of
 
 if TYPE_CHECKING:
     from fcn.data.sample import SegmentationDataset
-
-    Constructor = Callable[..., SegmentationDataset]
 
 _NYUD = ("nyud-rgb", "nyud-hha", "nyud-rgbd", "nyud-rgb-hha")
 _CONTEXT = ("pascal-context-59", "pascal-context-33")
@@ -47,43 +43,32 @@ def dataset(
         from fcn.data.nyud import Nyud
 
         return Nyud(folder / "nyud", split, name.removeprefix("nyud-"))
-    training, test = _pascal(name, folder)
-    if split in ("trainval", "test"):
-        return training() if split == "trainval" else test()
-    return _part(training, split)
+    found = _pascal(name, folder, "val" if split == "test" else "train")
+    if split in ("train", "val"):
+        from fcn.data.sample import validation_part
+
+        held_out = validation_part(found.names)
+        found.names = [name for name in found.names if (name in held_out) == (split == "val")]
+        found.split += f", {'without ' * (split == 'train')}the tenth held out"
+    return found
 
 
-def _pascal(name: str, folder: Path) -> tuple[Constructor, Constructor]:
-    """Constructors of the training set and the test set of a data set with PASCAL's photos."""
+def _pascal(name: str, folder: Path, split: str) -> SegmentationDataset:
+    """The training set (``train``) or the test set (``val``) of a data set with PASCAL's photos."""
     years = folder / "pascal" / "VOCdevkit"
     if name in _CONTEXT:
         from fcn.data.pascal_context import PascalContext
 
-        task, root = int(name.removeprefix("pascal-context-")), folder / "pascal-context"
-        context = partial(PascalContext, root, task=task, voc=years / "VOC2010")
-        return partial(context, split="train"), partial(context, split="val")
+        task = int(name.removeprefix("pascal-context-"))
+        return PascalContext(folder / "pascal-context", split, task)
     from fcn.data.voc import Voc
 
     if name == "voc2011":
-        return partial(Voc, years / "VOC2011", "train"), partial(Voc, years / "VOC2011", "val")
-    voc = partial(Voc, years / "VOC2012")
+        return Voc(years / "VOC2011", split)
     if name == "voc-subset":
-        return partial(voc, "train_with_photos"), partial(voc, "val_with_photos")
+        return Voc(years / "VOC2012", f"{split}_with_photos")
+    if split == "val":
+        return Voc(years / ("VOC2011" if name == "voc-2011-labels" else "VOC2012"), "seg11valid")
     from fcn.data.sbd import Sbd
 
-    year = "VOC2011" if name == "voc-2011-labels" else "VOC2012"
-    sbd = partial(Sbd, folder / "sbd" / "benchmark_RELEASE" / "dataset", "train")
-    return sbd, partial(Voc, years / year, "seg11valid")
-
-
-def _part(training: Constructor, split: str) -> SegmentationDataset:
-    """The held-out tenth of a training set (``val``) or the rest of it (``train``)."""
-    from fcn.data.sample import validation_part
-
-    full = training()
-    held_out = validation_part(full.names)
-    names = [name for name in full.names if (name in held_out) == (split == "val")]
-    part = training(names=names)
-    which = "the tenth held out" if split == "val" else "without the tenth held out"
-    part.split = f"{full.split}, {which}"
-    return part
+    return Sbd(folder / "sbd" / "benchmark_RELEASE" / "dataset")

@@ -1,11 +1,8 @@
-"""Samples, and the interface that all data sets share.
-
-Each data set is one module with a ``torch.utils.data.Dataset`` of :class:`Sample`.
-"""
+"""Samples, and the base class of the data sets, each of which is one module."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -25,28 +22,18 @@ class Sample(NamedTuple):
     name: str
 
 
-class SegmentationDataset(Protocol):
-    """The interface that training, evaluation and figures rely on.
+class SegmentationDataset(Dataset[Sample]):
+    """Base class of the data sets: named samples, which subclasses read in ``__getitem__``.
 
     ``heads``: for each task the class names in label order. ``names``: the sample names in order.
+
+    Subclasses raise FileNotFoundError for a missing folder, list or file; ValueError for unknown
+    options, an empty list and, on reading, for invalid files.
     """
 
     name: str
     split: str
     heads: dict[str, tuple[str, ...]]
-    names: list[str]
-
-    @property
-    def checksum(self) -> str: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sample: ...
-
-
-class ListedDataset(Dataset[Sample]):
-    """Base class of the data sets: a list of names with a length and a checksum."""
-
     names: list[str]
 
     @property

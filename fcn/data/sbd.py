@@ -16,39 +16,33 @@ from pathlib import Path
 import numpy as np
 
 from fcn.data import reading
-from fcn.data.sample import ListedDataset, Sample
+from fcn.data.sample import Sample, SegmentationDataset
 from fcn.data.voc import CLASSES
 
 
-class Sbd(ListedDataset):
+class Sbd(SegmentationDataset):
     """SBD; ``root`` is the folder ``benchmark_RELEASE/dataset``.
 
     ``split``: ``train`` (8498) or ``val`` (2857); ``names`` replaces its photos. (torchvision's
     ``SBDataset`` reads official lists only.)
-
-    Raises FileNotFoundError for a missing folder, list or file; ValueError for an unknown split,
-    an empty list and, on reading, for invalid files.
     """
 
     name = "sbd"
-    heads: dict[str, tuple[str, ...]] = {"semantic": CLASSES}
+    heads = {"semantic": CLASSES}
 
     def __init__(
         self, root: str | Path, split: str = "train", *, names: Sequence[str] | None = None
     ) -> None:
         reading.check_choice("SBD", "split", split, ("train", "val"))
-        self.split = split
-        self.root = reading.checked_folder(root, "SBD")
+        self.split, self.root = split, reading.checked_folder(root, "SBD")
         listed = reading.read_list(self.root / f"{split}.txt") if names is None else names
         self.names = reading.checked_names(listed, "names")
         self._photos = reading.checked_files(self.root / "img", self.names, ".jpg", "photos of SBD")
         self._labels = reading.checked_files(self.root / "cls", self.names, ".mat", "labels of SBD")
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W."""
         name = self.names[index]
-        image = reading.read_photo(self._photos / f"{name}.jpg")
-        path = self._labels / f"{name}.mat"
+        image, path = reading.read_photo(self._photos[name]), self._labels[name]
         struct = reading.read_mat(path, "GTcls", "SBD")
         if "Segmentation" not in (struct.dtype.names or ()) or struct.size != 1:
             raise ValueError(

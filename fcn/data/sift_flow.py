@@ -14,15 +14,14 @@ kind of scene, in the order of the SHA-256 of the names.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from fcn.data import reading
 from fcn.data.palettes import PALETTES
-from fcn.data.sample import VOID, ListedDataset, Sample
+from fcn.data.sample import VOID, Sample, SegmentationDataset
 
 COLLECTION = "spatial_envelope_256x256_static_8outdoorcategories"
 """The folder inside Images, SemanticLabels and GeoLabels."""
@@ -50,20 +49,17 @@ GEOMETRY = dict(sorted((name, group) for group, names in _GROUPS.items() for nam
 SEMANTIC = tuple(GEOMETRY)
 PALETTE = PALETTES["sift-flow"]
 SPLITS = ("trainval", "train", "val", "test")
-_GEOMETRY_OF_LABEL = np.full(256, VOID, np.uint8)
-_GEOMETRY_OF_LABEL[: len(SEMANTIC)] = [GEOMETRIC.index(GEOMETRY[name]) for name in SEMANTIC]
+_GEOMETRY_OF_LABEL = torch.full((256,), VOID)
+_GEOMETRY_OF_LABEL[: len(SEMANTIC)] = torch.tensor([GEOMETRIC.index(g) for g in GEOMETRY.values()])
 
 
-class SiftFlow(ListedDataset):
+class SiftFlow(SegmentationDataset):
     """SIFT Flow in its official layout, with both heads.
 
     ``split``: ``trainval`` (2486), ``test`` (200), or ``val`` (249 of the 2486) and ``train`` (the
     other 2237); ``names`` replaces its photos. ``cache`` decodes all samples up front and keeps
     them in memory (5 bytes per pixel, 0.8 GB for ``trainval``): for a DataLoader without workers or
     with forked ones. ``geometry_is_derived`` is True without published geometric labels.
-
-    Raises FileNotFoundError for a missing folder or file; ValueError for an unknown split, an empty
-    list and, on reading, for invalid files.
     """
 
     name = "sift-flow"
@@ -80,7 +76,7 @@ class SiftFlow(ListedDataset):
         self.split, self.root = split, reading.checked_folder(root, "SIFT Flow")
         self.names = reading.checked_names(split_names(split) if names is None else names, "names")
 
-        def checked(folder: str, suffix: str) -> Path:
+        def checked(folder: str, suffix: str) -> dict[str, Path]:
             path = self.root / folder / COLLECTION
             return reading.checked_files(path, self.names, suffix, f"{folder} of SIFT Flow")
 
@@ -90,28 +86,20 @@ class SiftFlow(ListedDataset):
         self._cache = [self._read(name) for name in self.names] if cache else None
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` uint8, 3 x H x W, RGB; ``labels`` of both heads int64, H x W, void 255."""
         image, labels, name = self._cache[index] if self._cache else self._read(self.names[index])
         # Copies, so that in-place changes by the caller never reach the cache.
         return Sample(image.clone(), {head: label.long() for head, label in labels.items()}, name)
 
     def _read(self, name: str) -> Sample:
         """The sample with labels as uint8, which take less memory."""
-        image = reading.read_photo(self._images / f"{name}.jpg")
-        size, file = image.shape[1:], f"{name}.mat"
-        semantic = _read_labels(self._semantic / file, len(SEMANTIC), size, void=(0,))
+        image = reading.read_photo(self._images[name])
+        read = partial(reading.read_mat_labels, "S", "SIFT Flow", size=image.shape[1:])
+        semantic = read(self._semantic[name], len(SEMANTIC))
         if self._geometric is None:
-            geometric = torch.from_numpy(_GEOMETRY_OF_LABEL[semantic.numpy()])
+            geometric = _GEOMETRY_OF_LABEL[semantic]
         else:
-            geometric = _read_labels(self._geometric / file, len(GEOMETRIC), size, void=(-1, 0))
-        return Sample(image, {"semantic": semantic, "geometric": geometric}, name)
-
-
-def _read_labels(path: Path, classes: int, size: tuple[int, ...], void: tuple[int, ...]) -> Tensor:
-    """The variable S of a .mat file, which counts classes from 1, as uint8 from 0, void 255."""
-    stored = reading.read_mat(path, "S", "SIFT Flow").astype(np.int64)
-    labels = np.where(np.isin(stored, void), VOID, stored - 1)
-    return reading.checked_labels(labels, classes, path, size).to(torch.uint8)
+            geometric = read(self._geometric[name], len(GEOMETRIC), void=(-1, 0))
+        return Sample(image, {"semantic": semantic.byte(), "geometric": geometric.byte()}, name)
 
 
 def split_names(split: str) -> list[str]:

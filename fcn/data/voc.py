@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fcn.data import reading
 from fcn.data.palettes import PALETTES
-from fcn.data.sample import ListedDataset, Sample
+from fcn.data.sample import Sample, SegmentationDataset
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -30,39 +30,35 @@ PALETTE = PALETTES["voc"]
 SEG11VALID = reading.LISTS / "voc_seg11valid.txt"
 
 
-class Voc(ListedDataset):
+class Voc(SegmentationDataset):
     """PASCAL VOC of one year; ``root`` is the year's folder, such as ``VOCdevkit/VOC2012``.
 
     ``split``: ``seg11valid`` (736) or a list in ``ImageSets/Segmentation``, official (VOC 2012:
     train 1464, val 1449, trainval; VOC 2011: train 1112, val 1111) or your own. ``names`` replaces
     the photos of the split. A year without photos uses those of VOC 2012 next to it, which include
     all earlier ones. (torchvision's ``VOCSegmentation`` reads official lists only.)
-
-    Raises FileNotFoundError for a missing folder, list or file; ValueError for an empty list and,
-    on reading, for invalid files.
     """
 
     name = "voc"
-    heads: dict[str, tuple[str, ...]] = {"semantic": CLASSES}
+    heads = {"semantic": CLASSES}
 
     def __init__(
         self, root: str | Path, split: str = "train", *, names: Sequence[str] | None = None
     ) -> None:
-        self.split = split
-        self.root = reading.checked_folder(root, "PASCAL VOC")
+        self.split, self.root = split, reading.checked_folder(root, "PASCAL VOC")
         listed = split_names(root, split) if names is None else names
         self.names = reading.checked_names(listed, "names")
         photos = self.root / "JPEGImages"
         if not photos.is_dir():
             photos = self.root.parent / "VOC2012" / "JPEGImages"
         self._photos = reading.checked_files(photos, self.names, ".jpg", "photos of VOC")
-        labels = self.root / "SegmentationClass"
-        reading.checked_files(labels, self.names, ".png", "label maps of VOC")
+        reading.checked_files(
+            self.root / "SegmentationClass", self.names, ".png", "label maps of VOC"
+        )
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W, void 255."""
         name = self.names[index]
-        image = reading.read_photo(self._photos / f"{name}.jpg")
+        image = reading.read_photo(self._photos[name])
         return Sample(image, {"semantic": read_labels(self.root, name, image.shape[1:])}, name)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import RandomHorizontalFlip
 
 from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift, augmentation
-from fcn.data.sample import VOID, ListedDataset, Sample, SegmentationDataset
+from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.loader import Batch, Schedule, collate
 
 Step = Callable[[list[Batch]], Tensor]
@@ -26,7 +26,7 @@ Step = Callable[[list[Batch]], Tensor]
 WARM_UP = 3  # calls before the capture: libraries choose algorithms, optimizers create their state
 
 
-class Resident(ListedDataset):
+class Resident(SegmentationDataset):
     """The samples of ``dataset``, collated, as bytes on ``device``.
 
     Needs 3 bytes per pixel and 1 more per head. Raises ValueError for photos that are not RGB.

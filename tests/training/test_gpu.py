@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fcn.data.augment import AUGMENTATIONS, augmentation
-from fcn.data.sample import VOID, ListedDataset, Sample, list_checksum
+from fcn.data.sample import VOID, Sample, SegmentationDataset, list_checksum
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.models import FCN
 from fcn.training import loop
@@ -21,7 +21,7 @@ HEADS = {head: len(names) for head, names in Scenes.heads.items()}
 RECIPE = Recipe(learning_rate=1e-3, epochs=3, batch_size=2, augment="mirror")
 
 
-class Noise(ListedDataset):
+class Noise(SegmentationDataset):
     """Samples of the given sizes, every pixel drawn at random, so that no two are alike."""
 
     name, split = "noise", "train"

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.data.sample import VOID, ListedDataset, Sample
+from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
@@ -30,7 +30,7 @@ HEADS = {head: len(names) for head, names in Scenes.heads.items()}
 RECIPE = Recipe(learning_rate=1e-3, epochs=2, batch_size=2, augment="mirror")
 
 
-class Kept(ListedDataset):
+class Kept(SegmentationDataset):
     """Samples of a data set, kept in memory."""
 
     name, split = "kept", "train"

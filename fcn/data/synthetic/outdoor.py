@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fcn.data.palettes import PALETTES
-from fcn.data.sample import VOID, ListedDataset, Sample
+from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.data.synthetic import terrain
 from fcn.data.synthetic.canvas import Array, Camera, Canvas, Light, Rng
 from fcn.data.synthetic.layouts import LAYOUTS, Stage
@@ -48,7 +48,7 @@ class Scene(NamedTuple):
     mood: str
 
 
-class Scenes(ListedDataset):
+class Scenes(SegmentationDataset):
     """``count`` procedural scenes of ``size`` (height, width) with two heads, of 10 and 3 classes.
 
     Splits share no scene. Raises ValueError for a count below 1, a size below 1 x 1, a negative
