@@ -18,7 +18,6 @@ from fcn.training.record import Deviation, Record
 if TYPE_CHECKING:
     import pandas as pd
 
-
 Settings = dict[str, Any]
 
 _DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -26,11 +25,13 @@ KINDS: dict[str, dict[str, str]] = _DATA["kinds"]
 """The reason (``why``) and the ``effect`` of each kind of deviation, in the order of the tables."""
 
 
-def derived(net: Settings, recipe: Settings, row: str = "", staged: bool = True) -> list[Deviation]:
+def derived(
+    net: Settings, recipe: Settings, row: str = "", staged: bool | None = None
+) -> list[Deviation]:
     """The deviations that settings imply: the entries ``net`` and ``recipe`` of a record.
 
-    ``row`` is the label of the row of the paper that the run replicates; ``staged`` is True if it
-    starts from a coarser FCN. A recipe that follows the authors' heavy one is compared with that.
+    ``row`` is the label of the row of the paper that the run replicates; ``staged`` tells whether
+    it starts from another FCN. The heavy recipe of the authors' release is compared with itself.
     """
     name, stride = net["net"], net["stride"]
     paper = Experiment("", "", name, stride, paper_recipe(name, stride))
@@ -47,7 +48,7 @@ def derived(net: Settings, recipe: Settings, row: str = "", staged: bool = True)
         text = "intermediate upsampling fixed to bilinear instead of learned"
         release = net["alignment"] == "reference"
         found.append(Deviation("release" if release else "net", text))
-    if stride < 32 and not staged:
+    if stride < 32 and staged is False:
         found.append(Deviation("recipe", "all strides trained at once instead of in stages"))
     if stride == 32 and staged and net["inputs"] == "rgb":
         found.append(Deviation("recipe", "training continued at stride 32, without a skip"))
@@ -62,8 +63,8 @@ def deviations_of(run: Record | Experiment) -> list[Deviation]:
         found = derived(run.net_settings, asdict(run.recipe), row, staged=bool(run.start))
     else:
         row = run.paper.row if run.paper else ""
-        staged = run.initial_weights is not None and ".seed" in run.initial_weights.name
-        found = derived(run.net, run.recipe, row, staged)
+        start = run.initial_weights.name if run.initial_weights else ""
+        found = derived(run.net, run.recipe, row, staged=".seed" in start)
     return sorted([*run.deviations, *found], key=lambda one: [*KINDS].index(one.kind))
 
 

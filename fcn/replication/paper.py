@@ -38,17 +38,12 @@ def _rows(source: str) -> tuple[Row, ...]:
     with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["source"] == source]
     columns = (*METRICS, "geometric_accuracy", "forward_ms")
-    return tuple(
-        Row(
-            line["table"],
-            line["label"],
-            {column: float(line[column]) for column in columns if line[column]},
-            line["of"],
-            line["experiment"],
-            line["note"],
-        )
-        for line in lines
-    )
+    rows = []
+    for line in lines:
+        metrics = {column: float(line[column]) for column in columns if line[column]}
+        texts = {key: line[key] for key in ("table", "label", "of", "experiment", "note")}
+        rows.append(Row(metrics=metrics, **texts))
+    return tuple(rows)
 
 
 TABLES = _rows("paper")
