@@ -46,7 +46,7 @@ from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.predict import Segmenter
 from fcn.training import finetune, record
 from figures import own_data as figures
-from figures import shared, style
+from figures import style
 
 style.use()
 torch.set_num_threads(1)
@@ -197,7 +197,9 @@ print(*sorted(path.name for path in Path("out").iterdir()), sep="\n")
 
 # %%
 curve = record.read(fitted.record).curve
-shared.losses({"fine-tuning": [(0, curve)]}, {"fine-tuning": style.COLOURS["loss"]}, "loss, nats per pixel")
+_, axes = plt.subplots(figsize=(6.4, 2.4))
+axes.plot([point["images"] for point in curve], [point["loss"] for point in curve], color=style.COLOURS["loss"])
+axes.set(xlabel="images seen", ylabel="loss, nats per pixel", ylim=(0, None))
 plt.show()
 
 # %% [markdown]

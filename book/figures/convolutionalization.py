@@ -93,7 +93,7 @@ def costs(counted: Mapping[str, Sequence[float]], ratios: Mapping[str, Mapping[s
     low, high = zip(*counted.values(), strict=True)
     left.bar(list(counted), low, color=style.COLOURS["8s"], width=0.55, label="convolutions")
     bars = left.bar(list(counted), high, bottom=low, color=style.COLOURS["32s"], width=0.55, label="fc6, fc7, fc8")
-    left.bar_label(bars, fmt="{:.1f}", fontsize=9)
+    left.bar_label(bars, [f"{sum(of_way):.1f}" for of_way in counted.values()], fontsize=9)
     left.set(title="counted", ylabel="multiply-adds (10$^9$)")
     left.legend(loc="upper left")
     left.margins(y=0.15)

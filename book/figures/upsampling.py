@@ -173,7 +173,7 @@ def shifted(
 def borders(profiles: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """A score of 1 everywhere, upsampled: the first pixels of a row, {net: (plain, with the border repeated)}."""
     figure, axes = plt.subplots(figsize=(7.2, 2.8))
-    for (name, (plain, _)), tint in zip(profiles.items(), ("32s", "paper", "8s"), strict=True):
+    for (name, (plain, _)), tint in zip(profiles.items(), ("32s", "paper", "8s"), strict=False):
         axes.plot(np.asarray(plain), color=style.COLOURS[tint], linewidth=2, label=f"{name}, plain")
     axes.plot(
         np.asarray([*profiles.values()][-1][1]), color=INK, linestyle="--", label="border cells repeated (all nets)"
