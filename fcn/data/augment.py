@@ -5,7 +5,6 @@ stride, and sees no noticeable improvement (section 4.3). Uncovered pixels are v
 and grey in the photo. Random numbers come from torch's global generator or from one passed in.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -72,7 +71,7 @@ AUGMENTATIONS: dict[str, Compose] = {
 }
 
 
-def augmentation(name: str) -> Callable[[Sample], Sample]:
+def augmentation(name: str) -> Compose:
     """The augmentation of that name. Raises ValueError if there is none."""
     if name not in AUGMENTATIONS:
         raise ValueError(f'unknown augmentation "{name}": choose one of {", ".join(AUGMENTATIONS)}')

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.reading import check_choice, checked_labels, decoding, read_photo
+from fcn.data.reading import check_choice, checked_labels, decoding, read_lines, read_photo
 from fcn.data.sample import VOID, Sample, SegmentationDataset, validation_part
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -46,10 +46,6 @@ class Folder(SegmentationDataset):
     ``side``: photos whose longer side exceeds it are scaled down, with their labels. ``palette``:
     C x 3, uint8, RGB, or None if the list of classes has no colours. Files that operating systems
     leave behind (``.DS_Store``, ``Thumbs.db``) are ignored.
-
-    Raises FileNotFoundError for a missing folder or one file of a pair; ValueError, naming the
-    file, for an invalid list of classes, other files, an unknown split and, on reading, for invalid
-    files, differing sizes and labels or colours outside the classes.
     """
 
     name = "folder"
@@ -74,10 +70,14 @@ class Folder(SegmentationDataset):
         self._labels = _files(Path(labels), "label maps", (".png",))
         _check_pairs(self._photos, self._labels, "label map", Path(labels), ".png")
         _check_pairs(self._labels, self._photos, "photo", Path(photos), ".*")
-        self.names = _split_names(sorted(self._photos), split, Path(photos))
+        self.names = sorted(self._photos)
+        if split != "all":
+            if len(self.names) < 2:
+                raise ValueError(f"{photos}: only one photo; give two or more, one is held out")
+            held_out = validation_part(self.names) or {self.names[0]}
+            self.names = [name for name in self.names if (name in held_out) == (split == "val")]
 
     def __getitem__(self, index: int) -> Sample:
-        """``image`` uint8, 3 x H x W, RGB; ``labels["semantic"]`` int64, H x W, void 255."""
         name = self.names[index]
         image, path = read_photo(self._photos[name]), self._labels[name]
         stored = _read_map(path, self.classes, self._list)
@@ -89,19 +89,8 @@ class Folder(SegmentationDataset):
 
 
 def read_classes(path: str | Path) -> Classes:
-    """The list of classes in a text file.
-
-    Raises FileNotFoundError, and ValueError if it is not text, has fewer than 2 or more than 255
-    classes, repeats a class or colour, or has colours for some classes only.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list of classes; give one class per line")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors write a BOM
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a UTF-8 text file; give one class per line") from None
-    entries = [_entry(line.strip(), path) for line in lines if line.strip()]
+    """The list of classes in a text file."""
+    entries = [_entry(line, path) for line in read_lines(path, "classes", "class")]
     colours = [_hex(colour) for _, colour in entries if colour is not None]
     for what, values in (("class", [name for name, _ in entries]), ("colour", colours)):
         if twice := next((value for i, value in enumerate(values) if value in values[:i]), None):
@@ -125,7 +114,7 @@ def read_classes(path: str | Path) -> Classes:
     return Classes(tuple(name for name, _ in named), palette, void)
 
 
-def _entry(line: str, path: Path) -> tuple[str, Colour | None]:
+def _entry(line: str, path: str | Path) -> tuple[str, Colour | None]:
     """The name on a line and its colour, if any."""
     name, *rest = re.split(r"(?:^|\s)#", line, maxsplit=1)
     name = "void" if name.strip().lower() == "void" else name.strip()
@@ -172,15 +161,6 @@ def _check_pairs(
         )
 
 
-def _split_names(names: list[str], split: str, folder: Path) -> list[str]:
-    if split == "all":
-        return names
-    if len(names) < 2:
-        raise ValueError(f"{folder}: only one photo; give two or more, since one is held out")
-    held_out = validation_part(names) or {names[0]}
-    return [name for name in names if (name in held_out) == (split == "val")]
-
-
 def _read_map(path: Path, classes: Classes, source: Path) -> NDArray[np.int64]:
     """A label map as stored, H x W, with colours replaced by the labels of their classes."""
     remedy = "save it as an 8-bit grey PNG of class labels"
@@ -197,12 +177,14 @@ def _read_map(path: Path, classes: Classes, source: Path) -> NDArray[np.int64]:
             f"{path}: a label map in colours, but {source} has none; add one to each class "
             f"(sky #9ecae1) or {remedy}"
         )
-    known = [*map(tuple, classes.palette.tolist()), *([classes.void] if classes.void else [])]
+    known = dict(enumerate(classes.palette.tolist()))
+    if classes.void:
+        known[VOID] = classes.void
     place_values = np.array([1 << 16, 1 << 8, 1])
-    codes = colours.astype(np.int64) @ place_values
+    codes = colours @ place_values
     labels = np.full(codes.shape, -1, np.int64)
-    for label, code in enumerate(np.array(known) @ place_values):
-        labels[codes == code] = label if label < len(classes.names) else VOID
+    for label, colour in known.items():
+        labels[codes == colour @ place_values] = label
     if (labels < 0).any():
         row, column = np.argwhere(labels < 0)[0]
         raise ValueError(
@@ -217,7 +199,7 @@ def _hex(colour: Colour | NDArray[np.uint8]) -> str:
 
 
 def _shrunk(image: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Photo (antialiased) and labels (nearest) with a longer side of at most ``side`` pixels."""
+    """Photo (antialiased) and labels (nearest), at most ``side`` pixels long."""
     scale = side / max(labels.shape)
     if scale >= 1:
         return image, labels

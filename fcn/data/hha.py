@@ -26,18 +26,15 @@ IN_VIEW = 0.9  # metres: the ground is in view if a point is at least this far b
 
 
 class Camera(NamedTuple):
-    """A pinhole camera: focal lengths and principal point in pixels, counted from 0.
-
-    Column u, row v looks along ((u - cx) / fx, (v - cy) / fy, 1).
-    """
+    """A pinhole camera: focal lengths and principal point in pixels, counted from 0."""
 
     fx: float
     fy: float
     cx: float
     cy: float
 
-    def rays(self, shape: tuple[int, int]) -> tuple[Floats, Floats]:
-        """x / z and y / z of each pixel, two arrays H x W."""
+    def rays(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+        """x / z and y / z of each pixel, (u - cx) / fx and (v - cy) / fy, two arrays H x W."""
         rows, columns = np.mgrid[: shape[0], : shape[1]].astype(float)
         return (columns - self.cx) / self.fx, (rows - self.cy) / self.fy
 
@@ -61,14 +58,11 @@ def hha(
       the camera, the ground is out of view and assumed 1.3 m below it.
     * angle: degrees between gravity and the surface normal, which points away from the camera, plus
       38: floor 38, walls 128, ceiling 218. 0 if the surface is unknown.
-
-    Raises ValueError if depth is not H x W, has negative or no known values, and if gravity is not
-    a direction.
     """
     z, known = _checked(depth)
     normals = surface_normals(z, camera)
     down = estimate_gravity(normals) if gravity is None else _direction(gravity)
-    x, y = camera.rays((z.shape[0], z.shape[1]))
+    x, y = camera.rays(z.shape)
     above = -z * (x * down[0] + y * down[1] + down[2])  # metres above the camera
     lowest = above[known].min()
     ground = lowest if lowest <= -IN_VIEW else -CAMERA_HEIGHT
@@ -84,17 +78,16 @@ def surface_normals(depth: ArrayLike, camera: Camera, radius: int = 3) -> Floats
 
     A plane ``n . p = d`` is seen at ``p = z (x, y, 1)``, so ``1 / z = (n . (x, y, 1)) / d``: the
     inverse depth of a plane is linear in the image. A least-squares fit of 1 / z in a window of
-    ``2 radius + 1`` pixels, unknown depth excluded, yields the normal up to its length. It is nan
-    if the known pixels of a window are too few or on a line.
+    ``2 radius + 1`` pixels, unknown depth excluded, yields the normal up to its length; nan if the
+    known pixels of a window are too few or on a line.
     """
     z, known = _checked(depth)
-    x, y = camera.rays((z.shape[0], z.shape[1]))
+    x, y = camera.rays(z.shape)
     terms = np.stack([x, y, np.ones_like(x)], -1) * known[..., None]
     inverse = np.where(known, 1 / np.where(known, z, 1), 0)
     window = (2 * radius + 1, 2 * radius + 1)
 
-    def window_sum(values: Floats) -> Floats:
-        """The sum over each pixel's window, up to a constant factor."""
+    def window_sum(values: Floats) -> Floats:  # up to a constant factor
         return uniform_filter(values, (*window, *(1,) * (values.ndim - 2)), mode="constant")
 
     squares = window_sum(terms[..., :, None] * terms[..., None, :])
@@ -109,21 +102,19 @@ def surface_normals(depth: ArrayLike, camera: Camera, radius: int = 3) -> Floats
     return normals
 
 
-def estimate_gravity(normals: ArrayLike, start: ArrayLike = DOWN) -> Floats:
+def estimate_gravity(normals: ArrayLike) -> Floats:
     """The direction of gravity in a room, of length 1, from its normals, ... x 3, nan if unknown.
 
-    Most surfaces in a room are horizontal or vertical. From ``start``, the direction is refined
-    (Gupta et al. 2013): normals within an angle of it belong to horizontal surfaces, those within
-    the same angle of its perpendicular plane to vertical ones; it is then fitted along the former
-    and across the latter by least squares. Five iterations with 45 degrees, five with 15.
-
-    Raises ValueError if there is no normal.
+    Most surfaces in a room are horizontal or vertical. From a level camera on, the direction is
+    refined (Gupta et al. 2013): normals within an angle of it belong to horizontal surfaces, those
+    within the same angle of its perpendicular plane to vertical ones; it is then fitted along the
+    former and across the latter by least squares. Five iterations with 45 degrees, five with 15.
     """
     n = np.asarray(normals, float).reshape(-1, 3)
     n = n[np.isfinite(n).all(1)]
     if len(n) == 0:
         raise ValueError("gravity cannot be estimated without surface normals; give its direction")
-    down = _direction(start)
+    down = np.array(DOWN)
     for angle in [45] * 5 + [15] * 5:
         along = np.abs(n @ down)
         level, upright = n[along > np.cos(np.radians(angle))], n[along < np.sin(np.radians(angle))]

@@ -6,8 +6,6 @@ Section 5 of the paper, Table 4. The layout of the authors' release::
     data/hha/img_N.png          depth as three channels: disparity, height above ground, angle
     data/depth/img_N.png        depth in millimetres, 16 bits, holes filled
     segmentation/img_N.mat      variable segmentation: 0 void, 1..40 classes
-
-The lists are those of the release: 795 training photos (381 ``train``, 414 ``val``), 654 test.
 """
 
 from collections.abc import Sequence
@@ -45,7 +43,7 @@ INPUTS = {
 
 
 class Nyud(SegmentationDataset):
-    """NYUDv2 in the layout of the authors' release.
+    """NYUDv2 in the layout of the authors' release, with its lists.
 
     ``split``: ``trainval`` (795), ``train`` (381), ``val`` (414) or ``test`` (654); ``names``
     replaces its photos by others, given by number. ``inputs`` determines ``image``:
@@ -69,27 +67,22 @@ class Nyud(SegmentationDataset):
         names: Sequence[str] | None = None,
     ) -> None:
         reading.check_choice("NYUDv2", "inputs", inputs, INPUTS)
-        self.split, self.inputs = split, inputs
+        self.split, self.root = split, reading.checked_folder(root, "NYUDv2")
         self.names = reading.checked_names(split_names(split) if names is None else names, "names")
-        self.root = reading.checked_folder(root, "NYUDv2")
 
-        def checked(folder: str, suffix: str, what: str) -> dict[str, Path]:
-            what = f"{what} of NYUDv2"
-            return reading.checked_files(self.root / folder, self.names, suffix, what, "img_")
+        def checked(folder: str, file: str, what: str) -> dict[str, Path]:
+            return reading.checked_files(self.root / folder, self.names, file, f"{what} of NYUDv2")
 
-        self._parts = {part: checked(f"data/{part}", ".png", part) for part in INPUTS[inputs]}
-        self._labels = checked("segmentation", ".mat", "label maps")
+        self._parts = [(p, checked(f"data/{p}", "img_{}.png", p)) for p in INPUTS[inputs]]
+        self._labels = checked("segmentation", "img_{}.mat", "label maps")
 
     def __getitem__(self, index: int) -> Sample:
-        name, parts = self.names[index], []
-        for part, files in self._parts.items():
-            read = _read_log_depth if part == "depth" else reading.read_photo
-            parts.append(read(files[name]))
+        name, readers = self.names[index], {"depth": _read_log_depth}
+        parts = [readers.get(p, reading.read_photo)(files[name]) for p, files in self._parts]
         if parts[0].shape[1:] != parts[-1].shape[1:]:
             sizes = " and ".join(" x ".join(map(str, part.shape[1:])) for part in parts)
-            raise ValueError(
-                f"{self.root}: sizes of the files img_{name} differ ({sizes}); unpack NYUDv2 again"
-            )
+            fault = f"sizes of the files img_{name} differ ({sizes})"
+            raise ValueError(f"{self.root}: {fault}; unpack NYUDv2 again")
         image = torch.cat(parts)  # float32 if one part is
         labels = reading.read_mat_labels(
             "segmentation", "NYUDv2", self._labels[name], len(CLASSES), image.shape[1:]

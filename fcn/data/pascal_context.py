@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fcn.data import reading
 from fcn.data.palettes import PALETTES
@@ -43,9 +42,9 @@ class PascalContext(SegmentationDataset):
     """PASCAL-Context in its official layout.
 
     ``root``: the folder ``pascal-context``; ``voc``: that of VOC 2010, by default
-    ``pascal/VOCdevkit/VOC2010`` next to it. ``task``: 59 or 33 classes. ``split``: ``train``
-    (4998) or ``val`` (5105); ``names`` replaces its photos. ``background``: whether pixels of no
-    class form a class of their own, the first, as in the authors' release, or are void.
+    ``pascal/VOCdevkit/VOC2010`` next to it. ``task``: 59 or 33 classes. ``split``: ``train`` or
+    ``val``; ``names`` replaces its photos. ``background``: whether pixels of no class form a class
+    of their own, the first, as in the authors' release, or are void.
 
     The 33 classes are read from ``33_context_labels`` or, without it, selected from the 459 by
     name, which has not been compared with the published maps; ``labels_are_derived`` is then True.
@@ -73,31 +72,28 @@ class PascalContext(SegmentationDataset):
         self.voc = reading.checked_folder(voc, "VOC 2010")
         if names is None:
             names = reading.read_list(self.voc / "ImageSets" / "Main" / f"{split}.txt")
-        self.names = reading.checked_names(names, "names")
-        photos = self.voc / "JPEGImages"
-        self._photos = reading.checked_files(photos, self.names, ".jpg", "photos of VOC 2010")
-        published = self.root / "33_context_labels"
-        self.labels_are_derived = task == 59 or not published.is_dir()
-        folder = self.root / "trainval" if self.labels_are_derived else published
-        suffix = ".mat" if self.labels_are_derived else ".png"
-        self._labels = reading.checked_files(folder, self.names, suffix, "label maps")
+        self.names = names = reading.checked_names(names, "names")
+        photos, maps = self.voc / "JPEGImages", self.root / "33_context_labels"
+        self._photos = reading.checked_files(photos, names, "{}.jpg", "photos of VOC 2010")
+        self.labels_are_derived = task == 59 or not maps.is_dir()
+        folder, file = (
+            (self.root / "trainval", "{}.mat") if self.labels_are_derived else (maps, "{}.png")
+        )
+        self._labels = reading.checked_files(folder, names, file, "label maps")
         self._task_of_all = task_of_all(task)
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
-        image = reading.read_photo(self._photos[name])
-        labels = self._read_labels(self._labels[name], image.shape[1:])
+        image, path = reading.read_photo(self._photos[name]), self._labels[name]
+        if self.labels_are_derived:
+            of_all = reading.read_mat(path, "LabelMap", "PASCAL-Context").astype(np.int64)
+            if of_all.min() < 0 or of_all.max() > len(ALL):
+                outside = f"its LabelMap has labels outside 0..{len(ALL)}"
+                raise ValueError(f"{path}: {outside}; unpack the data set again")
+            stored = self._task_of_all[of_all]
+        else:
+            stored = reading.read_png(path)
+        labels = reading.checked_labels(stored, 1 + self.task, path, image.shape[1:])
         if not self.background:
             labels = (labels - 1).masked_fill(labels == 0, VOID)
         return Sample(image, {"semantic": labels}, name)
-
-    def _read_labels(self, path: Path, size: tuple[int, ...]) -> Tensor:
-        """0 background, 1.. the classes of the task."""
-        if not self.labels_are_derived:
-            return reading.checked_labels(reading.read_png(path), 1 + self.task, path, size)
-        stored = reading.read_mat(path, "LabelMap", "PASCAL-Context").astype(np.int64)
-        if stored.min() < 0 or stored.max() > len(ALL):
-            raise ValueError(
-                f"{path}: its LabelMap has labels outside 0..{len(ALL)}; unpack the data set again"
-            )
-        return reading.checked_labels(self._task_of_all[stored], 1 + self.task, path, size)

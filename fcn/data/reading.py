@@ -1,4 +1,8 @@
-"""Read photos, label maps and lists. Every error is one line that names the file and the remedy."""
+"""Read photos, label maps and lists.
+
+Raises FileNotFoundError for missing files and ValueError for invalid ones. Every message is one
+line that names the file and the remedy.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,10 +27,7 @@ def read_list(path: str | Path) -> list[str]:
 
 
 def read_lines(path: str | Path, content: str, item: str) -> list[str]:
-    """The lines of a UTF-8 list of ``content``, one ``item`` per line, without blank ones.
-
-    Raises FileNotFoundError, and ValueError if it is not UTF-8.
-    """
+    """The lines of a UTF-8 list of ``content``, one ``item`` per line, without blank ones."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such list of {content}; give one {item} per line")
     try:
@@ -62,15 +63,13 @@ def checked_folder(folder: str | Path, what: str) -> Path:
     return folder
 
 
-def checked_files(
-    folder: Path, names: Sequence[str], suffix: str, what: str, prefix: str = ""
-) -> dict[str, Path]:
-    """The file of each name, ``prefix + name + suffix`` in a folder.
+def checked_files(folder: Path, names: Sequence[str], file: str, what: str) -> dict[str, Path]:
+    """The path of each name's ``file``, such as ``img_{}.png``, in a folder.
 
     Raises FileNotFoundError with the first missing file and the number of missing files.
     """
     checked_folder(folder, what)
-    files = {name: folder / f"{prefix}{name}{suffix}" for name in names}
+    files = {name: folder / file.format(name) for name in names}
     if missing := [path for path in files.values() if not path.is_file()]:
         raise FileNotFoundError(
             f"{missing[0]}: no such file ({len(missing)} of {len(names)} are missing); unpack the "
@@ -80,11 +79,8 @@ def checked_files(
 
 
 @contextmanager
-def decoding(path: Path, kind: str, remedy: str) -> Iterator[None]:
-    """Turn the errors of opening and decoding ``path`` with Pillow into one line.
-
-    Raises FileNotFoundError if it does not exist and ValueError if it cannot be decoded.
-    """
+def decoding(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
+    """Turn the errors of opening and decoding with Pillow into FileNotFoundError or ValueError."""
     try:
         yield
     except FileNotFoundError:
@@ -98,9 +94,9 @@ def read_photo(path: str | Path) -> Tensor:
     """A photo as uint8, 3 x H x W, RGB, rotated as its EXIF tag says.
 
     Grey and palette photos become RGB, 16-bit ones keep their upper eight bits, and transparent
-    pixels are shown on white. Raises FileNotFoundError, and ValueError if it cannot be decoded.
+    pixels are shown on white.
     """
-    with decoding(Path(path), "photo", "download or save it again"), Image.open(path) as opened:
+    with decoding(path, "photo", "download or save it again"), Image.open(path) as opened:
         pixels = np.array(_as_rgb(ImageOps.exif_transpose(opened)))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -117,21 +113,15 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_png(path: str | Path) -> NDArray[np.uint8]:
-    """A label map stored as a palette or grey PNG, H x W: indices, not colours.
-
-    Raises FileNotFoundError, and ValueError if it cannot be decoded or its pixels are colours.
-    """
-    with decoding(Path(path), "label map", "unpack the data set again"), Image.open(path) as opened:
+    """A label map stored as a palette or grey PNG, H x W: indices, not colours."""
+    with decoding(path, "label map", "unpack the data set again"), Image.open(path) as opened:
         if opened.mode not in ("P", "L"):
             raise ValueError(f"its pixels are colours ({opened.mode}), not class indices")
         return np.array(opened)
 
 
 def read_mat(path: str | Path, variable: str, dataset: str) -> NDArray[Any]:
-    """A variable of a MATLAB file, as stored.
-
-    Raises FileNotFoundError, and ValueError if it cannot be decoded or lacks the variable.
-    """
+    """A variable of a MATLAB file, as stored."""
     import scipy.io
 
     if not Path(path).is_file():
@@ -175,7 +165,7 @@ def checked_labels(
     Raises ValueError, naming ``file``, if its shape differs from ``size`` (height, width) or if a
     label is neither void nor in 0..num_classes-1.
     """
-    if size is not None and labels.shape != tuple(size):
+    if size is not None and labels.shape != size:
         found = " x ".join(map(str, labels.shape))
         raise ValueError(
             f"{file}: the label map is {found} but its photo is {size[0]} x {size[1]} (height x "

@@ -23,8 +23,8 @@ from fcn.data.voc import CLASSES
 class Sbd(SegmentationDataset):
     """SBD; ``root`` is the folder ``benchmark_RELEASE/dataset``.
 
-    ``split``: ``train`` (8498) or ``val`` (2857); ``names`` replaces its photos. (torchvision's
-    ``SBDataset`` reads official lists only.)
+    ``split``: ``train`` or ``val``; ``names`` replaces its photos. (torchvision's ``SBDataset``
+    reads official lists only.)
     """
 
     name = "sbd"
@@ -36,18 +36,17 @@ class Sbd(SegmentationDataset):
         reading.check_choice("SBD", "split", split, ("train", "val"))
         self.split, self.root = split, reading.checked_folder(root, "SBD")
         listed = reading.read_list(self.root / f"{split}.txt") if names is None else names
-        self.names = reading.checked_names(listed, "names")
-        self._photos = reading.checked_files(self.root / "img", self.names, ".jpg", "photos of SBD")
-        self._labels = reading.checked_files(self.root / "cls", self.names, ".mat", "labels of SBD")
+        self.names = names = reading.checked_names(listed, "names")
+        self._photos = reading.checked_files(self.root / "img", names, "{}.jpg", "photos of SBD")
+        self._labels = reading.checked_files(self.root / "cls", names, "{}.mat", "labels of SBD")
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
         image, path = reading.read_photo(self._photos[name]), self._labels[name]
         struct = reading.read_mat(path, "GTcls", "SBD")
         if "Segmentation" not in (struct.dtype.names or ()) or struct.size != 1:
-            raise ValueError(
-                f"{path}: no Segmentation in GTcls, so not a label map of SBD; unpack it again"
-            )
+            fault = "no Segmentation in GTcls, so not a label map of SBD"
+            raise ValueError(f"{path}: {fault}; unpack it again")
         stored = np.asarray(struct["Segmentation"].item(), np.int64)
         labels = reading.checked_labels(stored, len(CLASSES), path, image.shape[1:])
         return Sample(image, {"semantic": labels}, name)

@@ -8,8 +8,8 @@ Section 5 of the paper, Table 5. The official layout::
 
 Without ``GeoLabels`` the geometric labels are derived from the semantic ones by ``GEOMETRY``.
 
-The lists are those of the authors' release: 2486 training photos (2488 less two without labels)
-and 200 test photos. For choosing recipes, a tenth of the 2486 is held out: the same share of each
+The lists are those of the authors' release, which leaves out two of the 2488 training photos, as
+they have no labels. For choosing recipes, a tenth of the rest is held out: the same share of each
 kind of scene, in the order of the SHA-256 of the names.
 """
 
@@ -76,13 +76,13 @@ class SiftFlow(SegmentationDataset):
         self.split, self.root = split, reading.checked_folder(root, "SIFT Flow")
         self.names = reading.checked_names(split_names(split) if names is None else names, "names")
 
-        def checked(folder: str, suffix: str) -> dict[str, Path]:
+        def checked(folder: str, file: str = "{}.mat") -> dict[str, Path]:
             path = self.root / folder / COLLECTION
-            return reading.checked_files(path, self.names, suffix, f"{folder} of SIFT Flow")
+            return reading.checked_files(path, self.names, file, f"{folder} of SIFT Flow")
 
-        self._images, self._semantic = checked("Images", ".jpg"), checked("SemanticLabels", ".mat")
+        self._images, self._semantic = checked("Images", "{}.jpg"), checked("SemanticLabels")
         self.geometry_is_derived = not (self.root / "GeoLabels" / COLLECTION).is_dir()
-        self._geometric = None if self.geometry_is_derived else checked("GeoLabels", ".mat")
+        self._geometric = None if self.geometry_is_derived else checked("GeoLabels")
         self._cache = [self._read(name) for name in self.names] if cache else None
 
     def __getitem__(self, index: int) -> Sample:

@@ -51,9 +51,9 @@ class Voc(SegmentationDataset):
         photos = self.root / "JPEGImages"
         if not photos.is_dir():
             photos = self.root.parent / "VOC2012" / "JPEGImages"
-        self._photos = reading.checked_files(photos, self.names, ".jpg", "photos of VOC")
+        self._photos = reading.checked_files(photos, self.names, "{}.jpg", "photos of VOC")
         reading.checked_files(
-            self.root / "SegmentationClass", self.names, ".png", "label maps of VOC"
+            self.root / "SegmentationClass", self.names, "{}.png", "label maps of VOC"
         )
 
     def __getitem__(self, index: int) -> Sample:
@@ -63,19 +63,13 @@ class Voc(SegmentationDataset):
 
 
 def read_labels(root: str | Path, name: str, size: tuple[int, ...] | None = None) -> Tensor:
-    """The label map of a photo, int64, H x W, void 255, from a year's folder.
-
-    Raises FileNotFoundError, and ValueError if it is invalid or not of the given ``size``.
-    """
+    """The label map of a photo, int64, H x W, void 255, from a year's folder."""
     path = Path(root) / "SegmentationClass" / f"{name}.png"
     return reading.checked_labels(reading.read_png(path), len(CLASSES), path, size)
 
 
 def split_names(root: str | Path, split: str) -> list[str]:
-    """The names of a split's photos in order. ``seg11valid`` needs no file below ``root``.
-
-    Raises FileNotFoundError, listing the available splits, for any other name.
-    """
+    """The names of a split's photos in order. ``seg11valid`` needs no file below ``root``."""
     if split == "seg11valid":
         return reading.read_list(SEG11VALID)
     folder = reading.checked_folder(Path(root) / "ImageSets" / "Segmentation", "lists of VOC")

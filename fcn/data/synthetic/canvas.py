@@ -6,7 +6,6 @@ metres, x to the right of the camera and z ahead. Pixel centres are at whole num
 """
 
 from functools import cache
-from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ Number = Array | float
 Colour = tuple[float, float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
-EVERYWHERE = (-inf, -inf, inf, inf)
 FAR = 10_000.0
 """Depth of the sky in metres."""
 
@@ -116,7 +114,10 @@ def _weights(at: Array) -> Array:
 
 
 class Camera(NamedTuple):
-    """A level camera: ``height`` above ground in metres, the rest in pixels."""
+    """A level camera: ``height`` above ground in metres, the rest in pixels.
+
+    It sees points ``x`` to its right, ``z`` ahead and ``above`` ground.
+    """
 
     focal: float
     height: float
@@ -124,11 +125,9 @@ class Camera(NamedTuple):
     centre: float
 
     def row(self, z: float, above: float = 0.0) -> float:
-        """Row of a point ``above`` ground, ``z`` ahead."""
         return self.horizon + self.focal * (self.height - above) / z
 
     def column(self, x: float, z: float) -> float:
-        """Column of a point ``x`` to the right, ``z`` ahead."""
         return self.centre + self.focal * x / z
 
     def foot(self, x: float, z: float) -> tuple[float, float, float]:
@@ -167,13 +166,21 @@ class Canvas:
         self.label, self.depth = np.zeros(size, np.uint8), np.full(size, FAR, np.float32)
         self.rows, self.columns = (np.arange(n, dtype=np.float32) + np.float32(0.5) for n in size)
 
-    def brush(self, label: int | None, depth: ArrayLike = FAR, box: Box = EVERYWHERE) -> "Brush":
+    def brush(self, label: int | None, depth: ArrayLike, box: Box) -> "Brush":
         """A brush for a box and a pixel around it; its arrays are empty outside of the canvas."""
         left, top, right, bottom = box
         x0, x1 = (int(min(max(v, 0), self.width)) for v in (left - 1, right + 2))
         y0, y1 = (int(min(max(v, 0), self.height)) for v in (top - 1, bottom + 2))
         at = slice(y0, y1), slice(x0, x1)
         return Brush(self, label, depth, at, self.rows[y0:y1, None], self.columns[None, x0:x1])
+
+    def upright(
+        self, label: int, x: float, z: float, half: float, high: float, below: float = 0.0
+    ) -> tuple["Brush", float, float, float]:
+        """A brush for an object of that half width and height in metres; :meth:`Camera.foot`."""
+        m, middle, base = self.camera.foot(x, z)
+        box = middle - half * m, base - high * m, middle + half * m, base + below * m
+        return self.brush(label, z, box), m, middle, base
 
 
 class Brush(NamedTuple):

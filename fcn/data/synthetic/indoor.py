@@ -15,12 +15,11 @@ import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
-from fcn.data.hha import Camera, hha
+from fcn.data.hha import Camera, Floats, hha
 from fcn.data.nyud import CLASSES
 from fcn.data.sample import VOID
+from fcn.data.synthetic.canvas import Rng
 
-Rng = np.random.Generator
-Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Labels = NDArray[np.uint8]
 Span = tuple[float, float]

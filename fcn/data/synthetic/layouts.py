@@ -1,7 +1,7 @@
 """Layouts of procedural scenes: what is where, by chance."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -42,13 +42,24 @@ class Stage:
             paint()
         self.objects.clear()
 
-    def mountains(self, low: float, high: float, ranges: int = 1) -> None:
+    def mountains(self, low: float, high: float, ranges: int = 1, chance: float = 1) -> None:
         """Paints ranges of mountains, the first between ``low`` and ``high`` image heights tall."""
+        if chance < 1 and self.rng.random() >= chance:
+            return
         peak, rock = self.rng.uniform(low, high), choose(self.rng, "rock")
         snow = self.rng.uniform(0.35, 0.6) if self.rng.random() < 0.5 and peak > 0.2 else 0.0
         for i in range(ranges):
             height, shade = peak * (1 - 0.28 * i), 1 - 0.08 * i
             terrain.ridge(self.canvas, height, 3400 / 1.8**i, rock * shade, 0.0 if i else snow)
+
+    def side(self) -> float:
+        """Left (-1) or right (1)."""
+        return (-1.0, 1.0)[self.rng.integers(2)]
+
+    def distances(self, low: int, high: int, near: float, far: float) -> Iterator[float]:
+        """From ``low`` to less than ``high`` distances between ``near`` and ``far``."""
+        for _ in range(self.rng.integers(low, high)):
+            yield self.rng.uniform(near, far)
 
     def across(self, share: float, z: float) -> float:
         """The x of what is seen at a share of the image's width, ``z`` ahead."""
@@ -59,9 +70,8 @@ class Stage:
 def coast(stage: Stage) -> None:
     """The sea to one side; the water's edge runs away to that side."""
     canvas, rng = stage.canvas, stage.rng
-    if rng.random() < 0.55:
-        stage.mountains(0.06, 0.16)
-    side, near, slope = (-1.0, 1.0)[rng.integers(2)], rng.uniform(1.5, 6), rng.uniform(0.05, 0.6)
+    stage.mountains(0.06, 0.16, chance=0.55)
+    side, near, slope = stage.side(), rng.uniform(1.5, 6), rng.uniform(0.05, 0.6)
     rough, shift = rng.uniform(0.3, 0.8), rng.uniform(0, 60)
 
     def edge(z: Any) -> Any:
@@ -77,11 +87,10 @@ def coast(stage: Stage) -> None:
     terrain.water(canvas, clip01(out + 0.5), rough)
     foam = clip01(1 - np.abs(out - 0.5 * m) / np.maximum(0.45 * m, 0.6))
     terrain.strip(canvas, foam * np.clip(m / 2, 0, 0.85), (0.95, 0.96, 0.96), None)
-    for _ in range(rng.integers(1, 6)):
-        z = rng.uniform(22, 80)
+    for z in stage.distances(1, 6, 22, 80):
         stage.put(objects.sailboat, side * (edge(z) + rng.uniform(4, 60)), z)
-    for _ in range(rng.integers(3, 9)):
-        z, share = rng.uniform(10, 60), rng.uniform(0, 1)
+    for z in stage.distances(3, 9, 10, 60):
+        share = rng.uniform(0, 1)
         beach, frame = edge(z) - 7, side * stage.across(0.5 - 0.55 * side, z)
         stage.tree(side * (frame + share * (beach - frame)), z, firs=0.4)
         if beach <= frame:  # out of view
@@ -108,19 +117,17 @@ def lake(stage: Stage) -> None:
     shore = camera.row(near) + canvas.height * shore
     mask = clip01(shore - brush.y + 0.5) * clip01(brush.y - camera.row(240) + 0.5)
     terrain.water(canvas, mask, rng.uniform(0.1, 0.4))
-    for _ in range(rng.integers(0, 4)):
-        z = rng.uniform(26, 90)
+    for z in stage.distances(0, 4, 26, 90):
         stage.put(objects.sailboat, stage.across(rng.uniform(0.1, 0.9), z), z)
-    for _ in range(rng.integers(2, 6)):
-        z, share = rng.uniform(11, 18), rng.uniform(-0.05, 0.3)
+    for z in stage.distances(2, 6, 11, 18):
+        share = rng.uniform(-0.05, 0.3)
         stage.tree(stage.across(share if rng.random() < 0.5 else 1 - share, z), z)
 
 
 def country(stage: Stage) -> None:
     """Hills, a meadow or a field, houses, and perhaps a road with cars and wires."""
     canvas, rng, grass = stage.canvas, stage.rng, stage.grass
-    if rng.random() < 0.4:
-        stage.mountains(0.06, 0.16)
+    stage.mountains(0.06, 0.16, chance=0.4)
     for i in (1, 2):
         terrain.hill(canvas, 0.16 / i, 900 / i, grass * rng.uniform(0.85, 1.15))
     height, leaf = rng.uniform(8, 16), choose(rng, stage.leaves) * 0.85
@@ -131,12 +138,12 @@ def country(stage: Stage) -> None:
     paved = rng.random() < 0.7
     if paved:
         terrain.road(canvas, half, bend)
-        for _ in range(rng.integers(0, 4)):
-            z, lane = rng.uniform(9, 40), (-1.0, 1.0)[rng.integers(2)]
+        for z in stage.distances(0, 4, 9, 40):
+            lane = stage.side()
             x = bend * (z / 100) ** 2 + lane * half / 2
             stage.put(objects.car, x, z, oncoming=lane < 0)
         if rng.random() < 0.75:
-            side, first = (-1.0, 1.0)[rng.integers(2)], rng.uniform(9, 14)
+            side, first = stage.side(), rng.uniform(9, 14)
             for k in range(6):
                 z = first + 17 * k
                 x = side * (half + 2.2) + bend * (z / 100) ** 2
@@ -145,11 +152,9 @@ def country(stage: Stage) -> None:
     def off_road(x: float, gap: float) -> float:
         return x + (math.copysign(half + gap, x) if paved and abs(x) < half + gap else 0.0)
 
-    for _ in range(rng.integers(1, 4)):
-        z = rng.uniform(26, 75)
+    for z in stage.distances(1, 4, 26, 75):
         stage.put(objects.house, off_road(stage.across(rng.uniform(0, 1), z), 9), z)
-    for _ in range(rng.integers(4, 11)):
-        z = rng.uniform(13, 90)
+    for z in stage.distances(4, 11, 13, 90):
         stage.tree(off_road(stage.across(rng.uniform(-0.05, 1.05), z), 4), z)
 
 
@@ -160,8 +165,8 @@ def highland(stage: Stage) -> None:
     terrain.hill(canvas, 0.10, 700, stage.grass * 0.9)
     terrain.treeline(canvas, 22, 330, rgb((0.14, 0.28, 0.18)))
     terrain.ground(canvas, stage.grass, flowers=int(rng.integers(0, 80)))
-    for _ in range(rng.integers(5, 14)):
-        z, share = rng.uniform(12, 100), rng.beta(0.7, 0.7) * 1.1 - 0.05
+    for z in stage.distances(5, 14, 12, 100):
+        share = rng.beta(0.7, 0.7) * 1.1 - 0.05
         stage.tree(stage.across(share, z), z, firs=0.85, low=6, high=11)
     if rng.random() < 0.5:
         z = rng.uniform(24, 50)
@@ -171,8 +176,7 @@ def highland(stage: Stage) -> None:
 def street(stage: Stage) -> None:
     """A straight street between two rows of buildings, with lamps, trees and cars."""
     canvas, rng = stage.canvas, stage.rng
-    if rng.random() < 0.4:
-        stage.mountains(0.08, 0.18)
+    stage.mountains(0.08, 0.18, chance=0.4)
     terrain.treeline(canvas, 9, 200, choose(rng, stage.leaves))
     terrain.ground(canvas, stage.grass)
     half, pavement = rng.uniform(3.2, 4.2), rng.uniform(1.8, 2.8)
@@ -181,11 +185,8 @@ def street(stage: Stage) -> None:
     for side in (-1.0, 1.0):
         z, setback = rng.uniform(4, 9), half + pavement + rng.uniform(0.0, 2.5)
         while z < 150:
-            deep, wide, high = (
-                rng.uniform(9, 18),
-                rng.uniform(10, 16),
-                tall * rng.uniform(0.5, 1.25),
-            )
+            deep, wide = rng.uniform(9, 18), rng.uniform(10, 16)
+            high = tall * rng.uniform(0.5, 1.25)
             if rng.random() > 0.12:
                 x = side * (setback + wide / 2)
                 stage.put(objects.block, x, z, wide=wide, deep=deep, high=high)
@@ -206,11 +207,9 @@ def street(stage: Stage) -> None:
 def town(stage: Stage) -> None:
     """A skyline behind a park, and perhaps a river."""
     canvas, rng, camera = stage.canvas, stage.rng, stage.canvas.camera
-    if rng.random() < 0.4:
-        stage.mountains(0.10, 0.2)
-    for _ in range(rng.integers(14, 24)):
-        z, high = rng.uniform(190, 420), rng.uniform(12, 55)
-        high *= 1.6 if rng.random() < 0.15 else 1.0
+    stage.mountains(0.10, 0.2, chance=0.4)
+    for z in stage.distances(14, 24, 190, 420):
+        high = rng.uniform(12, 55) * (1.6 if rng.random() < 0.15 else 1.0)
         x, wide = stage.across(rng.uniform(-0.05, 1.05), z), rng.uniform(14, 34)
         stage.put(objects.block, x, z, wide=wide, deep=18.0, high=high)
     stage.paint()
@@ -231,8 +230,8 @@ def town(stage: Stage) -> None:
     for k in range(rng.integers(1, 4)):
         z = 15.5 + 3.0 * k
         stage.put(objects.lamppost, stage.across(rng.uniform(0, 1), z), z, high=5.5)
-    for _ in range(rng.integers(2, 7)):
-        z, share = rng.uniform(15.5, 22 if river else 70), rng.beta(0.6, 0.6) * 1.2 - 0.1
+    for z in stage.distances(2, 7, 15.5, 22 if river else 70):
+        share = rng.beta(0.6, 0.6) * 1.2 - 0.1
         stage.tree(stage.across(share, z), z, firs=0.15)
 
 

@@ -83,10 +83,10 @@ def house(canvas: Canvas, x: float, z: float) -> None:
     wide, high, roof = rng.uniform(7, 12), rng.uniform(3.0, 5.6), rng.uniform(2.2, 3.6)
     wall, tiles = choose(rng, "plaster"), choose(rng, "tiles")
     chimney, seed, slant = rng.uniform(-0.3, 0.3), int(rng.integers(64)), rng.uniform(0.0, 0.25)
-    m, middle, base = canvas.camera.foot(x, z)
+    top = high + roof + 1.2
+    brush, m, middle, base = canvas.upright(palette.BUILDING, x, z, wide / 2 + 1, top)
     left, right, eaves = middle - wide / 2 * m, middle + wide / 2 * m, base - high * m
     _shadow(canvas, middle - side * 2 * m, base, wide * 0.62 * m, 0.5 * m)
-    brush = canvas.brush(palette.BUILDING, z, (left - m, eaves - (roof + 1.2) * m, right + m, base))
     brush.bar(middle + chimney * wide * m, 0.45 * m, eaves - (roof + 0.9) * m, eaves, wall * 0.7)
     along, up = (brush.x - left) / m, (base - brush.y) / m
     colour = _with_windows(brush, wall, along, up, (wide / 3.0, 2.8, seed), m)
@@ -103,9 +103,8 @@ def house(canvas: Canvas, x: float, z: float) -> None:
 def lighthouse(canvas: Canvas, x: float, z: float) -> None:
     """A white tower with red bands and a lamp."""
     high = canvas.rng.uniform(14, 20)
-    m, middle, base = canvas.camera.foot(x, z)
+    brush, m, middle, base = canvas.upright(palette.BUILDING, x, z, 3, high + 3)
     top = base - high * m
-    brush = canvas.brush(palette.BUILDING, z, (middle - 3 * m, top - 3 * m, middle + 3 * m, base))
     up = (base - brush.y) / (high * m)
     half = (2.1 - 0.9 * clip01(up)) * m
     bands = ((up * 5) % 2 > 1).astype(np.float32)
@@ -121,12 +120,11 @@ def leafy(canvas: Canvas, x: float, z: float, high: float, leaf: Array) -> None:
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False) + rng.uniform(0, 0.8, count)
     reach, size = rng.uniform(0.3, 0.62, count), rng.uniform(0.42, 0.60, count)
     shift, lean = rng.uniform(0, 60), rng.uniform(0.75, 1.1)
-    m, middle, base = canvas.camera.foot(x, z)
+    wide, tall = 1.25 * 0.34 * lean * high, (0.63 + 1.25 * 0.34) * high
+    brush, m, middle, base = canvas.upright(palette.TREE, x, z, wide, tall)
     ry, centre = 0.34 * high * m, base - 0.63 * high * m
     rx = ry * lean
     _shadow(canvas, middle - side * 0.25 * high * m, base, 1.2 * rx, 0.09 * high * m)
-    corners = middle - 1.25 * rx, centre - 1.25 * ry, middle + 1.25 * rx, base
-    brush = canvas.brush(palette.TREE, z, corners)
     root = smoothstep(brush.y, base - 0.12 * high * m, base)
     half = max(0.035 * high * m, 0.7) * (1 + 0.5 * root)
     bark = rgb(palette.BARK) * (0.95 + brush.rounded(0.35, middle, half))
@@ -151,10 +149,9 @@ def conifer(canvas: Canvas, x: float, z: float, high: float, leaf: Array) -> Non
     """A fir: tiers of boughs on a trunk."""
     rng = canvas.rng
     tiers, shift, slim = int(rng.integers(4, 7)), rng.uniform(0, 60), rng.uniform(0.17, 0.23)
-    m, middle, base = canvas.camera.foot(x, z)
+    brush, m, middle, base = canvas.upright(palette.TREE, x, z, 1.3 * slim * high, high)
     top, skirt, rx = base - high * m, base - 0.10 * high * m, slim * high * m
     _shadow(canvas, middle - canvas.light.side * 0.2 * high * m, base, 1.2 * rx, 0.06 * high * m)
-    brush = canvas.brush(palette.TREE, z, (middle - 1.3 * rx, top, middle + 1.3 * rx, base))
     brush.bar(middle, max(0.02 * high * m, 0.7), skirt - 2, base, palette.BARK)
     down = clip01((brush.y - top) / max(skirt - top, 1e-3))
     tier = down * tiers % 1
@@ -170,11 +167,9 @@ def conifer(canvas: Canvas, x: float, z: float, high: float, leaf: Array) -> Non
 def lamppost(canvas: Canvas, x: float, z: float, high: float = 6.5) -> None:
     """A street lamp whose arm reaches towards the middle of the road."""
     steel, lamps = (0.24, 0.26, 0.28), canvas.light.lamps
-    m, middle, base = canvas.camera.foot(x, z)
-    top, half = base - high * m, max(0.10 * m, 0.75)
-    arm = math.copysign((1.2 + 0.6 * canvas.rng.random()) * m, -x)
-    reach = abs(arm) + m
-    brush = canvas.brush(palette.POLE, z, (middle - reach, top - m, middle + reach, base))
+    reach = 1.2 + 0.6 * canvas.rng.random()
+    brush, m, middle, base = canvas.upright(palette.POLE, x, z, reach + 1, high + 1)
+    top, half, arm = base - high * m, max(0.10 * m, 0.75), math.copysign(reach * m, -x)
     brush.bar(middle, half, top, base, steel)
     left, right = sorted((middle, middle + arm))
     brush.paint(brush.rectangle((left, top - half, right, top + half)), steel)
@@ -185,14 +180,13 @@ def lamppost(canvas: Canvas, x: float, z: float, high: float = 6.5) -> None:
 def wire_pole(canvas: Canvas, x: float, z: float, following: float | None) -> None:
     """A wooden pole; its wires sag to the next one, ``following`` metres ahead of the camera."""
     wood = rgb((0.34, 0.27, 0.21)) * canvas.rng.uniform(0.8, 1.1)
-    m, middle, base = canvas.camera.foot(x, z)
+    brush, m, middle, base = canvas.upright(palette.POLE, x, z, 1.3, 8.0)
     top = base - 8.0 * m
     if following is not None:
         far_m, far_middle, _ = canvas.camera.foot(x, following)
         y0, y1 = top + 0.6 * m, canvas.camera.row(following, 8.0 - 0.6)
         for side in (-0.9, 0.9):
             _wire(canvas, middle + side * m, y0, far_middle + side * far_m, y1, m, z)
-    brush = canvas.brush(palette.POLE, z, (middle - 1.3 * m, top, middle + 1.3 * m, base))
     brush.bar(middle, max(0.13 * m, 0.75), top, base, wood)
     bar, row = max(0.09 * m, 0.6), top + 0.8 * m
     brush.bar(middle, 1.1 * m, row - bar, row + bar, wood)
@@ -215,10 +209,9 @@ def car(canvas: Canvas, x: float, z: float, oncoming: bool) -> None:
     """A car on the road, from the front or from behind."""
     paint = choose(canvas.rng, "paint")
     lights = (1.0, 0.95, 0.8) if oncoming else (0.85, 0.10, 0.08)
-    m, middle, base = canvas.camera.foot(x, z)
+    brush, m, middle, base = canvas.upright(palette.CAR, x, z, 1.85 / 2, 1.5)
     wide, high = 1.85 * m, 1.5 * m
     _shadow(canvas, middle, base, 0.62 * wide, 0.2 * m, 0.6)
-    brush = canvas.brush(palette.CAR, z, (middle - wide / 2, base - high, middle + wide / 2, base))
     for side in (-1, 1):
         wheel = middle + side * 0.36 * wide
         brush.bar(wheel, 0.11 * wide, base - 0.45 * m, base, (0.06, 0.06, 0.07))
@@ -237,9 +230,8 @@ def sailboat(canvas: Canvas, x: float, z: float) -> None:
     rng = canvas.rng
     tack, high = (1.0, -1.0)[rng.integers(2)], rng.uniform(7, 10)
     cloth, hull = choose(rng, "sails"), choose(rng, "hulls")
-    m, middle, base = canvas.camera.foot(x, z)
+    brush, m, middle, base = canvas.upright(palette.BOAT, x, z, 4, high, below=0.5 * high)
     top, deck, below = base - high * m, base - 0.8 * m, 0.5 * high * m
-    brush = canvas.brush(palette.BOAT, z, (middle - 4 * m, top, middle + 4 * m, base + below))
     reflection = brush.rectangle((middle - 1.5 * m, base, middle + 1.5 * m, base + below))
     fade = 0.3 * clip01(1 - (brush.y - base) / below)
     brush._replace(label=None).paint(reflection * fade, cloth)

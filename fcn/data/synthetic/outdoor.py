@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fcn.data.palettes import PALETTES
+from fcn.data.reading import check_choice
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.data.synthetic import terrain
 from fcn.data.synthetic.canvas import Array, Camera, Canvas, Light, Rng
 from fcn.data.synthetic.layouts import LAYOUTS, Stage
-from fcn.data.synthetic.palette import CLASSES, COLOURS, GROUND, MOODS, ROAD, SKY, WATER
+from fcn.data.synthetic.palette import CLASSES, COLOURS, GROUND, MOODS, ROAD, SKY, VISIBILITY, WATER
 
 GEOMETRIC = ("sky", "horizontal", "vertical")
 PALETTE = PALETTES["scenes"]
 SPLITS = ("train", "val", "test")
 
-_GEOMETRY_OF_LABEL = np.full(256, VOID, np.uint8)
+_GEOMETRY_OF_LABEL = torch.full((256,), VOID)
 _GEOMETRY_OF_LABEL[: len(CLASSES)] = GEOMETRIC.index("vertical")
 _GEOMETRY_OF_LABEL[[WATER, GROUND, ROAD]] = GEOMETRIC.index("horizontal")
 _GEOMETRY_OF_LABEL[SKY] = GEOMETRIC.index("sky")
@@ -49,11 +50,7 @@ class Scene(NamedTuple):
 
 
 class Scenes(SegmentationDataset):
-    """``count`` procedural scenes of ``size`` (height, width) with two heads, of 10 and 3 classes.
-
-    Splits share no scene. Raises ValueError for a count below 1, a size below 1 x 1, a negative
-    seed or an unknown split.
-    """
+    """``count`` procedural scenes of ``size`` (height, width); splits share none."""
 
     name = "scenes"
     heads = {"semantic": CLASSES, "geometric": GEOMETRIC}
@@ -67,8 +64,7 @@ class Scenes(SegmentationDataset):
             raise ValueError(f"Scenes(size={size}): height and width must be at least 1 pixel")
         if seed < 0:
             raise ValueError(f"Scenes(seed={seed}): the seed must not be negative")
-        if split not in SPLITS:
-            raise ValueError(f"scenes have no split '{split}'; choose one of {', '.join(SPLITS)}")
+        check_choice("Scenes", "split", split, SPLITS)
         self.split, self.size, self.seed = split, size, seed
         self.names = [f"{split}-{seed}-{size[0]}x{size[1]}-{i:05d}" for i in range(count)]
 
@@ -91,7 +87,7 @@ class Scenes(SegmentationDataset):
 def paint_scene(rng: Rng, size: tuple[int, int]) -> Scene:
     """A random scene of ``size`` (height, width)."""
     kind = list(LAYOUTS)[rng.integers(len(LAYOUTS))]
-    mood = str(rng.choice(list(MOODS), p=[share for share, _ in MOODS.values()]))
+    mood = str(rng.choice(list(MOODS), p=list(MOODS.values())))
     street, low_sun = kind == "street", mood in ("morning", "evening", "dusk")
     horizon = rng.uniform(0.50, 0.60) if street else rng.uniform(0.40, 0.54)
     sun_x = rng.uniform(-0.2, 1.2)
@@ -99,7 +95,7 @@ def paint_scene(rng: Rng, size: tuple[int, int]) -> Scene:
     height = rng.uniform(1.9, 2.8) if street else rng.uniform(2.8, 5.0)
     centre = size[1] * rng.uniform(0.36, 0.64)
     camera = Camera(1.05 * size[0], height, horizon * size[0], centre)
-    light = Light._make([*COLOURS[mood], MOODS[mood][1], mood == "dusk", (sun_x, sun_y)])
+    light = Light._make([*COLOURS[mood], VISIBILITY[mood], mood == "dusk", (sun_x, sun_y)])
     canvas = Canvas(size, camera, light, rng)
     terrain.sky(canvas, cloudiness=0.95 if mood == "overcast" else rng.beta(1.6, 1.6))
     stage = Stage(canvas)
@@ -109,15 +105,9 @@ def paint_scene(rng: Rng, size: tuple[int, int]) -> Scene:
     grain = np.random.default_rng(rng.integers(2**32)).standard_normal(size, dtype=np.float32)
     colour = canvas.colour + grain * np.float32(0.008)
     image = np.clip(colour * 255 + 0.5, 0, 255).astype(np.uint8)
-    semantic = with_void_border(canvas.label, canvas.depth, width=1 if min(size) < 192 else 2)
-    return Scene(
-        torch.from_numpy(image),
-        torch.from_numpy(semantic).long(),
-        torch.from_numpy(_GEOMETRY_OF_LABEL[semantic]).long(),
-        torch.from_numpy(canvas.depth),
-        kind,
-        mood,
-    )
+    bordered = with_void_border(canvas.label, canvas.depth, width=1 if min(size) < 192 else 2)
+    photo, semantic, depth = map(torch.from_numpy, (image, bordered.astype(np.int64), canvas.depth))
+    return Scene(photo, semantic, _GEOMETRY_OF_LABEL[semantic], depth, kind, mood)
 
 
 def with_void_border(label: NDArray[np.uint8], depth: Array, width: int) -> NDArray[np.uint8]:

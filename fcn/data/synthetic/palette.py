@@ -38,14 +38,9 @@ COLOURS: dict[str, list[Colour]] = {
     "dusk": [(0.15, 0.19, 0.40), (0.86, 0.56, 0.54), (1.0, 0.66, 0.48), (0.56, 0.52, 0.62),
              (0.60, 0.42, 0.52)],
 }  # fmt: skip
-# Times of day: probability and visibility in metres.
-MOODS = {
-    "day": (0.42, 4500.0),
-    "morning": (0.18, 3200.0),
-    "evening": (0.18, 3600.0),
-    "overcast": (0.12, 2800.0),
-    "dusk": (0.10, 3500.0),
-}
+# Times of day: probabilities and visibility in metres.
+MOODS = {"day": 0.42, "morning": 0.18, "evening": 0.18, "overcast": 0.12, "dusk": 0.10}
+VISIBILITY = {"day": 4500, "morning": 3200, "evening": 3600, "overcast": 2800, "dusk": 3500}
 
 
 def choose(rng: Rng, name: str, spread: float = 0.04) -> Array:

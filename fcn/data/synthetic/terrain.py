@@ -11,7 +11,7 @@ from fcn.data.synthetic.canvas import Array, Brush, Canvas, Colour, clip01, mix,
 def sky(canvas: Canvas, cloudiness: float) -> None:
     """A gradient, a glowing sun, and clouds that shrink towards the horizon."""
     light, horizon, height = canvas.light, canvas.camera.horizon, canvas.height
-    brush = canvas.brush(palette.SKY)
+    brush = canvas.brush(palette.SKY, canvas.depth, (0, 0, canvas.width, height))
     up = clip01((horizon - brush.y) / max(horizon, 1))
     colour = mix(light.horizon, light.zenith, up**0.65)
 
@@ -80,7 +80,7 @@ def below_horizon(canvas: Canvas, label: int | None = None) -> tuple[Brush, Arra
     """A brush for the ground and its world coordinates z (h x 1) and x (h x w)."""
     camera = canvas.camera
     first = int((canvas.rows < camera.horizon + 0.6).sum())
-    brush = canvas.brush(label, box=(0, first + 1, canvas.width, canvas.height))
+    brush = canvas.brush(label, 0.0, (0, first + 1, canvas.width, canvas.height))
     z = camera.focal * camera.height / (brush.y - camera.horizon)
     return brush._replace(depth=z), z, (brush.x - camera.centre) * z / camera.focal
 
