@@ -12,7 +12,7 @@ import torch
 
 from fcn.environment import atomic_write
 
-STATE = {"net", "optimizer", "ema", "run", "losses"}
+ENTRIES = {"identity", "net", "optimizer", "ema", "run", "losses"}
 
 
 class Stopped(Exception):
@@ -38,10 +38,9 @@ def read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, An
         raise
     except Exception:  # torch raises a dozen types for a truncated or foreign file
         state = None
-    if not isinstance(state, dict) or not STATE | {"identity"} <= state.keys():
-        raise ValueError(
-            f"{path}: not a complete checkpoint; remove it and start the run without --resume"
-        )
+    if not isinstance(state, dict) or not state.keys() >= ENTRIES:
+        remedy = "remove it and start the run without --resume"
+        raise ValueError(f"{path}: not a complete checkpoint; {remedy}")
     if state["identity"] != identity:
         raise ValueError(f"{path}: from another run (its recipe, seed, data or net differs)")
     return state

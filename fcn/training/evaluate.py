@@ -23,7 +23,6 @@ def evaluate(
     dataset: SegmentationDataset,
     *,
     device: str = "auto",
-    precision: str = "32-true",
     log: Callable[[str], None] | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """One confusion matrix per head of ``net``, over images at their own sizes.
@@ -32,15 +31,14 @@ def evaluate(
     ValueError if the classes of net and data set differ.
     """
     heads = scored_heads(net, dataset)
-    fabric = launch_fabric(device, precision)
+    fabric = launch_fabric(device)
     net.to(fabric.device).to(memory_format=torch.channels_last).eval()
     matrices = {
         head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads
     }
     for i in range(fabric.global_rank, len(dataset), fabric.world_size):
         sample = dataset[i]
-        with fabric.autocast():
-            scores = net(fabric.to_device(sample.image[None]).float() / 255)
+        scores = net(fabric.to_device(sample.image[None]).float() / 255)
         for head, score in by_head(scores, heads).items():
             matrices[head].update(fabric.to_device(sample.labels[head][None]), score.argmax(dim=1))
         if log is not None and (i + 1) % 50 == 0:
@@ -55,13 +53,7 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def wait() -> None:
-    """Wait for the other processes, if there are any."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-
-
-def launch_fabric(device: str, precision: str) -> "Fabric":
+def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
     """Fabric on one ``device``, or on those of all processes that ``torchrun`` started."""
     package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
     Fabric = import_module(package).Fabric  # slow to import

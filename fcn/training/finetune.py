@@ -6,7 +6,7 @@ photos is held out and scored once, at the end.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,14 @@ from fcn.data.folder import Folder
 from fcn.data.sample import VOID
 from fcn.environment import check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
-from fcn.pretrained import PRETRAINED, load_into
+from fcn.pretrained import PRETRAINED
+from fcn.training.loader import pixels_per_class
 from fcn.training.pipeline import train_and_record
-from fcn.training.recipe import TUNED, Recipe
-from fcn.training.record import Deviation, Head, InitialWeights
+from fcn.training.recipe import TUNED
+from fcn.training.record import Data, Deviation, Head, InitialWeights, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -73,84 +72,91 @@ def fit(
     seed: int = 0,
     out: Path = Path("runs/own"),
     resume: bool = False,
-    log: Log = print,
+    log: Callable[[str], None] = print,
 ) -> FineTuned:
     """Fine-tune on a :class:`~fcn.data.folder.Folder`; save, score and record the net in ``out``.
 
     ``start`` is a net saved by this package, whose backbone is copied; "imagenet", the GoogLeNet
-    weights in FCN_WEIGHTS; or "scratch". Photos are scaled to a longer side of at most ``side``.
-    All files are read once before training, so that none stops it halfway.
+    weights in FCN_WEIGHTS; or "scratch". Convolutions are in bfloat16 on CUDA. Photos are scaled to
+    a longer side of at most ``side``. All are read once before training, so that none stops it
+    halfway.
 
     Raises what Folder and :func:`~fcn.training.pipeline.train_and_record` raise, and ValueError if
     there is nothing to learn or to score.
     """
     device = resolve_device(device)
-    recipe = fit_recipe(epochs, batch_size, rate, device)
+    recipe = replace(TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate)
+    recipe = replace(recipe, precision="bf16-mixed" if device == "cuda" else "32-true")
     training, held_out = (Folder(photos, labels, classes, s, side=side) for s in ("train", "val"))
     torch.manual_seed(seed)
-    heads = {head: len(names) for head, names in training.heads.items()}
-    net, initial = starting_net(start, stride, heads)
+    net, initial = starting_net(
+        start, stride, {h: len(names) for h, names in training.heads.items()}
+    )
     if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
         raise ValueError(f"{out}: holds your photos or label maps; choose another with --out")
     check_writable(out, "--out")
-    learned_from = census(training, log)
-    _check_census(learned_from, census(held_out, log), training, labels)
+    learned_from, scored = (
+        pixels_per_class(data, log)["semantic"].tolist() for data in (training, held_out)
+    )
+    pixels = dict(zip(training.classes.names, learned_from, strict=True))
+    _check(pixels, sum(scored), len(training), labels)
     log(f"{len(training)} training photos, {len(held_out)} held out, {len(learned_from)} classes")
-    names = zip(training.classes.names, learned_from, strict=True)
-    if absent := [name for name, pixels in names if not pixels]:
+    if absent := [name for name, n in pixels.items() if not n]:
         log(f"no training pixels, so never predicted: {', '.join(absent)}")
     name = f"own-{net.settings['net']}-{stride}s"
-    weights = out / f"{name}.seed{seed}.safetensors"
     settings = {k: v for k, v in net.settings.items() if k not in ("heads", "num_classes")}
+    plan = Plan(
+        experiment=name,
+        purpose="validation",
+        seed=seed,
+        deviations=(
+            Deviation("data", "your own photos and labels"),
+            Deviation("images", f"photos scaled to a longer side of at most {side} pixels"),
+        ),
+        dataset=Data.of(Folder.name, training, held_out),
+        initial_weights=initial,
+        net=settings | {"random_scores": False, "task": ""},
+        recipe=asdict(recipe),
+    )
+    weights = out / f"{name}.seed{seed}.safetensors"
     palette = training.palette
     record = train_and_record(
         net,
         training,
         held_out,
-        recipe,
-        experiment=name,
-        purpose="validation",
-        dataset=Folder.name,
-        net_settings=settings | {"random_scores": False, "task": ""},
-        initial_weights=initial,
-        deviations=(
-            Deviation("data", "your own photos and labels"),
-            Deviation("images", f"photos scaled to a longer side of at most {side} pixels"),
-        ),
+        plan,
         weights=weights,
         results=out,
-        metadata={} if palette is None else {"palette": json.dumps(palette.tolist())},
-        seed=seed,
         device=device,
+        metadata={} if palette is None else {"palette": json.dumps(palette.tolist())},
         resume=resume,
         log=log,
     )
-    scores = record.heads["semantic"]
-    return FineTuned(weights, out / record.file_name, scores, tuple(learned_from))
-
-
-def fit_recipe(epochs: float, batch_size: int, rate: float, device: str) -> Recipe:
-    """``TUNED`` with these settings, in bfloat16 on CUDA."""
-    changed = replace(TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate)
-    return replace(changed, precision="bf16-mixed" if device == "cuda" else "32-true")
+    return FineTuned(weights, out / plan.file_name, record.heads["semantic"], tuple(learned_from))
 
 
 def starting_net(
-    start: str | Path, stride: int, heads: dict[str, int], width: float = 1.0
+    start: str | Path, stride: int, heads: dict[str, int]
 ) -> tuple[FCN, InitialWeights | None]:
     """The net that :func:`fit` trains, its score layers at zero, and where its backbone is from.
 
-    ``width`` scales the channels of a net from scratch. Raises FileNotFoundError for a missing
-    weight file and ValueError for one that holds no net for RGB photos.
+    Raises FileNotFoundError for a missing weight file and ValueError for one that holds no net for
+    RGB photos.
     """
-    if start == "scratch":
-        return FCN("googlenet", stride, heads=heads, upsampling="interpolate", width=width), None
-    if start == "imagenet":
-        path = folder_of(None, "FCN_WEIGHTS") / PRETRAINED["googlenet"]
+    if start in ("scratch", "imagenet"):
         net = FCN("googlenet", stride, heads=heads, upsampling="interpolate")
+        if start == "scratch":
+            return net, None
+        path = folder_of(None, "FCN_WEIGHTS") / PRETRAINED["googlenet"]
         net.load_pretrained(path)
     elif (path := Path(start)).suffix == ".safetensors":
-        net = _copy_backbone(path, stride, heads)
+        other = models.load(path)
+        if not isinstance(other, FCN) or other.settings.get("inputs", "rgb") != "rgb":
+            raise ValueError(f"{path}: takes more than RGB; choose a net trained on photos alone")
+        kind, width = other.settings["net"], other.settings["width"]
+        net = FCN(kind, stride, heads=heads, upsampling="interpolate", width=width)
+        net.mean.copy_(other.mean)
+        net.trunk.load_state_dict(other.trunk.state_dict())
     else:
         raise ValueError(
             f"--start {start}: give a .safetensors file that `fcn train` saved, "
@@ -159,38 +165,13 @@ def starting_net(
     return net, InitialWeights(path.name, sha256(path))
 
 
-def _copy_backbone(path: Path, stride: int, heads: dict[str, int]) -> FCN:
-    """An FCN with the backbone and the mean colour of the net at ``path`` and new score layers."""
-    other = models.load(path)
-    if not isinstance(other, FCN) or other.settings.get("inputs", "rgb") != "rgb":
-        raise ValueError(f"{path}: takes more than RGB; choose a net trained on photos alone")
-    kind, width = other.settings["net"], other.settings["width"]
-    net = FCN(kind, stride, heads=heads, upsampling="interpolate", width=width)
-    state = other.state_dict()
-    kept = {n: tensor for n, tensor in state.items() if n == "mean" or n.startswith("trunk.")}
-    load_into(net, kept, allow_missing=("heads",), source=str(path))
-    return net
-
-
-def census(data: Folder, log: Log) -> list[int]:
-    """The labelled pixels of each class. Reads, and so checks, every photo and label map."""
-    counts = torch.zeros(VOID + 1, dtype=torch.int64)
-    for i in range(len(data)):
-        counts += torch.bincount(data[i].labels["semantic"].flatten(), minlength=VOID + 1)
-        if (i + 1) % 200 == 0:
-            log(f"checked {i + 1} of {len(data)} photos and their labels")
-    return counts[: len(data.classes.names)].tolist()
-
-
-def _check_census(
-    learned_from: list[int], held_out: list[int], data: Folder, labels: str | Path
-) -> None:
-    found = [name for name, n in zip(data.classes.names, learned_from, strict=True) if n]
+def _check(pixels: dict[str, int], held_out: int, photos: int, labels: str | Path) -> None:
+    found = [name for name, n in pixels.items() if n]
     if len(found) < 2:
         content = f"only one class, {found[0]}," if found else "no labelled pixel"
         raise ValueError(
-            f"{labels}: {content} in the {len(data)} training photos; label at least two classes "
+            f"{labels}: {content} in the {photos} training photos; label at least two classes "
             f"({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
         )
-    if not sum(held_out):
+    if not held_out:
         raise ValueError(f"{labels}: no labelled pixel in the held-out photos; label more photos")

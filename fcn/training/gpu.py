@@ -9,7 +9,7 @@ and what changes from step to step, such as the learning rate, must be a tensor.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import RandomHorizontalFlip
 
 from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
-from fcn.training.loader import Batch, Schedule, collate
+from fcn.training.loader import Batch, collate
 
 Step = Callable[[list[Batch]], Tensor]
 """A training step, from the parts of a batch to the loss."""
@@ -38,14 +38,10 @@ class Resident(SegmentationDataset):
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             samples = list(pool.map(lambda i: _bytes(dataset[i]), range(len(self.names))))
         self.sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
+        self.one_size = len(set(self.sizes)) == 1  # of all photos, and so of all batches
         images, labels = collate(samples)
         self.images = images.to(device)
         self.labels = {head: label.to(device) for head, label in labels.items()}
-
-    @property
-    def one_size(self) -> bool:
-        """True if all photos, and so all batches, have the same size."""
-        return len(set(self.sizes)) == 1
 
     def __getitem__(self, index: int) -> Sample:
         """The sample on the device: image uint8, 3 x H x W; labels int64, H x W, void 255."""
@@ -55,7 +51,7 @@ class Resident(SegmentationDataset):
         return Sample(image, labels, self.names[index])
 
     def batch(self, indices: Sequence[int], augment: str, seeds: Sequence[int]) -> Batch:
-        """The augmented images, on the device, as large as the largest of them; see ``collate``."""
+        """The augmented batch, on the device; equal to that of ``loader.load_batch``."""
         sizes = [self.sizes[i] for i in indices]
         changes = [draw(augment, seed) for seed in seeds]
         rules = [(i, *s, *change) for i, s, change in zip(indices, sizes, changes, strict=True)]
@@ -73,13 +69,6 @@ class Resident(SegmentationDataset):
         }
         images = self.images[place[0], :, place[1], place[2]].permute(0, 3, 1, 2)
         return torch.where(inside[:, None], images, GREY), labels
-
-    def batches(self, schedule: Schedule, positions: Iterable[list[int]]) -> Iterator[Batch]:
-        """The batches at ``positions``."""
-        for members in positions:
-            indices = [schedule.index(position) for position in members]
-            seeds = [schedule.seed_of(position) for position in members]
-            yield self.batch(indices, schedule.recipe.augment, seeds)
 
 
 def draw(augment: str, seed: int) -> tuple[bool, int, int]:
@@ -124,12 +113,10 @@ class Captured:
 
     Every call runs ``function`` exactly once, so it may be a training step. Inputs of another shape
     and devices other than CUDA run it uncaptured. So does every call after a failed capture, which
-    ``log`` is told; without ``log`` the error is raised. A replay overwrites the previous result.
+    ``log`` is told. A replay overwrites the previous result.
     """
 
-    def __init__(
-        self, function: Callable[..., Tensor], log: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, function: Callable[..., Tensor], log: Callable[[str], None]) -> None:
         self.function, self.log = function, log
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -150,8 +137,6 @@ class Captured:
             try:
                 self.graph = self._capture(inputs)
             except RuntimeError as error:
-                if self.log is None:
-                    raise
                 self.log(f"not captured, slower: {str(error).splitlines()[0]}")
         if self.graph is None or [x.shape for x in inputs] != [x.shape for x in self.inputs]:
             return self.function(*inputs)
@@ -173,14 +158,12 @@ def captured_step(
     step: Step,
     heads: list[str],
     optimizer: torch.optim.Optimizer,
-    steady: bool,
     log: Callable[[str], None],
 ) -> Step:
-    """``step`` of a batch in one part, captured on CUDA; a rate not ``steady`` becomes a tensor."""
+    """``step`` of a batch in one part, captured on CUDA, where learning rates become tensors."""
     for group in optimizer.param_groups:
-        device = group["params"][0].device
-        if device.type == "cuda" and not steady:
-            group["lr"] = torch.zeros((), device=device)
+        if group["params"][0].is_cuda:
+            group["lr"] = group["params"][0].new_zeros(())
     captured = Captured(
         lambda images, *labels: step([(images, dict(zip(heads, labels, strict=True)))]), log
     )

@@ -1,11 +1,11 @@
 """Data loading: shuffling, augmentation and sharding, all determined by the seed and a position."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from fcn.data.augment import GREY, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
@@ -15,62 +15,47 @@ Batch = tuple[Tensor, dict[str, Tensor]]
 """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W})."""
 
 
-class Schedule(Dataset[Sample]):
-    """The images of a run by position: ``p`` is an image of epoch p // n, augmented."""
+def schedule(
+    images: int, recipe: Recipe, seed: int, steps: Iterable[int], rank: int, processes: int
+) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """For each step, the image indices and augmentation seeds of a process's forward passes.
 
-    def __init__(self, dataset: SegmentationDataset, recipe: Recipe, seed: int) -> None:
-        self.dataset, self.recipe, self.seed = dataset, recipe, seed
-        self.augment = augmentation(recipe.augment)
-        self.epoch, self.order = -1, [0]
+    Each process takes every ``processes``-th image of a batch, at most a micro-batch at a time.
+    """
+    batch = recipe.batch_size
+    share = batch // processes
+    size = min(recipe.micro_batch or share, share)
+    for step in steps:
+        mine = range(step * batch + rank, (step + 1) * batch, processes)
+        epochs = [_order(images, recipe.replacement, seed, p // images) for p in mine]
+        indices = [order[p % images] for order, p in zip(epochs, mine, strict=True)]
+        seeds = [mix(seed, p, 1 << 16) for p in mine]
+        yield [(indices[i : i + size], seeds[i : i + size]) for i in range(0, share, size)]
 
-    def index(self, position: int) -> int:
-        """The index of the image at a position."""
-        n = len(self.dataset)
-        epoch = position // n
-        if epoch != self.epoch:
-            generator = torch.Generator().manual_seed(mix(self.seed, epoch, 0))
-            if self.recipe.replacement:
-                self.order = torch.randint(n, (n,), generator=generator).tolist()
-            else:
-                self.order = torch.randperm(n, generator=generator).tolist()
-            self.epoch = epoch
-        return self.order[position % n]
 
-    def seed_of(self, position: int) -> int:
-        """The seed of the augmentation at a position."""
-        return mix(self.seed, position, 1 << 16)
+@lru_cache(maxsize=2)  # a batch may contain the end of one epoch and the start of the next
+def _order(images: int, replacement: bool, seed: int, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(mix(seed, epoch, 0))
+    if replacement:
+        return torch.randint(images, (images,), generator=generator).tolist()
+    return torch.randperm(images, generator=generator).tolist()
 
-    def __getitem__(self, position: int) -> Sample:
-        sample = self.dataset[self.index(position)]
+
+def load_batch(
+    dataset: SegmentationDataset, indices: Sequence[int], augment: str, seeds: Sequence[int]
+) -> Batch:
+    """The augmented images, collated. Raises ValueError for an unknown augmentation."""
+    change = augmentation(augment)
+    samples = []
+    for index, seed in zip(indices, seeds, strict=True):
+        sample = dataset[index]
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed_of(position))
-            return self.augment(sample)
+            torch.default_generator.manual_seed(seed)
+            samples.append(change(sample))
+    return collate(samples)
 
 
-class Positions:
-    """The positions of each forward pass: ``parts`` per step and process, at most a micro-batch."""
-
-    def __init__(self, first: int, last: int, recipe: Recipe, rank: int, processes: int) -> None:
-        self.steps, self.batch = range(first, last), recipe.batch_size
-        self.rank, self.processes = rank, processes
-        share = self.batch // processes
-        self.size = min(recipe.micro_batch or share, share)
-        self.parts = -(-share // self.size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in self.steps:
-            mine = range(step * self.batch + self.rank, (step + 1) * self.batch, self.processes)
-            for start in range(0, len(mine), self.size):
-                yield list(mine[start : start + self.size])
-
-
-def batches(schedule: Schedule, positions: Iterable[list[int]], pin: bool) -> Iterator[Batch]:
-    """The batches at ``positions``, in pinned memory if ``pin``."""
-    # iter() draws a seed that it does not need: here, not among the draws of a step.
-    return iter(DataLoader(schedule, batch_sampler=positions, collate_fn=collate, pin_memory=pin))
-
-
-def collate(samples: list[Sample]) -> Batch:
+def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples; smaller ones are padded with grey and void at the bottom and right."""
     height = max(s.image.shape[-2] for s in samples)
     width = max(s.image.shape[-1] for s in samples)
@@ -81,6 +66,17 @@ def collate(samples: list[Sample]) -> Batch:
     images = torch.stack([pad(s.image, GREY) for s in samples])
     heads = samples[0].labels
     return images, {h: torch.stack([pad(s.labels[h], VOID) for s in samples]) for h in heads}
+
+
+def pixels_per_class(dataset: SegmentationDataset, log: Callable[[str], None]) -> dict[str, Tensor]:
+    """The labelled pixels of each class, by head. Reads, and so checks, every sample."""
+    counts = {head: torch.zeros(VOID + 1, dtype=torch.int64) for head in dataset.heads}
+    for i in range(len(dataset)):
+        for head, labels in dataset[i].labels.items():
+            counts[head] += torch.bincount(labels.flatten(), minlength=VOID + 1).cpu()
+        if (i + 1) % 200 == 0:
+            log(f"checked {i + 1} of {len(dataset)} photos and their labels")
+    return {head: counts[head][: len(names)] for head, names in dataset.heads.items()}
 
 
 def mix(seed: int, *numbers: int) -> int:

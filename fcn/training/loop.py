@@ -9,20 +9,21 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fcn.data.sample import VOID, SegmentationDataset
+from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped, read_checkpoint, write_checkpoint
 from fcn.training.evaluate import by_head, launch_fabric, scored_heads
 from fcn.training.gpu import Resident, Step, captured_step
-from fcn.training.loader import Batch, Positions, Schedule, batches, mix
-from fcn.training.optimizer import freeze, optimizer_for, set_rate
+from fcn.training.loader import Batch, load_batch, mix, pixels_per_class, schedule
+from fcn.training.optimizer import optimizer_for, set_rate
 from fcn.training.recipe import Recipe
 from fcn.training.record import Point
 
@@ -43,7 +44,6 @@ class Run:
     """
 
     step: int
-    steps: int
     images_seen: int
     seconds: float
     curve: list[Point]
@@ -60,16 +60,14 @@ def train(
     resume: bool = False,
     checkpoint_every: float = 120.0,
     log: Callable[[str], None] = print,
-    stop_after: int | None = None,
-    stop: Callable[[], bool] | None = None,
+    stop: Callable[[], bool] = lambda: False,
     capture: bool = False,
 ) -> Run:
     """Train ``net`` in place, under ``torchrun`` in several processes that share every batch.
 
     Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
-    continues from it, bit for bit on a CPU. ``stop_after`` ends it after that many steps of its
-    schedule. ``capture`` launches each step as one CUDA graph, if the data set is
-    :class:`~fcn.training.gpu.Resident` and has images of one size.
+    continues from it, bit for bit on a CPU. ``capture`` launches each step as one CUDA graph, if
+    the data set is :class:`~fcn.training.gpu.Resident` and has images of one size.
 
     Raises Stopped, at a checkpoint, when ``stop`` returns True; Diverged; FileNotFoundError without
     a checkpoint to resume; ValueError if it belongs to another run, if the classes of net and data
@@ -77,25 +75,25 @@ def train(
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device, recipe.precision)
-    if recipe.batch_size % fabric.world_size:
+    processes = fabric.world_size
+    if recipe.batch_size % processes:
         raise ValueError(
-            f"batch_size {recipe.batch_size} does not divide among {fabric.world_size} processes"
+            f"batch_size {recipe.batch_size} does not divide among {processes} processes"
         )
-    freeze(net, recipe)
+    rank = fabric.global_rank
     net.to(fabric.device).to(memory_format=torch.channels_last)
     fused = fabric.device.type == "cuda"
-    model, optimizer = fabric.setup(net, optimizer_for(net, recipe, fused=fused))
+    model, optimizer = fabric.setup(net, optimizer_for(net, recipe, fused))
     weights = [parameter.detach() for parameter in net.parameters()]
     averages = [weight.clone() for weight in weights] if recipe.ema else []
     update_averages = get_ema_multi_avg_fn(recipe.ema)
 
     steps = max(1, round(recipe.epochs * len(dataset) / recipe.batch_size))
-    last = steps if stop_after is None else min(steps, stop_after)
     stretch = max(1, steps // CURVE_POINTS)
-    run = Run(0, steps, 0, 0.0, [])
+    run = Run(0, 0, 0.0, [])
     losses: list[Tensor] = []  # of the stretch, on the device: reading them would make it wait
     identity = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
-    identity["data"] = dataset.checksum
+    identity |= {"data": dataset.checksum}
     if resume:
         state = read_checkpoint(checkpoint, identity)
         net.load_state_dict(state["net"])
@@ -130,13 +128,13 @@ def train(
             }
             write_checkpoint(checkpoint, identity, state)
 
-    class_weights = _class_weights(dataset, heads, fabric.device) if recipe.balance else None
-    positions = Positions(run.step, last, recipe, fabric.global_rank, fabric.world_size)
-    parts = positions.parts  # of a process's share of a batch; their gradients accumulate
-    # Fabric averages gradients over processes, so a mean is that of the parts' means, as in Caffe.
-    scale = fabric.world_size if recipe.reduction == "sum" else 1 / parts
+    pixels = pixels_per_class(dataset, log) if recipe.balance else {}
+    class_weights = {h: balanced_weights(n).to(fabric.device) for h, n in pixels.items()}
+    resident = dataset if isinstance(dataset, Resident) else None
 
-    def train_step(batch: list[Batch]) -> Tensor:
+    def train_step(batch: list[Batch]) -> Tensor:  # gradients accumulate over parts of a batch
+        # Fabric averages over processes: a mean is that of the parts' means, as in Caffe.
+        scale = processes if recipe.reduction == "sum" else 1 / len(batch)
         optimizer.zero_grad()
         total = torch.zeros((), device=fabric.device)
         for i, (images, labels) in enumerate(batch):
@@ -152,26 +150,23 @@ def train(
         if recipe.clip:
             fabric.clip_gradients(model, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
         optimizer.step()
-        return total if recipe.reduction == "sum" else total / parts
+        return total if recipe.reduction == "sum" else total / len(batch)
 
     step: Step = train_step
-    one_size = isinstance(dataset, Resident) and dataset.one_size
-    if capture and one_size and parts == 1 and fabric.world_size == 1:
-        step = captured_step(train_step, heads, optimizer, recipe.steady, log)
+    one_part = recipe.micro_batch in (0, recipe.batch_size) and processes == 1
+    if capture and one_part and resident and resident.one_size:
+        step = captured_step(train_step, heads, optimizer, log)
 
     model.train()
-    schedule = Schedule(dataset, recipe, seed)
-    if isinstance(dataset, Resident):
-        supply = dataset.batches(schedule, positions)
-    else:
-        supply = batches(schedule, positions, pin=device == "cuda")
+    load = resident.batch if resident else partial(load_batch, dataset)
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
-    while run.step < last:
+    pending = range(run.step, steps)
+    for parts in schedule(len(dataset), recipe, seed, pending, rank, processes):
         rate = rate_of(run.step + 1)
         set_rate(optimizer, rate)
-        torch.manual_seed(mix(seed, run.step, fabric.global_rank + 1))  # dropout, loss sampling
-        losses.append(step([next(supply) for _ in range(parts)]))
+        torch.manual_seed(mix(seed, run.step, rank + 1))  # dropout, loss sampling
+        losses.append(step([load(indices, recipe.augment, seeds) for indices, seeds in parts]))
         if averages:
             update_averages(averages, weights, None)
         run.step += 1
@@ -194,25 +189,11 @@ def train(
         if time.perf_counter() - saved > checkpoint_every:
             save()
             saved = time.perf_counter()
-        if stop is not None and run.step < last and stop():
+        if run.step < steps and stop():
             save()
             raise Stopped(f"at step {run.step} of {steps}")
     save()
-    if run.step == steps:
-        for weight, average in zip(weights, averages, strict=False):
-            weight.copy_(average)
+    for weight, average in zip(weights, averages, strict=False):  # no averages without EMA
+        weight.copy_(average)
     net.eval()
     return run
-
-
-def _class_weights(
-    dataset: SegmentationDataset, heads: list[str], device: torch.device
-) -> dict[str, Tensor]:
-    """Balanced weights of each head's classes, from the labels of the whole data set."""
-    pixels = {head: torch.zeros(len(dataset.heads[head]), dtype=torch.int64) for head in heads}
-    for i in range(len(dataset)):
-        labels = dataset[i].labels
-        for head, counts in pixels.items():
-            found = labels[head][labels[head] != VOID].cpu()
-            counts += torch.bincount(found, minlength=len(counts))
-    return {head: balanced_weights(counts).to(device) for head, counts in pixels.items()}

@@ -8,20 +8,16 @@ from torch import Tensor, nn
 from fcn.training.recipe import Recipe
 
 
-def freeze(net: nn.Module, recipe: Recipe) -> None:
-    """Freeze the backbone if the recipe says so; every other parameter learns."""
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(not (recipe.fixed_trunk and "trunk" in name.split(".")))
-
-
-def optimizer_for(net: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.Optimizer:
+def optimizer_for(net: nn.Module, recipe: Recipe, fused: bool) -> torch.optim.Optimizer:
     """The recipe's optimizer, with one parameter group per rate multiplier and weight decay.
 
-    ``fused`` updates all parameters in one kernel, which a CUDA graph can hold.
+    Freezes the backbone if the recipe says so; every other parameter learns. ``fused``
+    updates all parameters in one kernel, which a CUDA graph can hold.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
-        if not parameter.requires_grad:
+        frozen = recipe.fixed_trunk and "trunk" in name.split(".")
+        if not parameter.requires_grad_(not frozen).requires_grad:
             continue
         bias = name.endswith(".bias")
         score = name.split(".")[-2].startswith("score")

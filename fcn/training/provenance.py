@@ -16,7 +16,7 @@ from fcn.environment import PROJECT
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "lightning", "numpy", "pillow")
 
 
-def environment(device: torch.device | str = "auto") -> dict[str, Any]:
+def environment(device: str) -> dict[str, Any]:
     """The entries ``versions``, ``commit`` and ``hardware`` of a record.
 
     Call it when the run starts: files of a checkout may change during the run.
@@ -50,21 +50,18 @@ def commit(root: Path = PROJECT) -> str | None:
     return head + ("+changes" if changes else "")
 
 
-def hardware(device: torch.device | str = "auto") -> str:
+def hardware(device: str) -> str:
     """The name of the GPU, or of the CPU with the number of cores available to this process.
 
-    "auto" is the accelerator, if there is one. With several processes their number comes first.
+    With several processes their number comes first.
     """
-    if str(device) in ("auto", "gpu"):
-        device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-    device = torch.device(device)
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    elif device.type == "cpu":
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    elif device == "cpu":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         name = f"{_cpu_model()}, {cores} cores"
     else:
-        name = f"{device.type} of {_cpu_model()}"
+        name = f"{device} of {_cpu_model()}"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     return f"{processes} x {name}" if processes > 1 else name
 

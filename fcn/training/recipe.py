@@ -49,11 +49,6 @@ class Recipe:
             )
         return self
 
-    @property
-    def steady(self) -> bool:
-        """True if the learning rate never changes."""
-        return self.schedule == "fixed" and not self.warmup
-
     def rate_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs."""
         rate = self.learning_rate

@@ -8,18 +8,10 @@ deviations from the paper. No record, no number.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    ValidationError,
-    model_validator,
-    with_config,
-)
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict  # pydantic requires it below Python 3.12
 
@@ -27,10 +19,10 @@ from fcn.environment import atomic_write
 from fcn.training.validation import one_line
 
 if TYPE_CHECKING:
+    from fcn.data.sample import SegmentationDataset
     from fcn.metrics import ConfusionMatrix
 
 STRICT = ConfigDict(extra="forbid", strict=True)
-PURPOSES = ("final", "validation", "demonstration")
 Purpose = Literal["final", "validation", "demonstration"]
 Pixels = Annotated[int, Field(ge=0, lt=2**63)]
 WIDTH = 118
@@ -81,6 +73,11 @@ class Data:
     trained_on: Split
     scored_on: Split
 
+    @classmethod
+    def of(cls, name: str, *parts: "SegmentationDataset") -> Self:
+        """The entry for a training set and a test set."""
+        return cls(name, *(Split(part.split, len(part), part.checksum) for part in parts))
+
 
 @dataclass(frozen=True, config=STRICT)
 class InitialWeights:
@@ -94,14 +91,8 @@ class InitialWeights:
 class Weights:
     """The trained net: its path relative to the project, with ``/``, and the file's SHA-256."""
 
-    path: str
+    path: Annotated[str, Field(pattern=r"^[^/\\:]+(/[^/\\:]+)*$")]
     sha256: str
-
-    @model_validator(mode="after")
-    def _relative(self) -> Self:
-        if PurePosixPath(self.path).is_absolute() or PureWindowsPath(self.path).drive:
-            raise ValueError(f"{self.path} is an absolute path; make it relative to the project")
-        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -114,14 +105,12 @@ class PaperMetrics:
     frequency_weighted_iu: float
 
 
-class Head(BaseModel, frozen=True):
+class Head(BaseModel, frozen=True, strict=True, extra="forbid"):
     """The evaluation of one head on the whole split, metrics in percent.
 
     ``classes`` are in label order; the ``classes_counted`` in the ground truth have an IU.
     ``confusion_matrix``: C x C pixels, rows = ground truth.
     """
-
-    model_config = STRICT
 
     metrics: PaperMetrics
     classes_counted: NonNegativeInt
@@ -156,7 +145,6 @@ class Head(BaseModel, frozen=True):
         return type(self).scored(self.classes, matrix)
 
 
-@with_config(STRICT)
 class Point(TypedDict):
     """A point of the learning curve: the mean ``loss`` of the steps since the previous point."""
 
@@ -166,14 +154,8 @@ class Point(TypedDict):
     learning_rate: float
 
 
-class Record(BaseModel, frozen=True):
-    """One run. Times are in seconds, metrics in percent, losses as the recipe reduces them.
-
-    None means: ``paper``, the run replicates no row; ``initial_weights``, the net starts at random;
-    ``weights``, the trained net was not kept; ``commit``, the code ran outside a checkout.
-    """
-
-    model_config = STRICT
+class Plan(BaseModel, frozen=True, strict=True, extra="forbid"):
+    """The entries of a record that are known before the run, all except ``weights``."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     purpose: Purpose
@@ -185,13 +167,6 @@ class Record(BaseModel, frozen=True):
     weights: Weights | None = None
     net: dict[str, Any]
     recipe: dict[str, Any]
-    images_seen: NonNegativeInt
-    versions: dict[str, str]
-    commit: str | None
-    hardware: str
-    seconds: float
-    heads: Annotated[dict[str, Head], Field(min_length=1)]
-    curve: list[Point]
 
     @model_validator(mode="after")
     def _held_out(self) -> Self:
@@ -206,6 +181,22 @@ class Record(BaseModel, frozen=True):
         """``<experiment>.seed<N>.json``, with the purpose before ``.json`` unless it is final."""
         purpose = "" if self.purpose == "final" else f".{self.purpose}"
         return f"{self.experiment}.seed{self.seed}{purpose}.json"
+
+
+class Record(Plan, frozen=True):
+    """One run. Times are in seconds, metrics in percent, losses as the recipe reduces them.
+
+    None means: ``paper``, the run replicates no row; ``initial_weights``, the net starts at random;
+    ``weights``, the trained net was not kept; ``commit``, the code ran outside a checkout.
+    """
+
+    images_seen: NonNegativeInt
+    versions: dict[str, str]
+    commit: str | None
+    hardware: str
+    seconds: float
+    heads: Annotated[dict[str, Head], Field(min_length=1)]
+    curve: list[Point]
 
     @property
     def scores(self) -> dict[str, float]:
@@ -265,7 +256,7 @@ def load_records(directory: str | Path) -> list[Record]:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory}: no such folder; name the folder of the records")
     records = [read(p) for p in directory.glob("*.seed*.json") if not p.name.startswith(".")]
-    return sorted(records, key=lambda r: (r.experiment, PURPOSES.index(r.purpose), r.seed))
+    return sorted(records, key=lambda r: (r.experiment, get_args(Purpose).index(r.purpose), r.seed))
 
 
 def find(records: Iterable[Record], experiment: str, purpose: str = "final") -> list[Record]:
@@ -280,8 +271,9 @@ def _layout(value: Any, indent: int = 0) -> str:
     if not isinstance(value, list | tuple | dict) or len(flat) + indent <= WIDTH:
         return flat
     if isinstance(value, dict):
-        keys = [json.dumps(key, ensure_ascii=False) + ": " for key in value]
-        items = [key + _layout(v, indent + 1) for key, v in zip(keys, value.values(), strict=True)]
+        items = [
+            f"{json.dumps(k, ensure_ascii=False)}: {_layout(value[k], indent + 1)}" for k in value
+        ]
     elif any(isinstance(item, list | tuple | dict) for item in value):
         items = [_layout(item, indent + 1) for item in value]
     else:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ import torch
 from figures import own_data as figures
 from PIL import Image
 from safetensors.torch import load_file
+from test_loop import after
 
 from fcn import environment, models
 from fcn.data.folder import Folder
@@ -22,6 +24,8 @@ from fcn.models import FCN
 from fcn.predict import Segmenter
 from fcn.training import finetune, pipeline
 from fcn.training import record as records
+from fcn.training.checkpoint import Stopped
+from fcn.training.loader import pixels_per_class
 from fcn.training.recipe import TUNED
 
 cli = test_cli.cli  # the fixture
@@ -149,7 +153,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_net(root, start, tmp_path, m
     train = pipeline.train
 
     def stopped(*positional: object, **named: object) -> None:
-        train(*positional, **named, stop_after=2)
+        with pytest.raises(Stopped, match="at step 2 of"):
+            train(*positional, **(named | {"stop": after(2)}))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "train", stopped)
@@ -182,9 +187,9 @@ def test_the_trunk_is_copied_and_nothing_else(start):
     assert initial.name == "start.safetensors"
 
 
-def test_a_net_from_scratch_is_as_wide_as_asked_for():
-    net, initial = finetune.starting_net("scratch", 32, {"semantic": 3}, width=0.1)
-    assert (net.settings["width"], net.settings["stride"], initial) == (0.1, 32, None)
+def test_a_net_from_scratch_has_no_initial_weights():
+    net, initial = finetune.starting_net("scratch", 32, {"semantic": 3})
+    assert (net.settings["width"], net.settings["stride"], initial) == (1.0, 32, None)
 
 
 def test_imagenet_weights_are_looked_for_where_they_lie(monkeypatch, tmp_path):
@@ -201,7 +206,8 @@ def test_the_census_counts_labelled_pixels(root):
     stored = np.concatenate(
         [np.array(Image.open(root / "labels" / f"{name}.png")).ravel() for name in data.names]
     )
-    assert finetune.census(data, print) == np.bincount(stored, minlength=256)[:3].tolist()
+    counted = pixels_per_class(data, print)["semantic"].tolist()
+    assert counted == np.bincount(stored, minlength=256)[:3].tolist()
 
 
 def test_the_table_of_the_classes_by_hand():
@@ -217,9 +223,21 @@ def test_the_table_of_the_classes_by_hand():
     assert table["most taken for"].tolist() == ["b", "a", ""]
 
 
-def test_sixteen_bits_on_a_gpu_alone():
-    assert finetune.fit_recipe(3, 2, 1e-4, "cpu").precision == "32-true"
-    assert finetune.fit_recipe(3, 2, 1e-4, "cuda").precision == "bf16-mixed"
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "32-true"), ("cuda", "bf16-mixed")])
+def test_sixteen_bits_on_a_gpu_alone(root, start, tmp_path, monkeypatch, device, precision):
+    plans = []
+
+    def planned(net, training, held_out, plan, **options):
+        plans.append(plan)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "resolve_device", lambda name: device)
+    monkeypatch.setattr(finetune, "train_and_record", planned)
+    files = root / "photos", root / "labels", root / "classes.txt"
+    with pytest.raises(KeyboardInterrupt):
+        finetune.fit(*files, start=start, epochs=3, batch_size=2, rate=1e-4, out=tmp_path)
+    used = {"epochs": 3, "batch_size": 2, "learning_rate": 1e-4, "precision": precision}
+    assert plans[0].recipe == asdict(TUNED) | used
 
 
 # Mistakes

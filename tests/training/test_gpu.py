@@ -1,9 +1,11 @@
 """Data on the device as bytes: the same batches as from files, and the same training."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import torch
+from test_loop import after
 from torch import nn
 
 from fcn.data.augment import AUGMENTATIONS, augmentation
@@ -173,13 +175,15 @@ def test_the_running_mean_is_the_net_that_is_kept(scenes):
         torch.manual_seed(0)
         net = FCN("googlenet", 8, heads=HEADS, upsampling="learned", width=1 / 16)
         if number:
-            train(net, scenes, recipe, device="cpu", log=lambda line: None, stop_after=number)
+            stop = after(number)
+            with suppress(Stopped):
+                train(net, scenes, recipe, device="cpu", log=lambda line: None, stop=stop)
         steps.append([p.detach().clone() for p in net.parameters()])
     decay = 0.75
     expected = steps[0]
-    for after in steps[1:]:
+    for weights in steps[1:]:
         expected = [
-            decay * mean + (1 - decay) * now for mean, now in zip(expected, after, strict=True)
+            decay * mean + (1 - decay) * now for mean, now in zip(expected, weights, strict=True)
         ]
     averaged, _ = trained(scenes, replace(recipe, ema=decay))
     for ours, mean in zip(averaged.parameters(), expected, strict=True):
@@ -240,7 +244,7 @@ def test_a_captured_call_is_carried_out_once_on_a_gpu():
         total.add_(1)
         return layer(x)
 
-    captured = Captured(call)
+    captured = Captured(call, pytest.fail)
     for number in range(1, 8):
         x = torch.randn(2, 4, device="cuda")
         torch.testing.assert_close(captured(x), layer(x))

@@ -277,7 +277,11 @@ def with_value(value: object, *keys: str) -> Callable[[dict], None]:
             "curve.0.images: Field required",
         ),
         (with_value([1], "curve"), "curve.0 is 1: must be an object"),
-        (with_value("/elsewhere/net.safetensors", "weights", "path"), "is an absolute path"),
+        (
+            with_value("/elsewhere/net.safetensors", "weights", "path"),
+            "weights.path is '/elsewhere/net.safetensors': must match pattern",
+        ),
+        (with_value("C:/net.safetensors", "weights", "path"), "weights.path is 'C:/net"),
         (with_value("../x", "experiment"), r"experiment is '../x': must match pattern"),
         (
             with_value("test", "dataset", "trained_on", "split"),
