@@ -470,11 +470,7 @@ def batch_of(scenes):
 images, labels = batch_of(Scenes(16, (48, 48), seed=seed))
 torch.manual_seed(seed)
 pixel_net = nn.Sequential(
-    nn.Conv2d(3, 32, 1),
-    nn.ReLU(),
-    nn.Conv2d(32, 32, 1),
-    nn.ReLU(),
-    nn.Conv2d(32, len(CLASSES), 1),
+    nn.Conv2d(3, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(), nn.Conv2d(32, len(CLASSES), 1)
 )
 optimizer = torch.optim.Adam(pixel_net.parameters(), lr=0.01)
 for _ in range(120):
@@ -489,7 +485,10 @@ with torch.no_grad():
 confusion = fcn.metrics.ConfusionMatrix(len(CLASSES))
 confusion.update(labels, guessed)
 accuracy = confusion.metrics().pixel_accuracy
-columns = {"its labels": labels[:3], f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)": guessed[:3]}
+columns = {
+    "its labels": labels[:3],
+    f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)": guessed[:3],
+}
 shared.labellings(images[:3], columns, CLASSES, PALETTE)
 plt.show()
 

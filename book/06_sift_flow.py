@@ -439,11 +439,7 @@ controls = find(found, f"{SHORT['32s']}-lower-rate")
 if controls and len(short) == len(SHORT):
     control = controls[0].scores["mean_iu"]
     shared.glue_values(
-        iu_32s=coarse,
-        iu_control=control,
-        iu_16s=middle,
-        from_training=control - coarse,
-        from_skip=middle - control,
+        iu_32s=coarse, iu_control=control, iu_16s=middle, from_training=control - coarse, from_skip=middle - control
     )
 
 # %% [markdown]

@@ -134,7 +134,9 @@ def label_counts() -> dict:
     }
 
 
-counts, is_live = snapshots.compute_or_load("voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists)
+counts, is_live = snapshots.compute_or_load(
+    "voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists
+)
 pixels = pd.DataFrame(counts["pixels"], SPLITS, [*voc.CLASSES, "void"])
 images = pd.DataFrame(counts["photos"], SPLITS, [*voc.CLASSES, "void"])
 
@@ -192,6 +194,7 @@ with torch.no_grad():
 # grey in the photo and void in the labels, so that padding is neither learned from nor scored. What a net says near
 # the edge of a padded photo still differs a little from what it says of the photo alone. The catalogue's runs on VOC
 # therefore score photos one at a time and add up the gradients of a batch (`micro_batch=1`).
+
 
 # %%
 def unlabelled(name: str) -> Sample:

@@ -187,7 +187,10 @@ print("clothes come from:", ALL[int(np.flatnonzero(task_of_all(59) == 1 + CLASSE
 # 39 are stuff is a matter of judgement; this is ours:
 
 # %%
-STUFF = ["building", "ceiling", "fence", "floor", "food", "grass", "ground", "mountain", "platform", "road", "rock", "sidewalk", "sky", "snow", "track", "tree", "wall", "water", "wood", "clothes", "bedcloth", "curtain"]
+STUFF = (
+    "building", "ceiling", "fence", "floor", "food", "grass", "ground", "mountain", "platform", "road", "rock", "sidewalk",
+    "sky", "snow", "track", "tree", "wall", "water", "wood", "clothes", "bedcloth", "curtain",
+)  # fmt: skip
 objects = [name for name in voc.CLASSES if name in CLASSES[59]]
 others = [name for name in CLASSES[59] if name not in STUFF and name not in objects]
 print("VOC's objects, in VOC's order:", list(CLASSES[59][:20]) == objects == list(voc.CLASSES[1:]))

@@ -514,7 +514,9 @@ one_by_one = sum(
     gradient(net, patch[None], label.view(1, 1, 1)) for patch, label in zip(patches, labels.flatten(), strict=True)
 )
 void = int((labels == 255).sum())
-print(f"{rows} x {columns} cells, {len(patches)} patches of {window} x {window} pixels, {void} of them void at the centre")
+print(
+    f"{rows} x {columns} cells, {len(patches)} patches of {window} x {window} pixels, {void} of them void at the centre"
+)
 print("the same gradient:", bool((whole - one_by_one).norm() < 1e-10 * whole.norm()))
 
 # %%
