@@ -263,7 +263,7 @@ def test_a_missing_notebook_and_a_missing_source_are_seen(executed_toy):
 def test_chapters_are_chosen_by_the_beginning_of_their_names(toy):
     assert build.sources(toy.parent, ["01"]) == [toy]
     assert build.sources(toy.parent) == [toy]
-    with pytest.raises(build.ChapterError, match=r"begins with '07'; there are: 01_toy"):
+    with pytest.raises(build.ChapterError, match=r"begins with '07'; choose one of 01_toy"):
         build.sources(toy.parent, ["07"])
 
 
@@ -290,6 +290,14 @@ def test_broken_links_are_found(tmp_path):
         "index.html: no file for c.html",
         "index.html: needs https://example.org/x.js from another host",
     ]
+
+
+def test_broken_links_fail_the_check_one_per_line(tmp_path):
+    with pytest.raises(build.ChapterError, match="run `make site` first"):
+        build.check_links(tmp_path)
+    (tmp_path / "index.html").write_text('<a href="c.html">1</a> <a href="d.html">2</a>')
+    with pytest.raises(build.ChapterError, match=r"no file for c\.html\nindex.*d\.html"):
+        build.check_links(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,12 @@ def test_table_6_has_a_panel_a_task_with_nets_in_the_papers_colour():
 
 
 def test_frequencies_are_sorted_and_coloured_by_kind():
-    axes = context.frequencies(
-        {"sky": 60.0, "car": 1.0, "tree": 39.0}, {"stuff": "#111111", "things": "#222222"},
-        {"sky": "stuff", "tree": "stuff", "car": "things"},
-    ).axes[0]  # fmt: skip
+    shares, tints = (
+        {"sky": 60.0, "car": 1.0, "tree": 39.0},
+        {"stuff": "#111111", "things": "#222222"},
+    )
+    kinds = {"sky": "stuff", "tree": "stuff", "car": "things"}
+    axes = context.frequencies(shares, tints, kinds).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["car", "tree", "sky"]
     assert (
         axes.patches[0].get_facecolor()
