@@ -46,6 +46,7 @@ def mix(a: ArrayLike, b: ArrayLike, share: Number) -> Array:
 
 _CELLS = 64  # side of the table of random numbers
 _FINE = 16  # texture samples per cell
+_TABLE = np.random.default_rng(2015).random((_CELLS, _CELLS), dtype=np.float32)
 
 
 class Noise:
@@ -65,7 +66,7 @@ class Noise:
             scale, offset = 2.0**octave, shift + 17.3 * octave
             rows = _weights(y * scale + offset + self.start[0])
             columns = _weights(x * scale + offset + self.start[1])
-            total += rows @ _table() @ columns.T / scale
+            total += rows @ _TABLE @ columns.T / scale
         return total / np.float32(2 - 2.0 ** (1 - octaves))
 
     def field(self, y: Array, x: Array) -> Array:
@@ -79,18 +80,13 @@ class Noise:
         """Noise at x (n); a higher ``decay`` makes it rougher."""
         total = np.zeros(len(x), np.float32)
         for octave in range(octaves):
-            row = _table()[(int(shift * 7 + self.start[0]) + 5 * octave) % _CELLS]
+            row = _TABLE[(int(shift * 7 + self.start[0]) + 5 * octave) % _CELLS]
             total += decay**octave * (_weights(x * 2.0**octave + shift + self.start[1]) @ row)
         return total * np.float32((1 - decay) / (1 - decay**octaves))
 
     def lot(self, y: NDArray[np.int64], x: NDArray[np.int64]) -> Array:
         """A random number in 0..1 for each pair of integers."""
-        return _table()[y % _CELLS, x % _CELLS]
-
-
-@cache
-def _table() -> Array:
-    return np.random.default_rng(2015).random((_CELLS, _CELLS), dtype=np.float32)
+        return _TABLE[y % _CELLS, x % _CELLS]
 
 
 @cache
@@ -98,7 +94,7 @@ def _texture() -> Array:
     """Two octaves of smooth noise that tile seamlessly."""
     at = np.arange(_CELLS * _FINE, dtype=np.float32) / _FINE
     coarse, fine = _weights(at), _weights(2 * at + 17)
-    return (coarse @ _table() @ coarse.T + fine @ _table().T @ fine.T / 2) / np.float32(1.5)
+    return (coarse @ _TABLE @ coarse.T + fine @ _TABLE.T @ fine.T / 2) / np.float32(1.5)
 
 
 def _weights(at: Array) -> Array:

@@ -8,7 +8,7 @@ and say next to nothing about the class: what a room teaches is shape. Labels ar
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.io
@@ -43,10 +43,7 @@ class Room(NamedTuple):
 def room(
     seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None = None, roll: float = 0.0
 ) -> Room:
-    """A random room seen at ``size`` (height, width).
-
-    The camera looks down by ``pitch`` degrees, by default 2 to 20, and is rolled by ``roll``.
-    """
+    """A random room; ``pitch``, 2 to 20 by default, and ``roll`` of the camera are in degrees."""
     rng = np.random.default_rng(seed)
     drawn, height = rng.uniform(2, 20), rng.uniform(1.2, 1.6)
     boxes = _furnish(rng, height)
@@ -64,8 +61,7 @@ def _rotation(pitch: float, roll: float) -> Floats:
     """Rotation from camera to room coordinates: first the roll, then the pitch; degrees."""
     p, r = np.radians([pitch, roll])
     down = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
-    about = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return down @ about
+    return down @ [[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]]
 
 
 def _furnish(rng: Rng, height: float) -> list[Box]:
@@ -156,18 +152,15 @@ def _outlined(labels: Labels, hit: Indices) -> Labels:
 def write_nyud(root: str | Path, rooms: Sequence[Room], first: int = 1) -> list[str]:
     """Writes rooms in the layout of NYUDv2, numbered from ``first``; returns their names.
 
-    Depth is stored in millimetres; HHA is computed from the exact depth, camera and gravity.
+    HHA is computed from the exact depth, camera and gravity.
     """
     root = Path(root)
     for part in ("data/images", "data/hha", "data/depth", "segmentation"):
         (root / part).mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(rooms, first):
-        pictures: dict[str, NDArray[Any]] = {
-            "images": one.image,
-            "hha": hha(one.depth, one.camera, one.gravity),
-            "depth": np.rint(1000 * one.depth).astype(np.uint16),
-        }
-        for part, picture in pictures.items():
+        encoded = hha(one.depth, one.camera, one.gravity)
+        depth = np.rint(1000 * one.depth).astype(np.uint16)  # millimetres
+        for part, picture in ("images", one.image), ("hha", encoded), ("depth", depth):
             Image.fromarray(picture).save(root / "data" / part / f"img_{number}.png")
         stored = np.where(one.labels == VOID, 0, one.labels + 1).astype(np.uint8)
         scipy.io.savemat(root / f"segmentation/img_{number}.mat", {"segmentation": stored})

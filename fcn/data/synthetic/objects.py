@@ -14,7 +14,7 @@ from fcn.data.synthetic.palette import choose
 
 
 def _shadow(canvas: Canvas, x: float, y: float, rx: float, ry: float, dark: float = 0.4) -> None:
-    """A soft dark patch on the ground; labels stay."""
+    """A soft dark patch on the ground, unless it is tiny; labels stay."""
     if rx < 0.5:
         return
     brush = canvas.brush(None, 1.0, (x - rx, max(y - ry, canvas.camera.horizon), x + rx, y + ry))
@@ -83,8 +83,8 @@ def house(canvas: Canvas, x: float, z: float) -> None:
     wide, high, roof = rng.uniform(7, 12), rng.uniform(3.0, 5.6), rng.uniform(2.2, 3.6)
     wall, tiles = choose(rng, "plaster"), choose(rng, "tiles")
     chimney, seed, slant = rng.uniform(-0.3, 0.3), int(rng.integers(64)), rng.uniform(0.0, 0.25)
-    top = high + roof + 1.2
-    brush, m, middle, base = canvas.upright(palette.BUILDING, x, z, wide / 2 + 1, top)
+    size = wide / 2 + 1, high + roof + 1.2
+    brush, m, middle, base = canvas.upright(palette.BUILDING, x, z, *size)
     left, right, eaves = middle - wide / 2 * m, middle + wide / 2 * m, base - high * m
     _shadow(canvas, middle - side * 2 * m, base, wide * 0.62 * m, 0.5 * m)
     brush.bar(middle + chimney * wide * m, 0.45 * m, eaves - (roof + 0.9) * m, eaves, wall * 0.7)
@@ -171,8 +171,7 @@ def lamppost(canvas: Canvas, x: float, z: float, high: float = 6.5) -> None:
     brush, m, middle, base = canvas.upright(palette.POLE, x, z, reach + 1, high + 1)
     top, half, arm = base - high * m, max(0.10 * m, 0.75), math.copysign(reach * m, -x)
     brush.bar(middle, half, top, base, steel)
-    left, right = sorted((middle, middle + arm))
-    brush.paint(brush.rectangle((left, top - half, right, top + half)), steel)
+    brush.bar(middle + arm / 2, abs(arm) / 2, top - half, top + half, steel)
     head = brush.ellipse(middle + arm, top + half, max(0.42 * m, 1.0), max(0.2 * m, 0.8))
     brush.paint(head, palette.LAMPLIGHT if lamps else (0.9, 0.9, 0.86), lamps)
 
@@ -212,17 +211,15 @@ def car(canvas: Canvas, x: float, z: float, oncoming: bool) -> None:
     brush, m, middle, base = canvas.upright(palette.CAR, x, z, 1.85 / 2, 1.5)
     wide, high = 1.85 * m, 1.5 * m
     _shadow(canvas, middle, base, 0.62 * wide, 0.2 * m, 0.6)
-    for side in (-1, 1):
-        wheel = middle + side * 0.36 * wide
+    for wheel in (middle - 0.36 * wide, middle + 0.36 * wide):
         brush.bar(wheel, 0.11 * wide, base - 0.45 * m, base, (0.06, 0.06, 0.07))
     up = clip01((base - brush.y) / high)
     half = wide / 2 * np.where(up < 0.58, 1.0, 1.0 - 0.75 * (up - 0.58))
     tone = 0.72 + 0.45 * up + brush.rounded(0.1, middle, wide)
     brush.bar(middle, half, base - high, base - 0.22 * m, paint * tone)
     brush.bar(middle, 0.78 * half, base - 0.93 * high, base - 0.60 * high, (0.14, 0.18, 0.22))
-    for side in (-1, 1):
-        lamp, top, bottom = middle + side * 0.40 * wide, base - 0.55 * high, base - 0.42 * high
-        brush.bar(lamp, 0.08 * wide, top, bottom, lights, True)
+    for lamp in (middle - 0.40 * wide, middle + 0.40 * wide):
+        brush.bar(lamp, 0.08 * wide, base - 0.55 * high, base - 0.42 * high, lights, True)
 
 
 def sailboat(canvas: Canvas, x: float, z: float) -> None:

@@ -1,9 +1,9 @@
 """Procedural outdoor scenes: images with exact labels and depth that need no download.
 
-A scene is painted from far to near on flat ground, at a time of day, in one of six layouts: coast,
-lake, country, highland, street, town. Every pixel is labelled, except that where two classes meet,
-the farther one gives up a border of void, one pixel wide (two from 192 pixels on), like the
-outlines in PASCAL VOC. Thin things keep their pixels: they are what a coarse stride loses.
+A scene is painted from far to near on flat ground, at a time of day, in one of six layouts. Every
+pixel is labelled, except that where two classes meet, the farther one gives up a border of void,
+one pixel wide (two from 192 pixels on), like the outlines in PASCAL VOC. Thin things keep their
+pixels: they are what a coarse stride loses.
 
 A scene depends on (seed, split, index) alone and keeps its shape at any size; other machines may
 round colours differently.
@@ -35,10 +35,9 @@ _GEOMETRY_OF_LABEL[SKY] = GEOMETRIC.index("sky")
 
 
 class Scene(NamedTuple):
-    """Image (uint8, 3 x H x W, RGB), labels (int64, H x W, void 255), depth (float32, H x W).
+    """Image (uint8, 3 x H x W, RGB), labels (int64, H x W, void 255), layout and time of day.
 
-    Depth is in metres along the camera's axis, 10 km for the sky. ``kind`` is the layout, ``mood``
-    the time of day.
+    Depth (float32, H x W) is in metres along the camera's axis, 10 km for the sky.
     """
 
     image: Tensor
@@ -74,13 +73,11 @@ class Scenes(SegmentationDataset):
         return Sample(scene.image, labels, self.names[index])
 
     def scene(self, index: int) -> Scene:
-        """The scene with its depth, layout and time of day. Raises IndexError past the end."""
-        index = range(len(self))[index]
-        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
+        number = range(len(self))[index]  # raises IndexError past the end
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), number])
         return paint_scene(rng, self.size)
 
     def depth(self, index: int) -> Tensor:
-        """Depth in metres, float32, H x W; 10 km for the sky."""
         return self.scene(index).depth
 
 
