@@ -36,6 +36,10 @@ MODES = ("execute", "notebooks", "check", "compare", "links", "readme-picture")
 PARAMETERS = ("preset", "data_root", "device", "seed", "results_dir")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # more threads change the last digits
 ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
+    # The instructions that all x86 CPUs of the last decade share: others change the last digits, too.
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
