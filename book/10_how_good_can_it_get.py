@@ -222,7 +222,7 @@ for one in labels:
     counted.update(one)
 live = {
     f"{protocol}{', predicted void left out' if not error else ''}": [
-        counted.mean_iu(protocol, factor, score_void=error) for factor in SHOWN
+        counted.metrics(protocol, factor, score_void=error).mean_iu for factor in SHOWN
     ]
     for protocol in PROTOCOLS
     for error in ((True, False) if protocol.void == "votes" else (True,))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _NYUD = ("nyud-rgb", "nyud-hha", "nyud-rgbd", "nyud-rgb-hha")
 _CONTEXT = ("pascal-context-59", "pascal-context-33")
-_VOC = ("voc", "voc-2011-labels", "voc2011", "voc-subset")
+_VOC = ("voc", "voc2011", "voc-subset")
 DATASETS = ("sift-flow", "scenes", *_VOC, *_CONTEXT, *_NYUD)
 
 
@@ -65,7 +65,7 @@ def _pascal(name: str, folder: Path, split: str) -> SegmentationDataset:
     if name == "voc-subset":
         return Voc(years / "VOC2012", f"{split}_with_photos")
     if split == "val":
-        return Voc(years / ("VOC2011" if name == "voc-2011-labels" else "VOC2012"), "seg11valid")
+        return Voc(years / "VOC2012", "seg11valid")
     from fcn.data.sbd import Sbd
 
     return Sbd(folder / "sbd" / "benchmark_RELEASE" / "dataset")

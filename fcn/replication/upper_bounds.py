@@ -13,8 +13,8 @@ prediction. The paper gives one number per factor but no protocol. These are the
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,37 +56,34 @@ PROTOCOLS = tuple(
 
 @dataclass
 class Bounds:
-    """Pixels by true and predicted class for each protocol and factor, summed over label maps.
+    """Confusion matrices of each protocol and factor, summed over label maps: int64.
 
-    Matrices are int64, C x (C + 1): rows are ground truth, the last column is predicted void.
+    Void is one more class, the last, which is predicted but absent from the ground truth.
     """
 
     num_classes: int
     factors: tuple[int, ...] = FACTORS
     protocols: tuple[Protocol, ...] = PROTOCOLS
-    matrices: dict[tuple[Protocol, int], NDArray[np.int64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape, pairs = (self.num_classes + 1,) * 2, product(self.protocols, self.factors)
+        self.matrices = {pair: np.zeros(shape, np.int64) for pair in pairs}
 
     def update(self, labels: Tensor) -> None:
         """Count one label map: H x W integers, 0..C-1 and void 255."""
-        shape = self.num_classes, self.num_classes + 1
-        labelled = labels.numpy() != VOID
-        rows = labels.numpy()[labelled].astype(np.int64) * shape[1]
+        size, labelled = self.num_classes + 1, labels.numpy() != VOID
+        rows = labels.numpy()[labelled].astype(np.int64) * size
         for protocol, factor, predicted in predictions(labels, self.factors, self.protocols):
             columns = predicted[labelled].clip(max=self.num_classes)
-            counts = np.bincount(rows + columns, minlength=shape[0] * shape[1]).reshape(shape)
-            self.matrices[protocol, factor] = counts + self.matrices.get((protocol, factor), 0)
+            counts = np.bincount(rows + columns, minlength=size**2)
+            self.matrices[protocol, factor] += counts.reshape(size, size)
 
     def metrics(self, protocol: Protocol, factor: int, *, score_void: bool = True) -> Metrics:
         """Metrics in percent; predicted void is an error, or left out without ``score_void``."""
-        square = np.zeros((self.num_classes + 1,) * 2, np.int64)
-        square[:-1] = self.matrices[protocol, factor]
+        counts = self.matrices[protocol, factor].copy()
         if not score_void:
-            square[:, -1] = 0
-        return ConfusionMatrix.from_matrix(torch.from_numpy(square)).metrics()
-
-    def mean_iu(self, protocol: Protocol, factor: int, *, score_void: bool = True) -> float:
-        """The mean IU of :meth:`metrics`."""
-        return self.metrics(protocol, factor, score_void=score_void).mean_iu
+            counts[:, -1] = 0
+        return ConfusionMatrix.from_matrix(torch.from_numpy(counts)).metrics()
 
 
 def predictions(
@@ -102,7 +99,8 @@ def predictions(
     present = torch.cat([torch.tensor([0, VOID]), labels.flatten().long()]).unique()
     pixels = torch.stack([labels == label for label in present]).float()
     for factor in factors:
-        sampled, counted = _sample(pixels, factor), _count(pixels, factor)
+        sampled = _sample(pixels, factor)
+        counted = F.avg_pool2d(pixels, factor, ceil_mode=True, divisor_override=1)
         for protocol in protocols:
             votes = sampled if protocol.down == "sample" else counted
             if protocol.void == "abstains":
@@ -111,7 +109,7 @@ def predictions(
             if protocol.down == "mean":
                 votes = votes / votes.sum(0).clamp(min=1)
             elif protocol.down == "vote":
-                winners = F.one_hot(_largest(votes), len(present)).permute(2, 0, 1)
+                winners = F.one_hot(votes.max(0).indices, len(present)).permute(2, 0, 1)
                 votes = winners * votes.any(0).float()
             in_play = votes.flatten(1).any(1)  # skip the labels that win nowhere
             in_play[0] = True
@@ -126,46 +124,26 @@ def _sample(pixels: Tensor, factor: int) -> Tensor:
     return pixels[:, rows][:, :, columns]
 
 
-def _count(pixels: Tensor, factor: int) -> Tensor:
-    """C x H x W to C x h x w: the pixels of each label in each cell."""
-    height, width = pixels.shape[1:]
-    padded = F.pad(pixels, (0, -width % factor, 0, -height % factor))
-    return F.avg_pool2d(padded, factor, divisor_override=1)
-
-
 def _enlarge(cells: Tensor, factor: int, up: str, size: torch.Size) -> Tensor:
-    """C x h x w to the index of the largest channel at each pixel, H x W."""
-    height, width = size
-    if up == "repeat":
-        labels = _largest(cells).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
-        return labels[:height, :width]
-    fine = F.interpolate(cells[None], scale_factor=factor, mode="bilinear", align_corners=False)
-    return _largest(fine[0, :, :height, :width])
-
-
-def _largest(channels: Tensor) -> Tensor:
-    """``channels.argmax(0)``, the first of equal ones; faster for few channels and many pixels."""
-    best, index = channels[0], torch.zeros(channels.shape[1:], dtype=torch.int64)
-    for i, channel in enumerate(channels[1:], start=1):
-        index.masked_fill_(channel > best, i)
-        best = torch.maximum(best, channel)
-    return index
+    """C x h x w to the index of the largest channel at each pixel, the first of equal ones."""
+    mode = "nearest" if up == "repeat" else up
+    fine = F.interpolate(cells[None], scale_factor=factor, mode=mode)[0]
+    return fine[:, : size[0], : size[1]].max(0).indices
 
 
 def near_border(
-    labels: NDArray[np.integer], num_classes: int, reach: Iterable[float]
+    labels: NDArray[np.integer], num_classes: int, reach: Sequence[float]
 ) -> NDArray[np.int64]:
     """The pixels of each class within ``reach`` pixels of another label, void included: R x C.
 
     ``labels``: H x W, void 255; R values of ``reach``. The image's edge is no border.
     """
-    limits = list(reach)
-    counts = np.zeros((len(limits), num_classes), np.int64)
+    counts = np.zeros((len(reach), num_classes), np.int64)
     for label in {*np.unique(labels).tolist()} - {VOID}:
         inside = labels == label
         if not inside.all():
             distance = distance_transform_edt(inside)[inside]
-            counts[:, label] = [(distance <= limit).sum() for limit in limits]
+            counts[:, label] = [(distance <= limit).sum() for limit in reach]
     return counts
 
 
@@ -186,10 +164,13 @@ def seg11valid(voc: str | Path) -> dict[str, NDArray[Any]]:
         bounds.update(labels)
         near += near_border(labels.numpy(), len(CLASSES), [factor / 2 for factor in FACTORS])
         pixels += np.bincount(labels.numpy().ravel(), minlength=VOID + 1)
-    scored = [[bounds.metrics(p, f) for f in FACTORS] for p in PROTOCOLS]
-    left_out = [[bounds.mean_iu(p, f, score_void=False) for f in FACTORS] for p in PROTOCOLS]
+    scored, left_out = (
+        [[bounds.metrics(p, f, score_void=void) for f in FACTORS] for p in PROTOCOLS]
+        for void in (True, False)
+    )
+    both = [[[m.mean_iu for m in row] for row in rows] for rows in (scored, left_out)]
     return {
-        "mean_iu": np.stack([np.array([[m.mean_iu for m in row] for row in scored]), left_out], -1),
+        "mean_iu": np.dstack(both),
         "iu_per_class": np.array([[m.iu_per_class[:-1] for m in row] for row in scored], "float32"),
         "near_border": 100 * near / pixels[: len(CLASSES)].clip(min=1),
         "pixels": np.append(pixels[: len(CLASSES)], pixels[VOID]),

@@ -90,12 +90,13 @@ def test_scores_of_a_map_by_hand() -> None:
         [0, 14, 0, 6],
         [0, 18, 0, 0],
         [0, 0, 0, 10],
+        [0, 0, 0, 0],
     ]
-    assert counted.mean_iu(protocol, factor) == pytest.approx(100 * (0 + 9 / 16 + 0) / 3)
+    mean_iu = counted.metrics(protocol, factor).mean_iu
+    assert mean_iu == pytest.approx(100 * (0 + 9 / 16 + 0) / 3)
     # Left out, those pixels take class 2 with them, and the mean is over two classes.
-    assert counted.mean_iu(protocol, factor, score_void=False) == pytest.approx(
-        100 * (0 + 9 / 16) / 2
-    )
+    mean_iu = counted.metrics(protocol, factor, score_void=False).mean_iu
+    assert mean_iu == pytest.approx(100 * (0 + 9 / 16) / 2)
 
 
 def blobs(seed: int, height: int, width: int) -> torch.Tensor:
@@ -128,7 +129,7 @@ def test_coarser_is_worse() -> None:
     for protocol in PROTOCOLS:
         for score_void in (True, False):
             scores = [
-                counted.mean_iu(protocol, factor, score_void=score_void)
+                counted.metrics(protocol, factor, score_void=score_void).mean_iu
                 for factor in counted.factors
             ]
             assert scores == sorted(scores), protocol
