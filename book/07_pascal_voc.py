@@ -374,11 +374,11 @@ chapter_tables.forward_times({"here": times})  # milliseconds
 
 # %%
 spread = {
-    f"{net}, {alignment}": benchmark.Times(tuple(row)).quartiles
+    f"{net}, {alignment}": benchmark.quartiles(row)
     for net, alignment, row in zip(times["nets"], times["alignments"], times["milliseconds"], strict=True)
 }
-widest = max(spread, key=lambda name: spread[name][1] / spread[name][0])
-low, high = spread[widest]
+widest = max(spread, key=lambda name: spread[name][2] / spread[name][0])
+low, _, high = spread[widest]
 print(f"middle half of the trials: at most {100 * (high / low - 1):.0f} % apart ({widest})")
 
 # %% [markdown]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fcn.data.voc import CLASSES
 from fcn.replication import paper, tables
-from fcn.replication.benchmark import NETS, PAPER, Times
+from fcn.replication.benchmark import NETS, PAPER, quartiles
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.claims import CLAIMS, compare
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
@@ -131,7 +131,7 @@ def forward_times(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame
     columns = {"K40c": dict(PAPER)}
     for machine, arrays in found.items():
         for net, alignment, trials in zip(arrays["nets"], arrays["alignments"], arrays["milliseconds"], strict=True):
-            columns.setdefault(f"{machine}, {alignment}", {})[str(net)] = Times(tuple(trials)).median
+            columns.setdefault(f"{machine}, {alignment}", {})[str(net)] = quartiles(trials)[1]
     shown = {name: [f"{ms[n]:,.0f} ({ms[n] / ms['FCN-VGG16']:.2f})" for n in NETS] for name, ms in columns.items()}
     return pd.DataFrame(shown, list(NETS))
 

@@ -2,8 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial, update_wrapper
 from itertools import product
 from pathlib import Path
@@ -35,22 +34,9 @@ PAPER = {
 """The paper's forward times on a K40c, in milliseconds."""
 
 
-@dataclass(frozen=True)
-class Times:
-    """The milliseconds of each trial, in order."""
-
-    trials: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median of the trials."""
-        return statistics.median(self.trials)
-
-    @property
-    def quartiles(self) -> tuple[float, float]:
-        """The first and the third quartile."""
-        low, _, high = statistics.quantiles(self.trials, method="inclusive")
-        return low, high
+def quartiles(trials: Iterable[float]) -> list[float]:
+    """The first quartile, the median and the third quartile."""
+    return statistics.quantiles(trials, method="inclusive")
 
 
 def forward_ms(
@@ -59,8 +45,8 @@ def forward_ms(
     trials: int = TRIALS,
     device: str | torch.device = "cpu",
     warm_up: int = 3,
-) -> Times:
-    """Time ``net`` on one random image, 1 x 3 x H x W, after ``warm_up`` passes.
+) -> list[float]:
+    """Milliseconds of each pass of one random image, 1 x 3 x H x W, after ``warm_up`` passes.
 
     Only the pass is timed, in evaluation mode without gradients, until the queue of the device is
     empty. The net moves to ``device``. Raises ValueError for ``trials`` below 1.
@@ -82,7 +68,7 @@ def forward_ms(
             net(image)
             times.append(now() - start)
     net.train(training)
-    return Times(tuple(times[warm_up:]))
+    return times[warm_up:]
 
 
 def forward_times(device: str = "cpu") -> dict[str, NDArray[np.generic]]:
@@ -93,7 +79,7 @@ def forward_times(device: str = "cpu") -> dict[str, NDArray[np.generic]]:
     """
     nets, alignments = zip(*product(NETS, ("tight", "reference")), strict=True)
     times = [
-        forward_ms(FCN(*NETS[name], 21, alignment=alignment), SIZE, TRIALS, device).trials
+        forward_ms(FCN(*NETS[name], 21, alignment=alignment), SIZE, TRIALS, device)
         for name, alignment in zip(nets, alignments, strict=True)
     ]
     return {
@@ -122,7 +108,6 @@ def benchmark(device: str = "cpu", save: Path | None = None) -> Iterator[str]:
     yield f"{where}; milliseconds: median (quartiles), the paper's on a K40c"
     rows = zip(found["nets"], found["alignments"], found["milliseconds"].tolist(), strict=True)
     for name, alignment, trials in rows:
-        times = Times(tuple(trials))
-        low, high = times.quartiles
-        ours = f"{times.median:8.1f} ({low:.1f} to {high:.1f})"
+        low, median, high = quartiles(trials)
+        ours = f"{median:8.1f} ({low:.1f} to {high:.1f})"
         yield f"{name:14}{alignment:11}{ours}{PAPER[name]:8g}"
