@@ -199,7 +199,7 @@ def _hex(colour: Colour | NDArray[np.uint8]) -> str:
 
 
 def _shrunk(image: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Photo (antialiased) and labels (nearest), at most ``side`` pixels long."""
+    """Photo (antialiased) and labels (nearest) with a longer side of at most ``side`` pixels."""
     scale = side / max(labels.shape)
     if scale >= 1:
         return image, labels

@@ -173,7 +173,7 @@ class Canvas:
     def upright(
         self, label: int, x: float, z: float, half: float, high: float, below: float = 0.0
     ) -> tuple["Brush", float, float, float]:
-        """A brush for an object of that half width and height in metres; :meth:`Camera.foot`."""
+        """A brush for an object ``high`` metres tall, ``half`` to each side, and its foot."""
         m, middle, base = self.camera.foot(x, z)
         box = middle - half * m, base - high * m, middle + half * m, base + below * m
         return self.brush(label, z, box), m, middle, base
