@@ -47,7 +47,6 @@ from fcn import FCN
 from fcn.data import nyud
 from fcn.data.hha import estimate_gravity, hha, surface_normals
 from fcn.data.nyud import CLASSES, PALETTE, Nyud
-from fcn.data.synthetic.indoor import room, write_nyud
 from fcn.models import LateFusion
 from fcn.preprocessing import MEAN_HHA, MEAN_LOG_DEPTH
 from fcn.replication import tables
@@ -58,6 +57,7 @@ from fcn.training.recipe import Recipe
 from fcn.training.record import load_records
 from figures import nyud as figures
 from figures import shared, style
+from rooms import room, write_nyud
 
 style.use()
 torch.set_num_threads(1)
@@ -119,7 +119,7 @@ counts.to_frame().T
 # ## A room with depth
 #
 # A room is a box, its furniture a few more. A ray through each pixel meets the nearest of them at a known distance:
-# that is `fcn.data.synthetic.indoor`. The colours are drawn by chance for every room, on purpose. A net cannot learn that
+# that is `book/rooms.py`. The colours are drawn by chance for every room, on purpose. A net cannot learn that
 # beds are blue; what it can learn is shape.
 
 # %%

@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from figures import context, nyud, style
+from rooms import room
 
 from fcn.data.hha import hha
 from fcn.data.nyud import CLASSES, PALETTE
-from fcn.data.synthetic.indoor import room
 
 
 @pytest.fixture(autouse=True)

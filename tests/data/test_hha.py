@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rooms import Room, room, write_nyud
 
 from fcn.data.hha import DOWN, KINECT, Camera, estimate_gravity, hha, surface_normals
 from fcn.data.nyud import CLASSES, INPUTS, Nyud
 from fcn.data.sample import VOID
-from fcn.data.synthetic.indoor import Room, room, write_nyud
 
 SIZE = (40, 56)
 CAMERA = Camera(50.0, 52.0, 27.3, 19.6)

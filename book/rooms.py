@@ -40,9 +40,7 @@ class Room(NamedTuple):
     height: float
 
 
-def room(
-    seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None = None, roll: float = 0.0
-) -> Room:
+def room(seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None = None, roll: float = 0.0) -> Room:
     """A random room; ``pitch``, 2 to 20 by default, and ``roll`` of the camera are in degrees."""
     rng = np.random.default_rng(seed)
     drawn, height = rng.uniform(2, 20), rng.uniform(1.2, 1.6)
