@@ -110,9 +110,9 @@ def spread(records: Sequence[Record], metric: str = "mean_iu") -> tuple[float, i
     names = dict.fromkeys(n for c in (*CLAIMS, *LONG_CLAIMS) for n in (c.base, c.changed))
     groups = [_values(records, name, metric) for name in names]
     several = [group for group in groups if len(group) > 1]
-    free = sum(len(group) - 1 for group in several)
-    if not free:
+    if not several:
         return SPREAD_ELSEWHERE, 0
+    free = sum(len(group) - 1 for group in several)
     pooled = sum(statistics.variance(group) * (len(group) - 1) for group in several) / free
     return math.sqrt(pooled), free
 
@@ -155,8 +155,9 @@ def metric_by_metric(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS
     """
     rows: dict[str, dict[str, str]] = {}
     for one, metric in product(claims, MEASURED):
-        found = compare(replace(one, metric=metric), records)
-        if found and _same_head(records, one, metric):
+        head = "geometric" if metric == "geometric_accuracy" else "semantic"
+        runs = [run for run in records if head in run.heads]  # a single task may lack it
+        if found := compare(replace(one, metric=metric), runs):
             cells = rows.setdefault(f"{one.section}: {one.change}", {})
             cells[COLUMNS[metric]] = f"{found.difference:+.1f}"
     return pd.DataFrame.from_dict(rows, orient="index").fillna(ABSENT)
@@ -166,13 +167,6 @@ def missing(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS) -> list
     """The commands for the runs that ``table`` shows as not run."""
     names = dict.fromkeys(name for one in claims for name in (one.base, one.changed))
     return [f"python -m fcn train {name}" for name in names if not final(records, name)]
-
-
-def _same_head(records: Sequence[Record], claim: Claim, metric: str) -> bool:
-    """True if both runs have the head of the metric: a single task may be the other one."""
-    head = "geometric" if metric == "geometric_accuracy" else "semantic"
-    runs = [run for name in (claim.changed, claim.base) for run in final(records, name)]
-    return all(head in run.heads for run in runs)
 
 
 def _values(records: Sequence[Record], experiment: str, metric: str) -> tuple[float, ...]:

@@ -25,47 +25,42 @@ KINDS: dict[str, dict[str, str]] = _DATA["kinds"]
 """The reason (``why``) and the ``effect`` of each kind of deviation, in the order of the tables."""
 
 
-def derived(
-    net: Settings, recipe: Settings, row: str = "", staged: bool | None = None
-) -> list[Deviation]:
-    """The deviations that settings imply: the entries ``net`` and ``recipe`` of a record.
+def deviations_of(run: Record | Experiment) -> list[Deviation]:
+    """All deviations of a run, written and derived from its settings, in the order of ``KINDS``."""
+    if isinstance(run, Experiment):
+        row = run.paper[1] if run.paper else ""
+        found = _derived(run.net_settings, asdict(run.recipe), row, bool(run.start))
+    else:
+        row = run.paper.row if run.paper else ""
+        start = run.initial_weights.name if run.initial_weights else ""
+        found = _derived(run.net, run.recipe, row, ".seed" in start)
+    return sorted([*run.deviations, *found], key=lambda one: [*KINDS].index(one.kind))
 
-    ``row`` is the label of the row of the paper that the run replicates; ``staged`` tells whether
-    it starts from another FCN. The heavy recipe of the authors' release is compared with itself.
+
+def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterator[Deviation]:
+    """The deviations from ``row`` that settings imply; ``staged``: the net starts from another FCN.
+
+    The heavy recipe of the authors' release is compared with itself.
     """
     name, stride = net["net"], net["stride"]
     paper = Experiment("", "", name, stride, paper_recipe(name, stride))
     baseline = asdict(paper.recipe) | {"fixed_trunk": row.endswith("-fixed")}
-    found = []
     if all(recipe[key] == getattr(HEAVY, key) for key in ("batch_size", "momentum", "reduction")):
         baseline = asdict(HEAVY) | {key: recipe[key] for key in ("learning_rate", "epochs")}
         rate = f"{recipe['learning_rate']:g}"
-        found.append(Deviation("release", f"the authors' heavy recipe, learning rate {rate}"))
+        yield Deviation("release", f"the authors' heavy recipe, learning rate {rate}")
     for other in (32, 16, 8):
         if other != stride and f"FCN-{other}s" in row:
-            found.append(Deviation("net", f"FCN-{stride}s instead of FCN-{other}s"))
+            yield Deviation("net", f"FCN-{stride}s instead of FCN-{other}s")
     if stride < 32 and net["upsampling"] != "learned":
-        text = "intermediate upsampling fixed to bilinear instead of learned"
-        release = net["alignment"] == "reference"
-        found.append(Deviation("release" if release else "net", text))
-    if stride < 32 and staged is False:
-        found.append(Deviation("recipe", "all strides trained at once instead of in stages"))
+        kind = "release" if net["alignment"] == "reference" else "net"
+        yield Deviation(kind, "intermediate upsampling fixed to bilinear instead of learned")
+    if stride < 32 and not staged:
+        yield Deviation("recipe", "all strides trained at once instead of in stages")
     if stride == 32 and staged and net["inputs"] == "rgb":
-        found.append(Deviation("recipe", "training continued at stride 32, without a skip"))
-    found += _differences("net", net, paper.net_settings)
-    return [*found, *_differences("recipe", recipe, baseline)]
-
-
-def deviations_of(run: Record | Experiment) -> list[Deviation]:
-    """All deviations of a run, written and derived, in the order of ``KINDS``."""
-    if isinstance(run, Experiment):
-        row = run.paper[1] if run.paper else ""
-        found = derived(run.net_settings, asdict(run.recipe), row, staged=bool(run.start))
-    else:
-        row = run.paper.row if run.paper else ""
-        start = run.initial_weights.name if run.initial_weights else ""
-        found = derived(run.net, run.recipe, row, staged=".seed" in start)
-    return sorted([*run.deviations, *found], key=lambda one: [*KINDS].index(one.kind))
+        yield Deviation("recipe", "training continued at stride 32, without a skip")
+    yield from _differences("net", net, paper.net_settings)
+    yield from _differences("recipe", recipe, baseline)
 
 
 def _differences(part: str, here: Settings, paper: Settings) -> Iterator[Deviation]:
@@ -128,7 +123,7 @@ def settings(records: Sequence[Record]) -> "pd.DataFrame":
     import pandas as pd
 
     used: dict[str, dict[str, set[str]]] = {}
-    papers: dict[str, str] = {}
+    papers = {}
     for record in records:
         net = record.net
         paper = asdict(paper_recipe(net["net"], net["stride"])) | {"upsampling": "learned"}
@@ -138,10 +133,10 @@ def settings(records: Sequence[Record]) -> "pd.DataFrame":
                 papers[key] = _shown(paper[key])
     rates = [f"{rate:g} ({net})" for net, rate in RATES.items() if net != "bvlc_alexnet"]
     papers["learning_rate"] = ", ".join(rates)
-    rows = {
-        key: (papers[key], ", ".join(f"{value} ({len(runs)})" for value, runs in values.items()))
-        for key, values in used.items()
-    }
+    rows = {}
+    for key, values in used.items():
+        here = ", ".join(f"{value} ({len(names)})" for value, names in values.items())
+        rows[key] = (papers[key], here)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["the paper", "here"])
 
 

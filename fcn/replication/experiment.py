@@ -1,6 +1,6 @@
 """An experiment: one row of the catalogue, everything that a run needs to know."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fcn.training.recipe import Recipe
@@ -38,7 +38,7 @@ class Experiment:
     task: str = ""
     weights: str = ""
     random_scores: bool = False  # initialize score layers at random instead of at zero
-    deviations: tuple[Deviation, ...] = field(default=())
+    deviations: tuple[Deviation, ...] = ()
 
     @property
     def inputs(self) -> str:

@@ -118,22 +118,22 @@ def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN |
     weights = read_weights(path, reference.net)
     layer, filters = FIRST[reference.net]
     first = f"{layer}{next(iter(reference.means))}.weight"
-    wrong = f"{path}: not the net of its name"
+    wrong, remedy = f"{path}: not the net of its name", "fetch the file again"
     if first not in weights:
-        raise ValueError(f"{wrong}, without {first}; fetch the file again")
+        raise ValueError(f"{wrong}, without {first}; {remedy}")
     net = build(reference.settings(width=len(weights[first]) / filters))
     parts = [net.colour, net.hha] if isinstance(net, LateFusion) else [net]
     for (stream, mean), part in zip(reference.means.items(), parts, strict=True):
         names = dict(_names(part, reference, stream))
         if missing := [name for name in names.values() if name not in weights]:
-            raise ValueError(f"{wrong}, without {', '.join(missing[:3])}; fetch the file again")
+            raise ValueError(f"{wrong}, without {', '.join(missing[:3])}; {remedy}")
         ours = {ours: weights.pop(theirs) for ours, theirs in names.items()}
         load_into(part, ours | {"mean": torch.tensor(mean)}, source=str(path))
     for name, constant in _constants(parts[0], reference).items():
         if name in weights and not _same(weights.pop(name), constant):
             warn(f"{path}: {name} is not the constant of the release; ours is used: scores differ")
     if weights:
-        raise ValueError(f"{wrong}, with {', '.join([*weights][:3])}; fetch the file again")
+        raise ValueError(f"{wrong}, with {', '.join([*weights][:3])}; {remedy}")
     return net.eval()
 
 

@@ -61,8 +61,7 @@ def run(
     load = load or partial(dataset, data=data)
     train_set, test_set = (load(experiment.dataset, split) for split in SPLITS[purpose])
     torch.manual_seed(seed)
-    heads = heads_of(experiment, train_set)
-    net = build(experiment, {head: len(names) for head, names in heads.items()})
+    net = models.build(experiment.settings | {"heads": heads_of(experiment, train_set)})
     plan = Plan(
         experiment=experiment.name,
         purpose=purpose,
@@ -74,10 +73,10 @@ def run(
         net=experiment.net_settings,
         recipe=asdict(experiment.recipe),
     )
-    weights = out / f"{_stem(experiment, seed, purpose)}.safetensors"
-    places: dict[str, Any] = {"weights": weights, "results": results, "device": device}
-    train_and_record(net, train_set, test_set, plan, **places, **options)
-    return results / plan.file_name
+    path = results / plan.file_name
+    options |= {"weights": out / f"{path.stem}.safetensors", "results": results, "device": device}
+    train_and_record(net, train_set, test_set, plan, **options)
+    return path
 
 
 def run_queue(
@@ -108,6 +107,7 @@ def run_queue(
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     options |= {"load": lru_cache(maxsize=4)(partial(_resident if cuda else dataset, data=data))}
     options |= {"capture": cuda, "stop": lambda: time.monotonic() >= end, "log": log}
+    options |= {"purpose": purpose, "device": device, "out": out, "results": results}
     failed: dict[str, str] = {}
     for e, seed in product(experiments, seeds):
         stem = _stem(e, seed, purpose)
@@ -119,11 +119,10 @@ def run_queue(
             break
         resume = (out / f"{stem}.checkpoint").is_file()
         log(f"{stem}: {'resumed' if resume else 'started'}")
-        options |= {"purpose": purpose, "seed": seed, "resume": resume}
         if cuda:
             e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
         try:
-            path = run(e, device=device, out=out, results=results, **options)
+            path = run(e, seed=seed, resume=resume, **options)
             log(f"{stem}: recorded in {path}")
         except Stopped as stopped:
             log(f"{stem}: stopped {stopped}; the same command continues")
@@ -141,7 +140,6 @@ def score(
     data: Path | None = None,
     device: str = "auto",
     purpose: Purpose = "final",
-    log: Log | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of each head of a net on the test split of ``experiment``.
 
@@ -151,24 +149,18 @@ def score(
     device = resolve_device(device)
     test_set = dataset(experiment.dataset, SPLITS[purpose][1], data)
     caffe = file.suffix == ".caffemodel"
-    net = released.load(file, log or print) if caffe else models.load(file)
-    expected = {head: len(names) for head, names in heads_of(experiment, test_set).items()}
+    net = released.load(file, print) if caffe else models.load(file)
+    expected = heads_of(experiment, test_set)
     if net.classes != expected:
         raise ValueError(f"{file}: scores {net.classes}, but {experiment.dataset} has {expected}")
-    if net.settings["inputs"] != experiment.inputs:
-        inputs = net.settings["inputs"]
+    if (inputs := net.settings["inputs"]) != experiment.inputs:
         raise ValueError(f"{file}: takes {inputs} images, unlike {experiment.dataset}")
-    return evaluate(net, test_set, device=device, log=log)
+    return evaluate(net, test_set, device=device)
 
 
-def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, tuple[str, ...]]:
-    """The heads of the data set that the experiment trains: all of them, or its one task."""
-    return {h: names for h, names in data.heads.items() if experiment.task in ("", h)}
-
-
-def build(experiment: Experiment, heads: dict[str, int]) -> FCN | LateFusion:
-    """The net of the experiment, without initial weights."""
-    return models.build(experiment.settings | {"heads": heads})
+def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, int]:
+    """The classes of each head that the experiment trains: all of the data set's, or its task."""
+    return {h: len(names) for h, names in data.heads.items() if experiment.task in ("", h)}
 
 
 def initialize(

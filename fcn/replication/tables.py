@@ -4,6 +4,7 @@ Numbers are percent with one decimal, as the paper prints them, of final runs on
 Several seeds give their mean and, after ±, their sample standard deviation.
 """
 
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,15 +101,12 @@ def ours(names: Sequence[str], records: Sequence[Record]) -> pd.DataFrame:
 
 def coverage(records: Sequence[Record]) -> pd.DataFrame:
     """The number of experiments, recorded experiments and final runs for each table."""
-    rows = {}
-    for name in (*TITLES, "no table"):
-        members = [e for e in EXPERIMENTS.values() if (e.paper or ("no table",))[0] == name]
-        found = [final(records, member.name) for member in members]
-        if members:
-            rows[name] = (len(members), sum(map(bool, found)), sum(map(len, found)))
-    columns = ["experiments", "recorded", "runs"]
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return pd.concat([frame, frame.sum().to_frame("all").T])
+    names = [e.paper[0] if e.paper else "no table" for e in EXPERIMENTS.values()]
+    runs = pd.Series([len(final(records, name)) for name in EXPERIMENTS])
+    rows = pd.DataFrame({"experiments": 1, "recorded": runs > 0, "runs": runs})
+    frame = rows.groupby(names).sum()
+    frame.loc["all"] = frame.sum()
+    return frame
 
 
 def replicated(experiment: Experiment) -> Row | None:
@@ -116,13 +114,11 @@ def replicated(experiment: Experiment) -> Row | None:
 
     Of several rows with one label, the one of an experiment on the same data.
     """
-    for row in (*RELEASE, *TABLES):
-        if row.experiment == experiment.name:
-            return row
-    rows = [row for row in TABLES if (row.table, row.label) == experiment.paper]
-    datasets = {e.name: e.dataset for e in EXPERIMENTS.values()}
-    same = [row for row in rows if datasets.get(row.experiment) == experiment.dataset]
-    return next(iter(same + rows), None)
+    own = [row for row in (*RELEASE, *TABLES) if row.experiment == experiment.name]
+    near = [row for row in TABLES if (row.table, row.label) == experiment.paper]
+    others = [(row, EXPERIMENTS.get(row.experiment)) for row in near]
+    same = [row for row, other in others if other and other.dataset == experiment.dataset]
+    return next(iter(own + same + near), None)
 
 
 def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
@@ -148,7 +144,7 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
         if run.startswith("python"):
             cells["record"] = f"`{run}`"
         elif run.startswith("seed"):
-            seeds = [seed.strip() for seed in run.split(maxsplit=1)[1].split(",")]
+            seeds = re.findall(r"\d+", run)
             links = [f"[seed {seed}]({results}/{name}.seed{seed}.json)" for seed in seeds]
             cells["record"] = ", ".join(links)
         label = f"`{name}`" if name in EXPERIMENTS else str(name)
@@ -157,21 +153,8 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def with_results(text: str, records: Sequence[Record], file: str | Path) -> str:
-    """``text`` with the current results between the markers ``BEGIN`` and ``END``.
-
-    Raises ValueError, naming ``file``, if a marker is missing.
-    """
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        missing = "the markers of the results at a glance are missing; add the lines"
-        raise ValueError(f"{file}: {missing} {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{markdown(at_a_glance(records))}\n\n{END}{after}"
-
-
 def update_readme(path: Path, results: Path) -> None:
-    """Replace the results in a text file by those of the records in ``results``.
+    """Write the results at a glance of the records in ``results`` between the markers of a file.
 
     Raises FileNotFoundError for a missing file, ValueError for one without text or markers.
     """
@@ -182,9 +165,14 @@ def update_readme(path: Path, results: Path) -> None:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file in UTF-8; {hint}") from None
-    text = with_results(text, load_records(results), path)
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        missing = "the markers of the results at a glance are missing; add the lines"
+        raise ValueError(f"{path}: {missing} {BEGIN} and {END}")
+    table = markdown(at_a_glance(load_records(results)))
     with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 def _frame(

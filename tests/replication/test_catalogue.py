@@ -76,10 +76,8 @@ def test_an_experiment_trains_scores_and_records(
     out.mkdir()
     trained_on = registry.dataset(e.dataset, "trainval", folder)
     for name in e.start:
-        start = EXPERIMENTS[name]
-        before = run.build(
-            small(start), {head: len(c) for head, c in run.heads_of(start, trained_on).items()}
-        )
+        start = small(EXPERIMENTS[name])
+        before = models.build(start.settings | {"heads": run.heads_of(start, trained_on)})
         models.save(before, out / f"{name}.seed0.safetensors", {})
     path = run.run(
         small(e),

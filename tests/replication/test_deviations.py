@@ -8,7 +8,7 @@ from test_tables import ROOT, SHORT, record
 
 from fcn.replication import deviations
 from fcn.replication.catalogue import EXPERIMENTS, paper_recipe
-from fcn.replication.deviations import KINDS, derived, deviations_of
+from fcn.replication.deviations import KINDS, deviations_of
 from fcn.training.recipe import Recipe
 from fcn.training.record import Deviation, load_records
 
@@ -167,9 +167,8 @@ def test_the_defaults_of_the_package_are_read_from_the_code():
 
 def test_a_recipe_that_differs_from_the_heavy_one_is_compared_with_it():
     heavy = EXPERIMENTS["sift-flow-googlenet-32s-heavy"]
-    recipe = asdict(heavy.recipe) | {"augment": "mirror"}
-    found = derived(heavy.net_settings, recipe, staged=False)
-    assert [one.text for one in found] == [
-        "the authors' heavy recipe, learning rate 1e-10",
-        "mirrored photos",
+    recipe = replace(heavy.recipe, augment="mirror")
+    assert texts(replace(heavy, recipe=recipe, paper=None, deviations=())) == [
+        ("release", "the authors' heavy recipe, learning rate 1e-10"),
+        ("augmentation", "mirrored photos"),
     ]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from fcn import models
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.losses import balanced_weights, multi_head_loss, pixel_softmax_loss
 from fcn.models import FCN
@@ -128,7 +129,7 @@ def test_balancing_lifts_rare_classes(scenes):
 
 def built(experiment: Experiment, seed: int = 0) -> FCN:
     torch.manual_seed(seed)
-    net = run.build(replace(experiment, width=0.06), HEADS)
+    net = models.build(experiment.settings | {"width": 0.06, "heads": HEADS})
     assert isinstance(net, FCN)
     return net
 
@@ -145,9 +146,10 @@ def test_random_scores_start_at_random():
 @pytest.mark.parametrize("e", EXPERIMENTS.values(), ids=lambda e: e.name)
 def test_every_experiment_builds_and_goes_on_from_one_that_fits(e):
     classes = {"task": 3} if not e.task else {e.task: 3}
-    net = run.build(replace(e, width=0.02), classes)
+    small = {"width": 0.02, "heads": classes}
+    net = models.build(e.settings | small)
     assert net.settings["stride"] == e.stride
-    starts = [run.build(replace(EXPERIMENTS[start], width=0.02), classes) for start in e.start]
+    starts = [models.build(EXPERIMENTS[start].settings | small) for start in e.start]
     if starts:
         assert all(EXPERIMENTS[start].task == e.task for start in e.start)
         net.upgrade_from(*starts)  # type: ignore[arg-type]
