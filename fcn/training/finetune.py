@@ -89,18 +89,22 @@ def fit(
     recipe = replace(recipe, precision="bf16-mixed" if device == "cuda" else "32-true")
     training, held_out = (Folder(photos, labels, classes, s, side=side) for s in ("train", "val"))
     torch.manual_seed(seed)
-    net, initial = starting_net(
-        start, stride, {h: len(names) for h, names in training.heads.items()}
-    )
+    net, initial = starting_net(start, stride, {"semantic": len(training.classes.names)})
     if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
         raise ValueError(f"{out}: holds your photos or label maps; choose another with --out")
     check_writable(out, "--out")
-    learned_from, scored = (
-        pixels_per_class(data, log)["semantic"].tolist() for data in (training, held_out)
-    )
-    pixels = dict(zip(training.classes.names, learned_from, strict=True))
-    _check(pixels, sum(scored), len(training), labels)
-    log(f"{len(training)} training photos, {len(held_out)} held out, {len(learned_from)} classes")
+    counts = pixels_per_class(training, log)["semantic"].tolist()
+    pixels = dict(zip(training.classes.names, counts, strict=True))
+    found = [name for name, n in pixels.items() if n]
+    if len(found) < 2:
+        content = f"only one class, {found[0]}," if found else "no labelled pixel"
+        raise ValueError(
+            f"{labels}: {content} in the {len(training)} training photos; label at least two "
+            f"classes ({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
+        )
+    if not pixels_per_class(held_out, log)["semantic"].any():
+        raise ValueError(f"{labels}: no labelled pixel in the held-out photos; label more photos")
+    log(f"{len(training)} training photos, {len(held_out)} held out, {len(counts)} classes")
     if absent := [name for name, n in pixels.items() if not n]:
         log(f"no training pixels, so never predicted: {', '.join(absent)}")
     name = f"own-{net.settings['net']}-{stride}s"
@@ -132,7 +136,7 @@ def fit(
         resume=resume,
         log=log,
     )
-    return FineTuned(weights, out / plan.file_name, record.heads["semantic"], tuple(learned_from))
+    return FineTuned(weights, out / plan.file_name, record.heads["semantic"], tuple(counts))
 
 
 def starting_net(
@@ -163,15 +167,3 @@ def starting_net(
             '"imagenet" or "scratch"'
         )
     return net, InitialWeights(path.name, sha256(path))
-
-
-def _check(pixels: dict[str, int], held_out: int, photos: int, labels: str | Path) -> None:
-    found = [name for name, n in pixels.items() if n]
-    if len(found) < 2:
-        content = f"only one class, {found[0]}," if found else "no labelled pixel"
-        raise ValueError(
-            f"{labels}: {content} in the {photos} training photos; label at least two classes "
-            f"({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
-        )
-    if not held_out:
-        raise ValueError(f"{labels}: no labelled pixel in the held-out photos; label more photos")

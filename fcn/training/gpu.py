@@ -1,7 +1,7 @@
 """Fast training on a GPU: the data set resident on the device, steps captured as CUDA graphs.
 
-Every photo and label map is decoded once and copied to the device as bytes. Batches are gathered,
-mirrored and shifted there, equal to those of ``fcn.data.augment`` bit for bit.
+Photos and label maps are decoded once. Batches are gathered, mirrored and shifted on the device,
+equal to those of ``fcn.training.loader`` bit for bit.
 
 A small net keeps a fast GPU waiting for the next kernel launch. A CUDA graph launches all kernels
 of a step at once, in the same memory every time: shapes must not change, nothing may synchronize,
@@ -51,7 +51,7 @@ class Resident(SegmentationDataset):
         return Sample(image, labels, self.names[index])
 
     def batch(self, indices: Sequence[int], augment: str, seeds: Sequence[int]) -> Batch:
-        """The augmented batch, on the device; equal to that of ``loader.load_batch``."""
+        """The augmented batch, on the device. See ``fcn.training.loader.load_batch``."""
         sizes = [self.sizes[i] for i in indices]
         changes = [draw(augment, seed) for seed in seeds]
         rules = [(i, *s, *change) for i, s, change in zip(indices, sizes, changes, strict=True)]

@@ -77,13 +77,11 @@ def train(
     fabric = launch_fabric(device, recipe.precision)
     processes = fabric.world_size
     if recipe.batch_size % processes:
-        raise ValueError(
-            f"batch_size {recipe.batch_size} does not divide among {processes} processes"
-        )
+        message = f"batch_size {recipe.batch_size} does not divide among {processes} processes"
+        raise ValueError(message)
     rank = fabric.global_rank
     net.to(fabric.device).to(memory_format=torch.channels_last)
-    fused = fabric.device.type == "cuda"
-    model, optimizer = fabric.setup(net, optimizer_for(net, recipe, fused))
+    model, optimizer = fabric.setup(net, optimizer_for(net, recipe))
     weights = [parameter.detach() for parameter in net.parameters()]
     averages = [weight.clone() for weight in weights] if recipe.ema else []
     update_averages = get_ema_multi_avg_fn(recipe.ema)

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from fcn.training.recipe import Recipe
 
 
-def optimizer_for(net: nn.Module, recipe: Recipe, fused: bool) -> torch.optim.Optimizer:
+def optimizer_for(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer, with one parameter group per rate multiplier and weight decay.
 
-    Freezes the backbone if the recipe says so; every other parameter learns. ``fused``
-    updates all parameters in one kernel, which a CUDA graph can hold.
+    Freezes the backbone if the recipe says so; every other parameter learns. On CUDA one kernel
+    updates all parameters, which a CUDA graph can hold.
     """
+    fused = next(net.parameters()).is_cuda
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         frozen = recipe.fixed_trunk and "trunk" in name.split(".")

@@ -51,10 +51,7 @@ def commit(root: Path = PROJECT) -> str | None:
 
 
 def hardware(device: str) -> str:
-    """The name of the GPU, or of the CPU with the number of cores available to this process.
-
-    With several processes their number comes first.
-    """
+    """The number of processes, if several, and the GPU or the CPU with its available cores."""
     if device == "cuda":
         name = torch.cuda.get_device_name()
     elif device == "cpu":

@@ -255,7 +255,7 @@ def load_records(directory: str | Path) -> list[Record]:
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory}: no such folder; name the folder of the records")
-    records = [read(p) for p in directory.glob("*.seed*.json") if not p.name.startswith(".")]
+    records = map(read, directory.glob("[!.]*.seed*.json"))
     return sorted(records, key=lambda r: (r.experiment, get_args(Purpose).index(r.purpose), r.seed))
 
 
