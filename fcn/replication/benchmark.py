@@ -26,11 +26,8 @@ NETS = {
     "FCN-8s": ("vgg16", 8),
 }
 """Backbone and stride of the nets that the paper times."""
-PAPER = {
-    r.label: r.metrics["forward_ms"]
-    for r in TABLES
-    if "forward_ms" in r.metrics and r.label in NETS
-}
+_TIMED = {row.label: row.metrics["forward_ms"] for row in TABLES if "forward_ms" in row.metrics}
+PAPER = {name: _TIMED[name] for name in NETS}
 """The paper's forward times on a K40c, in milliseconds."""
 
 
@@ -77,14 +74,11 @@ def forward_times(device: str = "cpu") -> dict[str, NDArray[np.generic]]:
     ``milliseconds`` has a row for each entry of ``nets`` and ``alignments``, a column per trial;
     ``hardware`` and ``threads`` describe the machine.
     """
-    nets, alignments = zip(*product(NETS, ("tight", "reference")), strict=True)
-    times = [
-        forward_ms(FCN(*NETS[name], 21, alignment=alignment), SIZE, TRIALS, device)
-        for name, alignment in zip(nets, alignments, strict=True)
-    ]
+    pairs = [*product(NETS, ("tight", "reference"))]
+    times = [forward_ms(FCN(*NETS[n], 21, alignment=a), SIZE, TRIALS, device) for n, a in pairs]
     return {
-        "nets": np.array(nets),
-        "alignments": np.array(alignments),
+        "nets": np.array([net for net, _ in pairs]),
+        "alignments": np.array([alignment for _, alignment in pairs]),
         "milliseconds": np.array(times),
         "hardware": np.array(hardware(device)),
         "threads": np.array(torch.get_num_threads()),

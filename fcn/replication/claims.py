@@ -149,10 +149,7 @@ def table(
 
 
 def metric_by_metric(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """The difference in every metric, in points, for each claim with recorded runs.
-
-    Text; "-" if a run lacks the head of the metric.
-    """
+    """The difference in points, by metric, for claims with recorded runs; "-" without the head."""
     rows: dict[str, dict[str, str]] = {}
     for one, metric in product(claims, MEASURED):
         head = "geometric" if metric == "geometric_accuracy" else "semantic"

@@ -38,13 +38,11 @@ def deviations_of(run: Record | Experiment) -> list[Deviation]:
 
 
 def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterator[Deviation]:
-    """The deviations from ``row`` that settings imply; ``staged``: the net starts from another FCN.
-
-    The heavy recipe of the authors' release is compared with itself.
-    """
+    """Deviations from ``row`` that settings imply; ``staged``: the net starts from another FCN."""
     name, stride = net["net"], net["stride"]
     paper = Experiment("", "", name, stride, paper_recipe(name, stride))
     baseline = asdict(paper.recipe) | {"fixed_trunk": row.endswith("-fixed")}
+    # The heavy recipe of the authors' release is compared with itself.
     if all(recipe[key] == getattr(HEAVY, key) for key in ("batch_size", "momentum", "reduction")):
         baseline = asdict(HEAVY) | {key: recipe[key] for key in ("learning_rate", "epochs")}
         rate = f"{recipe['learning_rate']:g}"
@@ -53,8 +51,8 @@ def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterato
         if other != stride and f"FCN-{other}s" in row:
             yield Deviation("net", f"FCN-{stride}s instead of FCN-{other}s")
     if stride < 32 and net["upsampling"] != "learned":
-        kind = "release" if net["alignment"] == "reference" else "net"
-        yield Deviation(kind, "intermediate upsampling fixed to bilinear instead of learned")
+        text = "intermediate upsampling fixed to bilinear instead of learned"
+        yield Deviation("release" if net["alignment"] == "reference" else "net", text)
     if stride < 32 and not staged:
         yield Deviation("recipe", "all strides trained at once instead of in stages")
     if stride == 32 and staged and net["inputs"] == "rgb":
@@ -66,14 +64,12 @@ def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterato
 def _differences(part: str, here: Settings, paper: Settings) -> Iterator[Deviation]:
     for setting, rule in _DATA[part].items():
         value = here[setting]
-        if _shown(value) == _shown(paper[setting]):
-            continue
-        if setting == "epochs" and value > paper[setting]:  # the paper: at least
-            continue
-        if setting == "momentum" and here["optimizer"] == "adamw":
-            continue
-        text = rule["text"].format(here=_DATA["words"].get(value, value), paper=paper[setting])
-        yield Deviation(rule["kind"], text)
+        same = _shown(value) == _shown(paper[setting])
+        longer = setting == "epochs" and value > paper[setting]  # the paper: at least
+        unused = setting == "momentum" and here["optimizer"] == "adamw"
+        if not (same or longer or unused):
+            text = rule["text"].format(here=_DATA["words"].get(value, value), paper=paper[setting])
+            yield Deviation(rule["kind"], text)
 
 
 def kinds(deviations: Iterable[Deviation]) -> list[str]:
@@ -83,10 +79,7 @@ def kinds(deviations: Iterable[Deviation]) -> list[str]:
 
 
 def by_kind(records: Sequence[Record]) -> dict[str, dict[str, list[str]]]:
-    """All deviations of the records: for each kind, its texts with the experiments that have them.
-
-    Kinds are in the order of ``KINDS``, experiments in that of the catalogue.
-    """
+    """Experiments by kind and text of their deviations, in the order of ``KINDS`` and catalogue."""
     found: dict[str, dict[str, list[str]]] = {kind: {} for kind in KINDS}
     order = {name: i for i, name in enumerate(EXPERIMENTS)}
     for record in sorted(records, key=lambda r: order.get(r.experiment, len(order))):
@@ -98,10 +91,7 @@ def by_kind(records: Sequence[Record]) -> dict[str, dict[str, list[str]]]:
 
 
 def package_defaults() -> "pd.DataFrame":
-    """The deviations of every net of this package: the authors' choice, ours, and the switch.
-
-    Ours is read from the code.
-    """
+    """The deviations of every net: the authors' choice, ours as the code has it, the switch."""
     import pandas as pd
 
     from fcn.models import FCN
@@ -116,10 +106,7 @@ def package_defaults() -> "pd.DataFrame":
 
 
 def settings(records: Sequence[Record]) -> "pd.DataFrame":
-    """The settings in which runs differ from the paper's recipe and upsampling.
-
-    For each, its value in the paper and all others, with the number of experiments that use them.
-    """
+    """Settings unlike the paper's: its value, ours, and how many experiments use each of ours."""
     import pandas as pd
 
     used: dict[str, dict[str, set[str]]] = {}

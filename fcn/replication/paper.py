@@ -1,7 +1,4 @@
-"""Published numbers (``published.csv``): the paper's tables, the authors' release, others.
-
-Numbers are percent, times are milliseconds.
-"""
+"""Published numbers (``published.csv``), in percent and milliseconds: the paper's and others'."""
 
 import csv
 from dataclasses import dataclass
@@ -38,12 +35,9 @@ def _rows(source: str) -> tuple[Row, ...]:
     with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["source"] == source]
     columns = (*METRICS, "geometric_accuracy", "forward_ms")
-    rows = []
-    for line in lines:
-        metrics = {column: float(line[column]) for column in columns if line[column]}
-        texts = {key: line[key] for key in ("table", "label", "of", "experiment", "note")}
-        rows.append(Row(metrics=metrics, **texts))
-    return tuple(rows)
+    metrics = [{key: float(line[key]) for key in columns if line[key]} for line in lines]
+    texts = [{k: line[k] for k in ("table", "label", "of", "experiment", "note")} for line in lines]
+    return tuple(Row(metrics=m, **t) for m, t in zip(metrics, texts, strict=True))
 
 
 TABLES = _rows("paper")
@@ -54,10 +48,7 @@ OTHERS = _rows("others")
 
 
 def row(table: str, label: str, of: str = "") -> Row:
-    """The row of the paper with this label; ``of`` chooses among rows of one label.
-
-    Raises KeyError if there is none.
-    """
+    """The row of the paper with this label, and with ``of`` if given. Raises KeyError for none."""
     for one in TABLES:
         if (one.table, one.label) == (table, label) and of in ("", one.of):
             return one

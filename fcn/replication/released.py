@@ -21,10 +21,11 @@ from fcn.pretrained import load_into, read_weights
 from fcn.replication.paper import RELEASE
 from fcn.upsampling import Deconvolution
 
-SCORES = {32: "score_fr", 16: "score_pool4", 8: "score_pool3"}
-"""The release's score layers by stride."""
-FIRST = {"vgg16": ("conv1_1", 64), "alexnet": ("conv1", 96)}
-"""The first layer of each net and its number of filters at full width."""
+SCORES = {32: "score_fr", 16: "score_pool4", 8: "score_pool3"}  # the release's layers by stride
+FIRST = {
+    "vgg16": ("conv1_1", 64),
+    "alexnet": ("conv1", 96),
+}  # first layer, its filters at full width
 CONTEXT_MEAN_BGR = (104.007, 116.669, 122.679)  # PASCAL-Context; the release rounds it
 
 
@@ -34,7 +35,7 @@ class Reference:
 
     ``heads`` has the number of classes of each head, and the suffix of its layers in the file.
     ``means`` has the mean of each stream, in the order of the net's input, by the suffix of its
-    layers. ``label`` is that of the row in ``fcn.replication.paper.RELEASE``, if there is one.
+    layers. ``expected`` is the mean IU on seg11valid, in percent, in the release's README, if any.
     """
 
     name: str
@@ -45,13 +46,7 @@ class Reference:
     net: str = "vgg16"
     inputs: str = "rgb"
     scaled_skips: bool = False
-    label: str = ""
-
-    @property
-    def expected(self) -> float | None:
-        """The mean IU on seg11valid that the release's README reports, in percent, or None."""
-        rows = [row for row in RELEASE if (row.label, row.of) == (self.label, "seg11valid")]
-        return rows[0].metrics["mean_iu"] if rows else None
+    expected: float | None = None
 
     def expectation(self) -> str:
         """The published score in one line."""
@@ -59,7 +54,7 @@ class Reference:
         published = mean_iu if self.expected else "no number"
         return f"published for {self.name}: {published} (README of the authors' release)"
 
-    def settings(self, width: float = 1.0) -> dict[str, Any]:
+    def settings(self, width: float) -> dict[str, Any]:
         """The settings of :func:`fcn.models.build`, with channels scaled by ``width``."""
         names = ("net", "stride", "inputs", "scaled_skips")
         heads = {head: classes for head, (classes, _) in self.heads.items()}
@@ -74,16 +69,18 @@ def _references() -> Iterator[Reference]:
         "semantic": (len(sift_flow.SEMANTIC), "_sem"),
         "geometric": (len(sift_flow.GEOMETRIC), "_geo"),
     }
+    iu = {row.label: row.metrics["mean_iu"] for row in RELEASE if row.of == "seg11valid"}
     for s in (32, 16, 8):
-        yield Reference(f"fcn{s}s-heavy-pascal", "voc", s, objects, rgb, label=f"FCN-{s}s")
+        name = f"fcn{s}s-heavy-pascal"
+        yield Reference(name, "voc", s, objects, rgb, expected=iu[f"FCN-{s}s"])
         name = f"pascalcontext-fcn{s}s-heavy"
         yield Reference(name, "pascal-context-59", s, regions, {"": CONTEXT_MEAN_BGR})
         name = f"siftflow-fcn{s}s-heavy"
         yield Reference(name, "sift-flow", s, tasks, {"": sift_flow.MEAN_BGR})
-    at_once = Reference("fcn8s-atonce-pascal", "voc", 8, objects, rgb, label="FCN-8s at-once")
-    yield replace(at_once, scaled_skips=True)
-    alexnet = Reference("fcn-alexnet-pascal", "voc", 32, objects, rgb, label="FCN-AlexNet")
-    yield replace(alexnet, net="alexnet")
+    at_once = Reference("fcn8s-atonce-pascal", "voc", 8, objects, rgb, scaled_skips=True)
+    yield replace(at_once, expected=iu["FCN-8s at-once"])
+    alexnet = Reference("fcn-alexnet-pascal", "voc", 32, objects, rgb, "alexnet")
+    yield replace(alexnet, expected=iu["FCN-AlexNet"])
     rooms = {"semantic": (len(nyud.CLASSES), "")}
     both = {"color": nyud.MEAN_BGR, "hha": MEAN_HHA}
     streams = {"color": {"": nyud.MEAN_BGR}, "hha": {"": MEAN_HHA}, "color-hha": both}
@@ -110,11 +107,9 @@ def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN |
 
     The release fixes its upsampling filters and skip scales; ours are the same constants, and
     ``warn`` gets one line for each that differs. Proportionally fewer channels make a narrower net.
-
     Raises FileNotFoundError for a missing file, ValueError for one without the net of its name.
     """
-    path = Path(path)
-    reference = find(path)
+    path, reference = Path(path), find(path)
     weights = read_weights(path, reference.net)
     layer, filters = FIRST[reference.net]
     first = f"{layer}{next(iter(reference.means))}.weight"

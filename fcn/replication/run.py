@@ -148,8 +148,7 @@ def score(
     """
     device = resolve_device(device)
     test_set = dataset(experiment.dataset, SPLITS[purpose][1], data)
-    caffe = file.suffix == ".caffemodel"
-    net = released.load(file, print) if caffe else models.load(file)
+    net = released.load(file, print) if file.suffix == ".caffemodel" else models.load(file)
     expected = heads_of(experiment, test_set)
     if net.classes != expected:
         raise ValueError(f"{file}: scores {net.classes}, but {experiment.dataset} has {expected}")
@@ -188,12 +187,11 @@ def initialize(
 
 def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
     """The net of the experiment ``start``, in ``out`` or among those of the project."""
-    name = f"{start}.seed{seed}.safetensors"
-    for folder in (out, PROJECT / "weights"):
-        if (folder / name).is_file():
-            return folder / name
+    nets = [folder / f"{start}.seed{seed}.safetensors" for folder in (out, PROJECT / "weights")]
+    if found := [net for net in nets if net.is_file()]:
+        return found[0]
     advice = f"{experiment.name} starts from this net; first run python -m fcn train {start}"
-    raise FileNotFoundError(f"{out / name}: {advice}")
+    raise FileNotFoundError(f"{nets[0]}: {advice}")
 
 
 def _stem(experiment: Experiment, seed: int, purpose: Purpose) -> str:

@@ -38,12 +38,11 @@ def compute_or_load(
     With ``FCN_SNAPSHOT=1`` in the environment, what is computed is also saved. Raises what
     :func:`load` and :func:`save` raise.
     """
-    if not available:
-        return load(name, results), False
-    if os.environ.get("FCN_SNAPSHOT") == "1":
+    if available and os.environ.get("FCN_SNAPSHOT") != "1":
+        return _computed(compute), True
+    if available:
         save(name, compute, results, files)
-        return load(name, results), True
-    return _computed(compute), True
+    return load(name, results), available
 
 
 def save(

@@ -29,21 +29,16 @@ COLUMNS = {
 MEASURED = (*METRICS, "geometric_accuracy")  # in our records; forward times are the paper's
 NETS = {"alexnet": "AlexNet", "bvlc_alexnet": "AlexNet", "vgg16": "VGG16", "googlenet": "GoogLeNet"}
 ABSENT, NOT_RUN = "-", "not run"
-SYNTHETIC = ("scenes",)
 
-GLANCE = (  # always in the README; other recorded experiments join them
-    "sift-flow-googlenet-32s-short",
-    "sift-flow-googlenet-16s-short",
-    "sift-flow-googlenet-8s-short",
-    "sift-flow-googlenet-8s-tuned",
-)
+GLANCE = [f"sift-flow-googlenet-{e}" for e in ("32s-short", "16s-short", "8s-short", "8s-tuned")]
+"""Always in the README; other recorded experiments join them."""
 BEGIN = "<!-- results at a glance, written by: python -m fcn list --readme README.md -->"
 END = "<!-- end of results at a glance -->"
 
 
 def final(records: Sequence[Record], experiment: str) -> list[Record]:
     """The final runs of an experiment on real images, by seed: those that tables show."""
-    return [run for run in find(records, experiment) if run.dataset.name not in SYNTHETIC]
+    return [run for run in find(records, experiment) if run.dataset.name != "scenes"]
 
 
 def table(name: str, records: Sequence[Record]) -> pd.DataFrame:
@@ -89,8 +84,7 @@ def comparison(name: str, records: Sequence[Record]) -> pd.DataFrame:
             line = {"source": "difference"} | _less(runs, target)
             frames.append(pd.DataFrame([line], [f"less {_label(target)}"]))
     columns = ["source", "of", *COLUMNS.values(), "record", "apart"]
-    whole = pd.concat(frames).fillna(ABSENT)
-    whole = whole[[column for column in columns if column in whole.columns]]
+    whole = pd.concat(frames).fillna(ABSENT).filter(columns)
     return whole.rename(columns={"apart": "what sets it apart"})
 
 
@@ -126,10 +120,8 @@ def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
     shown = [e for e in EXPERIMENTS.values() if e.name in GLANCE or final(records, e.name)]
     frames = []
     for name in TITLES:
-        members = [e for e in shown if e.paper and e.paper[0] == name]
-        labels = {e.paper for e in members}
-        if members:
-            rows = [row for row in TABLES if (row.table, row.label) in labels]
+        if members := [e for e in shown if e.paper and e.paper[0] == name]:
+            rows = [r for r in TABLES if (r.table, r.label) in {e.paper for e in members}]
             frames.append(_frame(rows, members, records))
     return pd.concat(frames).fillna(ABSENT)
 
@@ -193,9 +185,8 @@ def _frame(
         line = {"source": "ours", "of": target.of if target else ""}
         for key in seen & {*MEASURED}:
             line[key] = _mean([run.scores[key] for run in found if key in run.scores])
-        line["record"] = f"seed{'s' * (len(found) > 1)} {seeds}"
-        if not found:
-            line["record"] = f"python -m fcn train {name}"
+        seeds = f"seed{'s' * (len(found) > 1)} {seeds}"
+        line["record"] = seeds if found else f"python -m fcn train {name}"
         names.append(name)
         lines.append(line)
     columns = [

@@ -183,7 +183,7 @@ def seg11valid(voc: str | Path) -> dict[str, NDArray[Any]]:
 
 
 class Line(NamedTuple):
-    """Mean IU in percent by factor, and the mean distance from the paper's in points."""
+    """Mean IU in percent by factor, and the mean absolute difference from the paper's in points."""
 
     label: str
     mean_iu: dict[int, float]
@@ -191,10 +191,7 @@ class Line(NamedTuple):
 
 
 def ranked(arrays: Mapping[str, NDArray[Any]]) -> list[Line]:
-    """The paper's bounds, then those of :func:`seg11valid`, the closest protocol first.
-
-    The distance is the mean over factors of the absolute difference in mean IU.
-    """
+    """The paper's bounds, then those of :func:`seg11valid`, the closest protocol first."""
     lines = []
     for protocol, values in zip(PROTOCOLS, arrays["mean_iu"], strict=True):
         endings = ["an error", "left out"] if protocol.void == "votes" else [""]
