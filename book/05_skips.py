@@ -270,7 +270,7 @@ print(
 # ([chapter 4](04_upsampling.ipynb)):
 #
 # ```python
-# scores = skip + upsample_onto(scores, upscore, grid, fine, size_of(skip))
+# scores = skip + upsample_onto(scores, upscore, grid, fine, skip.shape[-2:])
 # ```
 #
 # The new layer starts at zero. So FCN-16s begins exactly where FCN-32s ended, and training can only go on from there:

@@ -68,13 +68,10 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
     convolutions are outputs x inputs / groups x height x width, fully connected layers outputs x
     inputs. Caffe's nets expect BGR in [0, 255] minus a mean that the file does not contain.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is truncated or foreign.
+    Raises ValueError if the file is truncated or foreign.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weight file; check the path")
     try:
-        net = NetParameter.FromString(path.read_bytes())
+        net = NetParameter.FromString(Path(path).read_bytes())
     except DecodeError:
         raise ValueError(f"{path}: truncated, or not a .caffemodel file") from None
 

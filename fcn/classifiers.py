@@ -22,17 +22,12 @@ class Classifier(nn.Sequential):
     """A named sequence of layers that ends in class scores.
 
     ``taps`` names, for each stride, the layer whose output a skip connection reads (section 4.2);
-    ``classifier`` names the last layer, which is dropped when the net becomes an FCN backbone;
     ``input_size`` is the side, in pixels, of the square image that the classifier takes.
     """
 
-    def __init__(
-        self, layers: Layers, taps: dict[int, str], classifier: str, input_size: int
-    ) -> None:
+    def __init__(self, layers: Layers, taps: dict[int, str], input_size: int) -> None:
         super().__init__(OrderedDict(layers))
-        self.taps = taps
-        self.classifier = classifier
-        self.input_size = input_size
+        self.taps, self.input_size = taps, input_size
 
 
 def _conv(
@@ -107,8 +102,7 @@ def alexnet(
         ("fc8", nn.Linear(c(4096), num_classes)),
     ]
     last = "pool" if norm_first else "norm"
-    taps = {8: f"{last}1", 16: f"{last}2"}
-    return Classifier(layers, taps, classifier="fc8", input_size=227)
+    return Classifier(layers, {8: f"{last}1", 16: f"{last}2"}, input_size=227)
 
 
 def vgg16(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Classifier:
@@ -126,7 +120,7 @@ def vgg16(num_classes: int = 1000, width: float = 1.0, channels: int = 3) -> Cla
     layers += _linear_relu_dropout("6", c(512) * 7 * 7, c(4096))
     layers += _linear_relu_dropout("7", c(4096), c(4096))
     layers.append(("fc8", nn.Linear(c(4096), num_classes)))
-    return Classifier(layers, {8: "pool3", 16: "pool4"}, classifier="fc8", input_size=224)
+    return Classifier(layers, {8: "pool3", 16: "pool4"}, input_size=224)
 
 
 class Inception(nn.Module):
@@ -142,21 +136,16 @@ class Inception(nn.Module):
         self.add_module("5x5", _conv(r5, n5, 5, padding=2))
         self.add_module("pool", nn.MaxPool2d(3, stride=1, padding=1))
         self.add_module("pool_proj", _conv(inputs, proj, 1))
+        self.add_module("relu", nn.ReLU(inplace=True))
 
     def branches(self) -> list[list[nn.Module]]:
         """The layers of each branch, in order, also for ``receptive_field``."""
-        names = [["1x1"], ["3x3_reduce", "3x3"], ["5x5_reduce", "5x5"], ["pool", "pool_proj"]]
-        return [[getattr(self, name) for name in branch] for branch in names]
+        names = ["1x1 relu", "3x3_reduce relu 3x3 relu", "5x5_reduce relu 5x5 relu"]
+        names.append("pool pool_proj relu")
+        return [[getattr(self, name) for name in branch.split()] for branch in names]
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs = []
-        for branch in self.branches():
-            y = x
-            for layer in branch:
-                y = layer(y)
-                if isinstance(layer, nn.Conv2d):
-                    y = torch.relu_(y)
-            outputs.append(y)
+        outputs = [reduce(lambda y, layer: layer(y), branch, x) for branch in self.branches()]
         return torch.cat(outputs, dim=1)
 
 
@@ -180,9 +169,8 @@ def googlenet(num_classes: int = 1000, width: float = 1.0, channels: int = 3) ->
     conv1 = [("7x7_s2", _conv(channels, c(64), 7, stride=2, padding=3)), ("relu", nn.ReLU())]
     conv2 = [("3x3_reduce", _conv(c(64), c(64), 1)), ("relu_reduce", nn.ReLU())]
     conv2 += [("3x3", _conv(c(64), c(192), 3, padding=1)), ("relu", nn.ReLU())]
-    layers: Layers = [("conv1", nn.Sequential(OrderedDict(conv1)))]
-    layers += [("pool1", _pool(3)), ("norm1", ResponseNorm())]
-    layers += [("conv2", nn.Sequential(OrderedDict(conv2)))]
+    layers: Layers = [("conv1", nn.Sequential(OrderedDict(conv1))), ("pool1", _pool(3))]
+    layers += [("norm1", ResponseNorm()), ("conv2", nn.Sequential(OrderedDict(conv2)))]
     layers += [("norm2", ResponseNorm()), ("pool2", _pool(3))]
     inputs = c(192)
     for name, sizes in INCEPTIONS.items():
@@ -194,8 +182,7 @@ def googlenet(num_classes: int = 1000, width: float = 1.0, channels: int = 3) ->
     layers += [("pool5", nn.AvgPool2d(7, stride=1)), ("drop", nn.Dropout(0.4))]
     loss3 = nn.Sequential(OrderedDict(classifier=nn.Linear(inputs, num_classes)))
     layers += [("flatten", nn.Flatten()), ("loss3", loss3)]
-    taps = {8: "inception_3b", 16: "inception_4e"}
-    return Classifier(layers, taps, classifier="loss3", input_size=224)
+    return Classifier(layers, {8: "inception_3b", 16: "inception_4e"}, input_size=224)
 
 
 CLASSIFIERS: dict[str, Callable[..., Classifier]] = {

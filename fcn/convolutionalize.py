@@ -6,6 +6,7 @@ backbone of an FCN.
 """
 
 import copy
+import math
 from collections import OrderedDict
 
 import torch
@@ -14,9 +15,7 @@ from torch import Tensor, nn
 from fcn.classifiers import Classifier, Inception
 from fcn.geometry import ReceptiveField, compose
 
-REFERENCE_PADDING = (
-    100  # pixels around the image in the authors' release: enough to crop to any image size
-)
+REFERENCE_PADDING = 100  # pixels around the image in the release: enough to crop to any size
 
 
 def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
@@ -35,29 +34,24 @@ def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
     return convolution
 
 
-def convolutionalize(classifier: Classifier) -> nn.Sequential:
+def convolutionalize(classifier: nn.Sequential, channels: int = 3) -> nn.Sequential:
     """A copy of ``classifier`` with every fully connected layer as a convolution (section 3.1).
 
-    Takes N x 3 x H x W, H and W at least ``classifier.input_size``; returns scores N x classes x h
-    x w, one per window of that size at the net's stride. Layer names are unchanged.
+    Takes N x ``channels`` x H x W, H and W at least ``classifier.input_size``; returns scores N x
+    classes x h x w, one per window of that size at the net's stride. Layer names are unchanged.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = 0
     for name, layer in classifier.named_children():
-        if not isinstance(layer, nn.Flatten):
-            layers[name] = _convolutional(layer, channels)
-            channels = _out_channels(layers[name]) or channels
+        if isinstance(layer, nn.Flatten):
+            continue
+        if isinstance(layer, nn.Linear):
+            layers[name] = as_convolution(layer, math.isqrt(layer.in_features // channels))
+        elif isinstance(layer, nn.Sequential):
+            layers[name] = convolutionalize(layer, channels)
+        else:
+            layers[name] = copy.deepcopy(layer)
+        channels = _out_channels(layers[name]) or channels
     return nn.Sequential(layers)
-
-
-def _convolutional(layer: nn.Module, channels: int) -> nn.Module:
-    """A copy of ``layer``, whose input has ``channels``, without fully connected layers."""
-    if isinstance(layer, nn.Linear):
-        return as_convolution(layer, round((layer.in_features / channels) ** 0.5))
-    if isinstance(layer, nn.Sequential):
-        children = ((name, _convolutional(m, channels)) for name, m in layer.named_children())
-        return nn.Sequential(OrderedDict(children))
-    return copy.deepcopy(layer)
 
 
 class Backbone(nn.Sequential):
@@ -96,9 +90,7 @@ def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
     if alignment not in ("tight", "reference"):
         raise ValueError(f'unknown alignment "{alignment}": choose "tight" or "reference"')
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, layer in convolutionalize(classifier).named_children():
-        if name == classifier.classifier:
-            break
+    for name, layer in convolutionalize(classifier)[:-1].named_children():
         if isinstance(layer, nn.AvgPool2d):
             continue
         if alignment == "reference" and not layers:

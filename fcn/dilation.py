@@ -13,6 +13,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +116,9 @@ class _Dilation:
         if isinstance(layer, nn.Sequential):
             return _changed(layer, self.layer)
         if isinstance(layer, Inception | Parallel):  # strides are 1: branches are independent
-            return Parallel([_changed(branch, self.layer) for branch in _branches(layer)])
+            return Parallel(
+                [nn.Sequential(*map(self.layer, branch)) for branch in layer.branches()]
+            )
         if isinstance(layer, nn.ZeroPad2d):
             sides = tuple(side * self.dilation for side in layer.padding)
             return nn.ZeroPad2d(sides)  # type: ignore[arg-type]
@@ -123,7 +126,7 @@ class _Dilation:
             return self.strided(layer)
         if receptive_field(layer) != IMAGE:
             raise TypeError(f"{type(layer).__name__} has no dilated form")
-        return copy.deepcopy(layer)  # acts on each cell separately
+        return _copy(layer)  # acts on each cell separately
 
     def strided(self, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> nn.Module:
         stride = square(layer.stride)
@@ -136,7 +139,10 @@ class _Dilation:
         self.left //= kept
         self.dilation *= stride // kept
         if isinstance(layer, nn.Conv2d):
-            return _sharing_weights(layer, kept, padding, dilation)
+            layer = _copy(layer)
+            layer.stride, layer.padding = (kept, kept), (padding, padding)
+            layer.dilation = (dilation, dilation)
+            return layer
         average = isinstance(layer, nn.AvgPool2d)
         if average and (padding or extra):
             raise TypeError("an average pool that pads or rounds up has no dilated form")
@@ -147,18 +153,16 @@ def _unpadded(layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.Sequential):
         return _changed(layer, _unpadded)
     if isinstance(layer, Inception | Parallel):
-        branches = [_changed(branch, _unpadded) for branch in _branches(layer)]
+        branches = [nn.Sequential(*map(_unpadded, branch)) for branch in layer.branches()]
         offsets = [int(compose(list(branch)).offset) for branch in branches]
         for branch, offset in zip(branches, offsets, strict=True):
             branch.insert(0, nn.ZeroPad2d(offset - max(offsets)))  # negative: a crop
         return Parallel(branches)
-    if isinstance(layer, nn.Conv2d):
-        return _sharing_weights(layer, square(layer.stride), 0, square(layer.dilation))
     if isinstance(layer, nn.ZeroPad2d):
         return nn.Identity()
-    layer = copy.deepcopy(layer)
-    if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
-        layer.padding = 0
+    layer = _copy(layer)
+    if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        layer.padding = (0, 0)
     return layer
 
 
@@ -166,23 +170,6 @@ def _changed(net: nn.Sequential, change: Callable[[nn.Module], nn.Module]) -> nn
     return nn.Sequential(OrderedDict((name, change(m)) for name, m in net.named_children()))
 
 
-def _branches(block: Inception | Parallel) -> list[nn.Sequential]:
-    """The branches of ``block``, with the ReLU after each convolution of an inception explicit."""
-    if isinstance(block, Parallel):
-        return block.branches()
-    branches = []
-    for branch in block.branches():
-        layers: list[nn.Module] = []
-        for layer in branch:
-            layers += [layer, nn.ReLU()] if isinstance(layer, nn.Conv2d) else [layer]
-        branches.append(nn.Sequential(*layers))
-    return branches
-
-
-def _sharing_weights(layer: nn.Conv2d, stride: int, padding: int, dilation: int) -> nn.Conv2d:
-    """A convolution with the weights of ``layer`` and another stride, padding and dilation."""
-    inputs, outputs, kernel = layer.in_channels, layer.out_channels, square(layer.kernel_size)
-    with torch.device("meta"):
-        new = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, layer.groups)
-    new.weight, new.bias = layer.weight, layer.bias
-    return new
+def _copy(layer: nn.Module) -> Any:
+    """A copy of ``layer`` with the same parameters, not copies of them."""
+    return copy.deepcopy(layer, {id(parameter): parameter for parameter in layer.parameters()})

@@ -57,13 +57,12 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
         return reduce(ReceptiveField.union, (compose(branch) for branch in branches()))
     if isinstance(module, nn.Sequential):
         return compose(list(module))
-    if isinstance(module, nn.ConvTranspose2d):
-        size = square(module.dilation) * (square(module.kernel_size) - 1) + 1
-        return transposed(size, square(module.stride), square(module.padding))
-    if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         size = square(getattr(module, "dilation", 1)) * (square(module.kernel_size) - 1) + 1
-        offset = Fraction(size - 1, 2) - square(module.padding)
-        return ReceptiveField(size, Fraction(square(module.stride)), offset)
+        stride, padding = square(module.stride), square(module.padding)
+        if isinstance(module, nn.ConvTranspose2d):
+            return transposed(size, stride, padding)
+        return ReceptiveField(size, Fraction(stride), Fraction(size - 1, 2) - padding)
     if isinstance(module, nn.ZeroPad2d):
         return ReceptiveField(offset=Fraction(-square(module.padding[::2])))
     if isinstance(module, nn.ReLU | nn.Dropout | nn.Identity):

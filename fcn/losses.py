@@ -92,18 +92,14 @@ def multi_head_loss(
     if missing := sorted(set(scores) - set(labels)):
         known = ", ".join(labels) or "none"
         raise ValueError(f"no labels for head {', '.join(missing)}: there are labels for {known}")
-    weights = weights or {}
     losses, kept = [], None
-    for head in scores:
-        target = labels[head]
-        _check_shapes(scores[head], target)
+    for head, of_head in scores.items():
+        target, balance = labels[head], (weights or {}).get(head)
+        _check_shapes(of_head, target)
         if keep != 1.0:
             kept = _kept_cells(target, keep, generator) if kept is None else kept
             target = target.masked_fill(~kept, void)
-        of_head = weights.get(head)
-        losses.append(
-            pixel_softmax_loss(scores[head], target, reduction, void=void, weights=of_head)
-        )
+        losses.append(pixel_softmax_loss(of_head, target, reduction, void=void, weights=balance))
     return torch.stack(losses).sum()
 
 

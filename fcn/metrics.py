@@ -23,17 +23,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Metrics:
-    """The paper's metrics in percent, over the ``classes_counted`` classes in the ground truth.
-
-    ``iu_per_class`` has an entry for every class, None for those absent from the ground truth.
-    """
+    """The paper's metrics in percent, over the ``classes_counted`` classes in the ground truth."""
 
     pixel_accuracy: float
     mean_accuracy: float
     mean_iu: float
     frequency_weighted_iu: float
     classes_counted: int
-    iu_per_class: tuple[float | None, ...]
+    iu_per_class: tuple[float | None, ...]  # of every class; None if absent from the ground truth
 
 
 class ConfusionMatrix:
@@ -90,15 +87,10 @@ class ConfusionMatrix:
         counts = torch.bincount(pairs, minlength=self.num_classes**2)
         self.matrix += counts.view_as(self.matrix).to(self.matrix.device)
 
-    def merge(self, other: "ConfusionMatrix") -> Self:
-        """Add the counts of ``other`` in place. Raises ValueError if it has other classes."""
-        if other.num_classes != self.num_classes:
-            raise ValueError(f"cannot merge {self.num_classes} and {other.num_classes} classes")
-        self.matrix += other.matrix.to(self.matrix.device)
-        return self
-
     def __add__(self, other: "ConfusionMatrix") -> Self:
-        return self.from_matrix(self.matrix, self.void).merge(other)
+        if other.num_classes != self.num_classes:
+            raise ValueError(f"cannot add {self.num_classes} and {other.num_classes} classes")
+        return self.from_matrix(self.matrix + other.matrix.to(self.matrix.device), self.void)
 
     def metrics(self) -> Metrics:
         """The metrics in percent, in float64. Raises ValueError if no pixel was counted."""
@@ -106,10 +98,9 @@ class ConfusionMatrix:
         t = n.sum(1)
         if t.sum() == 0:
             raise ValueError("the confusion matrix is empty: no labelled pixel was counted")
-        hit = n.diagonal()
+        hit, union = n.diagonal(), t + n.sum(0) - n.diagonal()
         present = t > 0
-        accuracy = hit[present] / t[present]
-        iu = hit[present] / (t + n.sum(0) - hit)[present]
+        accuracy, iu = (hit / t)[present], (hit / union)[present]
         percent_iu = iter((100 * iu).tolist())
         return Metrics(
             pixel_accuracy=100 * (hit.sum() / t.sum()).item(),

@@ -8,7 +8,7 @@ the pixels.
 import json
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,10 +23,10 @@ from fcn import pretrained
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Backbone, backbone
 from fcn.environment import atomic_write
-from fcn.geometry import IMAGE, ReceptiveField, offset_between
+from fcn.geometry import IMAGE, ReceptiveField, offset_between, receptive_field
 from fcn.preprocessing import MEANS, Inputs, as_caffe
 from fcn.pretrained import LoadReport, first_few
-from fcn.upsampling import Upsampler, Upsampling, crop, size_of, upsample_onto, upsampler
+from fcn.upsampling import Upsampling, crop, upsample_onto, upsampler
 
 SMALLEST = 32  # pixels: with tight alignment, smaller images are padded to one cell at stride 32
 SKIPS = {32: (), 16: (16,), 8: (16, 8)}  # strides of the skips of each net
@@ -39,7 +39,6 @@ class Head(nn.ModuleDict):
 
     ``score{s}`` scores the map at stride s; ``upscore{s}`` upsamples the scores at s. Score layers
     start at zero (section 4.1), so a new skip changes nothing until it has learned something.
-    ``settings`` are those of the ``FCN``.
     """
 
     def __init__(self, features: Backbone, num_classes: int, settings: dict[str, Any]) -> None:
@@ -58,19 +57,15 @@ class Head(nn.ModuleDict):
         for coarse, fine in pairwise((*self.strides, 1)):
             # Only intermediate layers learn; the last is fixed to bilinear (section 4.3).
             kind = "bilinear" if fine == 1 and upsampling == "learned" else upsampling
-            grids = self.grid(coarse), self.fields[fine]
+            grids = self.fields[coarse], self.fields[fine]
             self[f"upscore{coarse}"] = upsampler(num_classes, *grids, kind)
 
-    def grid(self, stride: int) -> ReceptiveField:
-        """The grid of the fused scores at ``stride``: that of the backbone's map."""
-        return self.fields[stride]
-
-    def forward(self, maps: dict[int, Tensor], size: tuple[int, int]) -> Tensor:
+    def forward(self, maps: dict[int, Tensor], size: Sequence[int]) -> Tensor:
         """Scores N x C x H x W for an image of ``size`` (H, W), from the maps of the backbone."""
         scores = self.score(maps, self.strides[0])
         for coarse, fine in pairwise(self.strides):
             skip = self.score(maps, fine)
-            scores = self.fuse(skip, self.upsample(scores, coarse, fine, size_of(skip)))
+            scores = self.fuse(skip, self.upsample(scores, coarse, fine, skip.shape[-2:]))
         return self.upsample(scores, self.strides[-1], 1, size)
 
     def score(self, maps: dict[int, Tensor], stride: int) -> Tensor:
@@ -78,13 +73,9 @@ class Head(nn.ModuleDict):
         features = maps[stride] * self.scales[stride] if stride in self.scales else maps[stride]
         return self[f"score{stride}"](features)
 
-    def upscore(self, stride: int) -> Upsampler:
-        """The layer that upsamples the scores at ``stride``."""
-        return self[f"upscore{stride}"]  # type: ignore[return-value]
-
-    def upsample(self, scores: Tensor, coarse: int, fine: int, size: tuple[int, int]) -> Tensor:
+    def upsample(self, scores: Tensor, coarse: int, fine: int, size: Sequence[int]) -> Tensor:
         """Scores at stride ``coarse``, upsampled onto the first ``size`` cells at ``fine``."""
-        layer = self.upscore(coarse)
+        layer = self[f"upscore{coarse}"]
         return upsample_onto(scores, layer, self.fields[coarse], self.fields[fine], size)
 
 
@@ -94,23 +85,16 @@ class ReleaseHead(Head):
     Upsampled scores keep their own grid; skips, and in the end the image, are cropped out of it.
     """
 
-    def grid(self, stride: int) -> ReceptiveField:
-        """The grid of the fused scores at ``stride``: that of the upsampled scores."""
-        grid = self.fields[self.strides[0]]
-        for s in self.strides:
-            if s > stride:
-                grid = grid.then(self.upscore(s).field)
-        return grid
-
-    def forward(self, maps: dict[int, Tensor], size: tuple[int, int]) -> Tensor:
-        scores = self.score(maps, self.strides[0])
-        for coarse, fine in pairwise(self.strides):
-            scores = self.upscore(coarse)(scores)
-            offset = offset_between(self.fields[fine], self.grid(fine))
-            skip = crop(self.score(maps, fine), offset, size_of(scores))
-            scores = self.fuse(skip, crop(scores, 0, size_of(skip)))
-        scores = self.upscore(self.strides[-1])(scores)
-        return crop(scores, offset_between(self.grid(1), IMAGE), size)
+    def forward(self, maps: dict[int, Tensor], size: Sequence[int]) -> Tensor:
+        scores, grid = self.score(maps, self.strides[0]), self.fields[self.strides[0]]
+        for coarse, fine in pairwise((*self.strides, 1)):
+            layer = self[f"upscore{coarse}"]
+            scores, grid = layer(scores), grid.then(receptive_field(layer))
+            if fine > 1:
+                offset = offset_between(self.fields[fine], grid)
+                skip = crop(self.score(maps, fine), offset, scores.shape[-2:])
+                scores = self.fuse(skip, crop(scores, 0, skip.shape[-2:]))
+        return crop(scores, offset_between(grid, IMAGE), size)
 
 
 class FCN(nn.Module):
@@ -171,9 +155,9 @@ class FCN(nn.Module):
         # "trunk", not "backbone": saved weights contain the name.
         self.trunk = backbone(CLASSIFIERS[net](width=width, channels=self.channels), alignment)
         kind = Head if alignment == "tight" else ReleaseHead
-        self.heads = nn.ModuleDict()
-        for name, classes in self.classes.items():
-            self.heads[name] = kind(self.trunk, classes, self.settings)
+        self.heads = nn.ModuleDict(
+            {name: kind(self.trunk, c, self.settings) for name, c in self.classes.items()}
+        )
 
     def branches(self) -> list[list[nn.Module]]:
         """The layers before the coarsest scores, for ``fcn.receptive_field``."""
@@ -185,20 +169,16 @@ class FCN(nn.Module):
             raise ValueError(f"images must be {expected}, not {[*images.shape]}")
         if not images.is_floating_point():
             raise ValueError(f"images must be in [0, 1], not {images.dtype}: divide bytes by 255")
-        height, width = size_of(images)
+        height, width = size = images.shape[-2:]
         x = as_caffe(images, self.inputs, self.mean)
         if min(height, width) < SMALLEST and self.settings["alignment"] == "tight":
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))
         maps = self.trunk(x)
-        scores = {name: head(maps, (height, width)) for name, head in self.heads.items()}
+        scores = {name: head(maps, size) for name, head in self.heads.items()}
         return scores["scores"] if self.single else scores
 
     def load_pretrained(self, source: Any) -> LoadReport:
-        """Copy the weights of a classifier into the backbone.
-
-        ``source``: a .caffemodel, .safetensors or .pth file, or a torchvision weights enum. Warns
-        if it contains more than a classifier or lacks layers; the report lists all names.
-        """
+        """Copy the weights of a classifier into the backbone: ``pretrained.load_pretrained``."""
         return pretrained.load_pretrained(self, source, self.settings["net"], self.inputs)
 
     @torch.no_grad()

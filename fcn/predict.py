@@ -138,7 +138,6 @@ def label_map(labels: Tensor, colours: Palette) -> Image.Image:
 
 def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: Shares) -> Image.Image:
     """The photo (3 x H x W, uint8) blended with its label map, above a legend of the classes."""
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -150,20 +149,18 @@ def overlay(image: Tensor, labels: Tensor, segmenter: Segmenter, found: Shares) 
     wide = min(8.0, 10.0 * width / height)  # inches: the page's width, or less for a tall photo
     tall = wide * height / width
     page = (8.0, tall + 0.28 * -(-len(shown) // 4) + 0.2)
-    with matplotlib.rc_context(
-        {"font.size": 10, "font.family": "sans-serif", "figure.constrained_layout.use": False}
-    ):
-        figure = Figure(figsize=page, dpi=max(100, min(300, width / wide)))
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 1 - tall / page[1], wide / page[0], tall / page[1]))
-        axes.imshow(blend, aspect="auto")
-        axes.set_axis_off()
-        colour = dict(zip(segmenter.classes, segmenter.palette / 255, strict=True))
-        patches = [Patch(color=colour[name]) for name, _ in shown]
-        entries = [f"{name}  {share:.1f} %" for name, share in shown]
-        figure.legend(patches, entries, loc="lower left", ncols=4, frameon=False, fontsize=9)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB")
+    figure = Figure(figsize=page, dpi=max(100, min(300, width / wide)))
+    figure.set_layout_engine("none")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 1 - tall / page[1], wide / page[0], tall / page[1]))
+    axes.imshow(blend, aspect="auto")
+    axes.set_axis_off()
+    colour = dict(zip(segmenter.classes, segmenter.palette / 255, strict=True))
+    patches = [Patch(color=colour[name]) for name, _ in shown]
+    entries = [f"{name}  {share:.1f} %" for name, share in shown]
+    figure.legend(patches, entries, loc="lower left", ncols=4, frameon=False, fontsize=9)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB")
 
 
 def _save(path: Path, picture: Image.Image) -> None:

@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,30 +148,21 @@ def _from_torchvision(
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Names of tensors, after loading a file into a net.
+    """Names of tensors, after loading a file into a net."""
 
-    ``loaded``: parameters and buffers of the net that were set; ``missing``: parameters that the
-    file does not contain; ``left_over``: tensors of the file that the net does not have.
-    """
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    left_over: tuple[str, ...]
+    loaded: tuple[str, ...]  # parameters and buffers of the net that were set
+    missing: tuple[str, ...]  # parameters of the net that the file does not contain
+    left_over: tuple[str, ...]  # tensors of the file that the net does not have
 
 
 def load_into(
-    module: nn.Module,
-    tensors: Mapping[str, Tensor],
-    *,
-    allow_missing: tuple[str, ...] = (),
-    source: str = "weights",
+    module: nn.Module, tensors: Mapping[str, Tensor], source: str = "weights"
 ) -> LoadReport:
     """Copy ``tensors`` into the parameters and buffers of ``module`` of the same names.
 
     Other names are looked up in its ``trunk``, so one file serves both the classifier and its FCN;
-    fully connected weights become convolutions (section 3.1). Layers in ``allow_missing`` are not
-    reported as missing; ``source`` names the file in messages. Raises ValueError, before copying
-    anything, if no name matches or a shape differs.
+    fully connected weights become convolutions (section 3.1). Raises ValueError, naming ``source``,
+    before copying anything, if no name matches or a shape differs.
     """
     targets = module.state_dict(keep_vars=True)
     parameters = [name for name, _ in module.named_parameters()]
@@ -196,10 +187,8 @@ def load_into(
     with torch.no_grad():
         for name, tensor in found.items():
             targets[name].copy_(tensor.reshape(targets[name].shape))
-    allowed = tuple(f"{layer}." for layer in allow_missing)
-    missing = (name for name in parameters if name not in found)
-    missing = (name for name in missing if not name.removeprefix("trunk.").startswith(allowed))
-    return LoadReport(tuple(found), tuple(missing), tuple(left_over))
+    missing = tuple(name for name in parameters if name not in found)
+    return LoadReport(tuple(found), missing, tuple(left_over))
 
 
 def load_pretrained(
@@ -220,7 +209,8 @@ def load_pretrained(
             tensors[first] = torch.cat((tensors[first], depth), dim=1)
         if "mean" in tensors:
             tensors["mean"] = torch.cat((tensors["mean"], net.get_buffer("mean")[3:].cpu()))
-    report = load_into(net, tensors, allow_missing=("heads",), source=str(source))
+    report = load_into(net, tensors, str(source))
+    report = replace(report, missing=tuple(n for n in report.missing if n.startswith("trunk.")))
     problems = []
     if report.missing:
         problems.append(f"lacks {first_few(report.missing)}, which keep their initial values")

@@ -1,5 +1,6 @@
 """Upsampling as transposed convolution (section 3.3), and the alignment of score maps."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Literal
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcn.geometry import ReceptiveField, offset_between, transposed
+from fcn.geometry import ReceptiveField, offset_between, receptive_field, transposed
 
 Upsampling = Literal["bilinear", "learned", "interpolate"]
 
@@ -41,9 +42,8 @@ class Deconvolution(nn.Module):
         super().__init__()
         self.factor = factor
         self.groups = channels if grouped else 1
-        filters = torch.zeros(channels, 1 if grouped else channels, size, size)
-        diagonal = torch.arange(channels)
-        filters[diagonal, 0 if grouped else diagonal] = bilinear_filter(factor, size)
+        own = torch.ones(channels, 1) if grouped else torch.eye(channels)
+        filters = own[..., None, None] * bilinear_filter(factor, size)
         if learned:
             self.weight = nn.Parameter(filters)
         else:  # determined by the factor, so not saved with the weights
@@ -81,17 +81,13 @@ class Interpolation(nn.Module):
         extra = self.factor - 1 if self.odd else 0
         height, width = (side * self.factor - extra for side in x.shape[-2:])
         # Contiguous, not channels-last: twice as fast from here to the loss, on a CPU.
-        return F.interpolate(
-            x.contiguous(), size=(height, width), mode="bilinear", align_corners=self.odd
-        )
-
-
-Upsampler = Deconvolution | Interpolation
+        x = x.contiguous()
+        return F.interpolate(x, (height, width), mode="bilinear", align_corners=self.odd)
 
 
 def upsampler(
     channels: int, coarse: ReceptiveField, fine: ReceptiveField, kind: Upsampling
-) -> Upsampler:
+) -> Deconvolution | Interpolation:
     """The layer that upsamples from the grid ``coarse`` to the stride of ``fine``, exactly aligned.
 
     The filter is odd if the centres of coarse cells fall on fine cells, even if they fall between
@@ -107,7 +103,7 @@ def upsampler(
 
 
 def upsample_onto(
-    x: Tensor, layer: Upsampler, coarse: ReceptiveField, fine: ReceptiveField, size: tuple[int, int]
+    x: Tensor, layer: nn.Module, coarse: ReceptiveField, fine: ReceptiveField, size: Sequence[int]
 ) -> Tensor:
     """``x`` (N x C x h x w), upsampled from ``coarse`` onto the first ``size`` cells of ``fine``.
 
@@ -124,14 +120,9 @@ def upsample_onto(
     if before or any(after):
         x = F.pad(x, (before, after[1], before, after[0]), mode="replicate")
     padded = ReceptiveField(coarse.size, coarse.stride, coarse.offset - before * coarse.stride)
-    return crop(layer(x), offset_between(padded.then(layer.field), fine), size)
+    return crop(layer(x), offset_between(padded.then(receptive_field(layer)), fine), size)
 
 
-def size_of(x: Tensor) -> tuple[int, int]:
-    """Height and width of N x C x H x W."""
-    return x.shape[-2], x.shape[-1]
-
-
-def crop(x: Tensor, start: int, size: tuple[int, int]) -> Tensor:
+def crop(x: Tensor, start: int, size: Sequence[int]) -> Tensor:
     """The ``size`` cells of ``x`` (N x C x h x w) starting at cell ``start``, along both axes."""
     return x[..., start : start + size[0], start : start + size[1]]

@@ -270,8 +270,8 @@ def test_the_report_names_what_does_not_fit():
     net = alexnet(num_classes=7, width=WIDTH)
     tensors = {n: t for n, t in random_tensors(net).items() if not n.startswith(("fc7", "fc8"))}
     tensors["loss1.classifier.weight"] = torch.zeros(1)
-    report = load_into(net, tensors, allow_missing=("fc8",), source="net.caffemodel")
-    assert report.missing == ("fc7.weight", "fc7.bias")
+    report = load_into(net, tensors, source="net.caffemodel")
+    assert report.missing == ("fc7.weight", "fc7.bias", "fc8.weight", "fc8.bias")
     assert report.left_over == ("loss1.classifier.weight",)
 
 
