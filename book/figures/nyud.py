@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
-from fcn.data.synthetic.indoor import Room
+from rooms import Room
 from figures.shared import score_bars
 from figures.style import Names, Palette, class_legend, colour, show
 
