@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
-from rooms import Room
 from figures.shared import score_bars
 from figures.style import Names, Palette, class_legend, colour, show
+from rooms import Room
 
 _CHANNELS = (("horizontal disparity", "310 / z, z in m"), ("height above ground", "cm"), ("angle", "degrees + 38"))
 _INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
