@@ -68,7 +68,7 @@ def place(found: Path, target: Path) -> None:
     os.replace(found, target)
 
 
-def find(folder: Path, *holds: str) -> Path:
+def find(folder: Path, *patterns: str) -> Path:
     """The topmost folder, at or below ``folder``, that contains all the given glob patterns.
 
     Raises ValueError if there is none.
@@ -77,11 +77,11 @@ def find(folder: Path, *holds: str) -> Path:
         (Path(found) for found, _, _ in os.walk(folder)), key=lambda path: (len(path.parts), path)
     )
     for candidate in folders:
-        if all(any(candidate.glob(pattern)) for pattern in holds):
+        if all(any(candidate.glob(pattern)) for pattern in patterns):
             return candidate
     archive = folder.parent.name.removeprefix(_TEMPORARY)
     raise ValueError(
-        f"{archive}: contains no folder with {', '.join(holds)}, so it is not the data set's "
+        f"{archive}: contains no folder with {', '.join(patterns)}, so it is not the data set's "
         f"archive; delete it and run this again"
     )
 
@@ -99,7 +99,7 @@ def _unpack(archive: Path, target: Path, wanted: Wanted) -> None:
             f"{archive}: {error}; nothing was unpacked, do not trust this file"
         ) from None
     except (*_BROKEN, OSError) as error:
-        # Only OSErrors without a number, such as gzip's, are about the content of the archive.
+        # Only OSErrors without a number, such as gzip's, are due to the content of the archive.
         if isinstance(error, NoSpaceError) or (
             isinstance(error, OSError) and error.errno is not None
         ):

@@ -1,4 +1,4 @@
-"""Command line, checks and reports that the scripts share: lists, files, counts, class shares."""
+"""Shared by the scripts: the command line, checks of lists and files, counts, class shares."""
 
 import argparse
 import os
@@ -135,10 +135,10 @@ def need_count(names: Sequence[str], expected: int, what: str) -> None:
 
 
 def need_files(folder: Path, names: Iterable[str], suffix: str, prefix: str = "") -> None:
-    """Raises FileNotFoundError, with the first and their number, if files are missing."""
-    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    """Raise FileNotFoundError, naming the first file and their number, if files are missing."""
+    present = set(os.listdir(folder)) if folder.is_dir() else set()
     files = [f"{prefix}{name}{suffix}" for name in names]
-    absent = [file for file in files if file not in there]
+    absent = [file for file in files if file not in present]
     if absent:
         raise FileNotFoundError(
             f"{folder / absent[0]}: no such file ({len(absent)} of {len(files)} are missing); "
@@ -147,7 +147,7 @@ def need_files(folder: Path, names: Iterable[str], suffix: str, prefix: str = ""
 
 
 def need_disjoint(some: Sequence[str], others: Sequence[str], what: str) -> None:
-    """Raises ValueError if two lists share a name."""
+    """Raise ValueError if two lists share a name."""
     if shared := sorted(set(some) & set(others)):
         raise ValueError(
             f"{what}: share {len(shared)} images, such as {shared[0]}; they must be disjoint"
@@ -187,7 +187,7 @@ def class_shares(maps: Iterable[np.ndarray], num_classes: int, what: str) -> np.
 def need_shares(
     shares: np.ndarray, classes: Sequence[str], expected: dict[str, float], what: str
 ) -> None:
-    """Raises ValueError if a share differs by 0.1 % or more from this project's measurement."""
+    """Raise ValueError if a share differs by 0.1 % or more from this project's measurement."""
     named = dict(zip([*classes, "void"], shares, strict=True))
     for name, share in expected.items():
         if abs(named[name] - share) >= 0.1:

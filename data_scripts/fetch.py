@@ -154,7 +154,7 @@ class _Resuming:
                 else:
                     fruitless += 1
                 if longest == 0:
-                    raise  # never reached: waiting is useless
+                    raise  # never connected: waiting is useless
                 if fruitless == FRUITLESS_TRIES:
                     raise _CutShort(f"the connection broke after {self._size():,} bytes") from error
                 time.sleep(PAUSE * 2**fruitless)
@@ -187,7 +187,7 @@ class _Resuming:
             self._write(answer, address, begin)
 
     def _version_to_resume(self, address: str) -> str | None:
-        """The version of the part, '' if only the checksum can tell, None to start over."""
+        """The version of the part; '' if only the checksum can identify it; None to start over."""
         try:
             note = json.loads(self.note.read_text())
         except (OSError, ValueError):
@@ -235,7 +235,7 @@ def _total(answer: requests.Response) -> int:
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raises NoSpaceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
+    """Raise NoSpaceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NoSpaceError(

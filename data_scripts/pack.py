@@ -87,7 +87,7 @@ def _files(data: Path, folders: Sequence[str]) -> list[Path]:
 
 
 def _shares(data: Path, files: Sequence[Path], largest: int) -> Iterator[list[Path]]:
-    """The files in order, as many at a time as fit into a part."""
+    """Yield the files in order, as many at a time as fit into one part."""
     block, end = tarfile.BLOCKSIZE, tarfile.RECORDSIZE  # empty blocks fill up the last record
     share: list[Path] = []
     size = end
