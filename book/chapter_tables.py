@@ -281,7 +281,7 @@ def images_to_see() -> dict[str, int]:
 
 
 def cost(records: Sequence[Record]) -> pd.DataFrame:
-    """The same as a table, with the largest run on record below."""
+    """``images_to_see`` as a table, with the largest run that has a record in the last row."""
     images = images_to_see()
     if records:
         largest = max(records, key=lambda run: run.images_seen)

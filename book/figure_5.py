@@ -18,7 +18,7 @@ Runs = Mapping[float, Record]
 
 def find(records: Sequence[Record], seed: int = 0) -> dict[float, Record]:
     """Runs of Figure 5, by the probability of keeping a cell; missing runs are left out."""
-    by_name = {(r.experiment, r.seed): r for r in reversed(records)}  # of several purposes the final one
+    by_name = {(r.experiment, r.seed): r for r in reversed(records)}  # the final run if there are several purposes
     return {keep: by_name[name, seed] for keep, name in EXPERIMENTS.items() if (name, seed) in by_name}
 
 
@@ -49,7 +49,7 @@ def compared(runs: Runs) -> pd.DataFrame:
 def level(run: Record, key: str, end: float) -> tuple[float, float]:
     """Mean loss over the last fifth before ``end`` (``key``: step or images), and its standard error.
 
-    Raises ValueError if fewer than three points of the curve lie there.
+    Raises ValueError if fewer than three points of the curve are in that range.
     """
     x, loss = curve(run, key), curve(run, "loss")
     part = loss[(x > (1 - LAST) * end) & (x <= end)]

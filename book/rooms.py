@@ -2,7 +2,7 @@
 
 A ray through each pixel finds the nearest of a few boxes. Depth, labels and the direction of
 gravity are therefore exact and serve as ground truth for :mod:`fcn.data.hha`. Colours are random
-and say next to nothing about the class: what a room teaches is shape. Labels are some of NYUDv2's
+and say next to nothing about the class: a net must learn from shape. Labels are some of NYUDv2's
 40 classes, 0..39, with void 255 along outlines, where depth jumps.
 """
 
@@ -148,7 +148,7 @@ def _outlined(labels: Labels, hit: Indices) -> Labels:
 
 
 def write_nyud(root: str | Path, rooms: Sequence[Room], first: int = 1) -> list[str]:
-    """Writes rooms in the layout of NYUDv2, numbered from ``first``; returns their names.
+    """Write rooms in the layout of NYUDv2, numbered from ``first``; returns their names.
 
     HHA is computed from the exact depth, camera and gravity.
     """

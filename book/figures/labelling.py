@@ -52,13 +52,13 @@ def tasks(image: np.ndarray, labels: np.ndarray, names: Names, palette: Palette,
 
 def zoom(labels: np.ndarray, palette: Palette, corner: tuple[int, int], side: int) -> Figure:
     """A label map, and the numbers in a square of ``side`` pixels with its upper left ``corner`` (row, column)."""
-    figure, (whole, part) = plt.subplots(1, 2, figsize=(6.4, 3.0), width_ratios=(1.28, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.0), width_ratios=(1.28, 1))
     row, column = corner
-    show(whole, colour(labels, palette), "a label map")
-    whole.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, ec=INK, lw=2))
+    show(left, colour(labels, palette), "a label map")
+    left.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, ec=INK, lw=2))
     cut = labels[row : row + side, column : column + side]
-    show(part, colour(cut, palette), f"{side} × {side} of its numbers")
-    style.write_numbers(part, cut, lambda c: "·" if c == VOID else str(c), partial(_ink, palette), 9)
+    show(right, colour(cut, palette), f"{side} × {side} of its numbers")
+    style.write_numbers(right, cut, lambda c: "·" if c == VOID else str(c), partial(_ink, palette), 9)
     return figure
 
 

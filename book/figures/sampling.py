@@ -29,7 +29,7 @@ def curves(runs: Runs) -> Figure:
 
 
 def windows(image: ArrayLike, size: int, stride: int, cells: tuple[int, int]) -> Figure:
-    """Windows of ``cells`` (rows, columns) on an image (H x W x 3), and the number of windows that hold each pixel."""
+    """Windows of ``cells`` (rows, columns) on an image (H x W x 3), and the number of windows around each pixel."""
     picture = np.asarray(image)
     often = np.zeros(picture.shape[:2], int)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.4))

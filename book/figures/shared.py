@@ -31,7 +31,7 @@ def points(one: float, other: float) -> float:
 
 
 def apart(values: Sequence[float], least: float) -> list[float]:
-    """The values moved apart until neighbours differ by at least ``least``; their order stays."""
+    """The values moved apart until neighbours differ by at least ``least``; their order is kept."""
     order = np.argsort(values, kind="stable")
     placed = np.asarray(values, float)[order]
     for _ in range(200):
@@ -50,7 +50,7 @@ def running_mean(values: ArrayLike, width: int = 9) -> NDArray[np.float64]:
 
 
 def draw_loss(axes: Axes, x: ArrayLike, loss: ArrayLike, tint: str, label: str | None = None) -> None:
-    """A loss curve: thin as recorded, bold its running mean."""
+    """A loss curve, thin, and its running mean, bold."""
     axes.plot(x, loss, color=tint, lw=0.8, alpha=0.3)
     axes.plot(x, running_mean(loss), color=tint, lw=2, label=label)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fcn.data.sample import VOID
 
-# One colour per quantity that the book compares again and again.
+# One colour per quantity that the book compares throughout.
 COLOURS = {
     "32s": "#8da0cb",
     "16s": "#66a5ad",

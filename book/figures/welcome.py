@@ -1,4 +1,4 @@
-"""Chapter 1: works on one axis of time, a fully connected layer as a convolution, the FCN in one figure."""
+"""Chapter 1: a timeline of nets, a fully connected layer as a convolution, the FCN in one figure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -77,7 +77,7 @@ def _months(year: int, month: int) -> float:
 
 
 def coarse_labels(labels: np.ndarray, stride: int) -> np.ndarray:
-    """Most frequent class of each ``stride`` x ``stride`` block of a label map; void has no vote, except alone."""
+    """Most frequent class of each ``stride`` x ``stride`` block of a label map; void has no vote unless it is alone."""
     rows, columns = labels.shape[0] // stride, labels.shape[1] // stride
     blocks = labels.reshape(rows, stride, columns, stride).swapaxes(1, 2).reshape(rows * columns, -1)
     votes = np.stack([np.bincount(block, minlength=VOID + 1)[: VOID + 1] for block in blocks])
@@ -199,7 +199,7 @@ def _flattened(axes: Axes, grid: np.ndarray, at: tuple[float, float], weights: i
         _text(axes, end + 7.2, y - 2.7, "score\nper\nclass", ha="left")
 
 
-# Small parts
+# Drawing helpers
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
