@@ -43,7 +43,7 @@ class RandomShift(v2.Transform):
 class Compose:
     """A chain of torchvision transforms that maps a sample to a sample, all heads included.
 
-    Called with a ``generator``, it uses that alone and leaves torch's global generator unchanged.
+    If called with a ``generator``, it uses only that; torch's global generator is unchanged.
     """
 
     def __init__(self, *transforms: v2.Transform) -> None:

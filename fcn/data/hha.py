@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 DOWN = (0.0, 1.0, 0.0)
 """Gravity for a level camera."""
 DISPARITY = 310.0  # of a surface at one metre; the published code divides 31000 by centimetres
-NEAREST = 1.0  # metres: smaller depths count as this, which bounds the disparity
+NEAREST = 1.0  # metres: smaller depths are raised to this, which bounds the disparity
 OFFSET = 38.0  # 128 - 90, so that walls, whose normals are horizontal, are 128
 CAMERA_HEIGHT = 1.3  # metres, assumed if the ground is not in view
 IN_VIEW = 0.9  # metres: the ground is in view if a point is at least this far below the camera
@@ -79,7 +79,7 @@ def surface_normals(depth: ArrayLike, camera: Camera, radius: int = 3) -> Floats
     A plane ``n . p = d`` is seen at ``p = z (x, y, 1)``, so ``1 / z = (n . (x, y, 1)) / d``: the
     inverse depth of a plane is linear in the image. A least-squares fit of 1 / z in a window of
     ``2 radius + 1`` pixels, unknown depth excluded, yields the normal up to its length; nan if the
-    known pixels of a window are too few or on a line.
+    known pixels of a window are too few or collinear.
     """
     z, known = _checked(depth)
     x, y = camera.rays(z.shape)
@@ -105,8 +105,8 @@ def surface_normals(depth: ArrayLike, camera: Camera, radius: int = 3) -> Floats
 def estimate_gravity(normals: ArrayLike) -> Floats:
     """The direction of gravity in a room, of length 1, from its normals, ... x 3, nan if unknown.
 
-    Most surfaces in a room are horizontal or vertical. From a level camera on, the direction is
-    refined (Gupta et al. 2013): normals within an angle of it belong to horizontal surfaces, those
+    Most surfaces in a room are horizontal or vertical. The estimate starts from a level
+    camera (Gupta et al. 2013): normals within an angle of it belong to horizontal surfaces, those
     within the same angle of its perpendicular plane to vertical ones; it is then fitted along the
     former and across the latter by least squares. Five iterations with 45 degrees, five with 15.
     """

@@ -46,7 +46,7 @@ class Nyud(SegmentationDataset):
     """NYUDv2 in the layout of the authors' release, with its lists.
 
     ``split``: ``trainval`` (795), ``train`` (381), ``val`` (414) or ``test`` (654); ``names``
-    replaces its photos by others, given by number. ``inputs`` determines ``image``:
+    replaces its photos with others, given by number. ``inputs`` determines ``image``:
 
     * ``rgb``: uint8, 3 x H x W, the photo;
     * ``hha``: uint8, 3 x H x W, in the order of the files;
@@ -95,7 +95,7 @@ def _read_log_depth(path: Path) -> Tensor:
     with reading.decoding(path, "depth image", "unpack NYUDv2 again"), Image.open(path) as opened:
         depth = np.array(opened)
         if depth.ndim != 2 or depth.min() < 0:
-            raise ValueError("it does not hold one number of at least 0 per pixel")
+            raise ValueError("it must have one non-negative number per pixel")
     known = depth > 0
     logarithm = np.where(known, np.log(np.where(known, depth, 1)), MEAN_LOG_DEPTH)
     return torch.from_numpy(logarithm.astype(np.float32))[None]

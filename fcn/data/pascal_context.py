@@ -26,7 +26,7 @@ ALL = tuple(reading.read_list(reading.LISTS / "pascal_context_459.txt"))
 CLASSES = {n: tuple(reading.read_list(reading.LISTS / f"pascal_context_{n}.txt")) for n in (59, 33)}
 """The classes of each task in label order, without background."""
 SAME = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
-"""Task classes that have another name among the 459."""
+"""Task classes that have a different name among the 459."""
 PALETTE = PALETTES["pascal-context"]
 
 
@@ -43,8 +43,8 @@ class PascalContext(SegmentationDataset):
 
     ``root``: the folder ``pascal-context``; ``voc``: that of VOC 2010, by default
     ``pascal/VOCdevkit/VOC2010`` next to it. ``task``: 59 or 33 classes. ``split``: ``train`` or
-    ``val``; ``names`` replaces its photos. ``background``: whether pixels of no class form a class
-    of their own, the first, as in the authors' release, or are void.
+    ``val``; ``names`` replaces its photos. ``background``: if True, pixels without a class form
+    the first class, as in the authors' release; otherwise they are void.
 
     The 33 classes are read from ``33_context_labels`` or, without it, selected from the 459 by
     name, which has not been compared with the published maps; ``labels_are_derived`` is then True.

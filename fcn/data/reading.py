@@ -48,7 +48,7 @@ def checked_names(names: Sequence[str], source: str | Path) -> list[str]:
 
 
 def check_choice(owner: str, what: str, value: str, choices: Iterable[str]) -> None:
-    """Raises ValueError, listing the ``choices``, if ``value`` is not one of them."""
+    """Raise ValueError, listing the ``choices``, if ``value`` is not one of them."""
     if value not in choices:
         raise ValueError(f"{owner} has no {what} '{value}'; choose one of {', '.join(choices)}")
 
@@ -91,7 +91,7 @@ def decoding(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
 
 
 def read_photo(path: str | Path) -> Tensor:
-    """A photo as uint8, 3 x H x W, RGB, rotated as its EXIF tag says.
+    """A photo as uint8, 3 x H x W, RGB, rotated according to its EXIF tag.
 
     Grey and palette photos become RGB, 16-bit ones keep their upper eight bits, and transparent
     pixels are shown on white.

@@ -1,4 +1,4 @@
-"""Data sets by name. The module of a data set is imported when it is asked for."""
+"""Data sets by name. The module of a data set is imported when it is needed."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class SiftFlow(SegmentationDataset):
     ``split``: ``trainval`` (2486), ``test`` (200), or ``val`` (249 of the 2486) and ``train`` (the
     other 2237); ``names`` replaces its photos. ``cache`` decodes all samples up front and keeps
     them in memory (5 bytes per pixel, 0.8 GB for ``trainval``): for a DataLoader without workers or
-    with forked ones. ``geometry_is_derived`` is True without published geometric labels.
+    with forked ones. ``geometry_is_derived`` is True if the published geometric labels are missing.
     """
 
     name = "sift-flow"

@@ -9,7 +9,7 @@ Section 5 of the paper, Tables 1 to 3. The official layout of one year::
 Void marks ambiguous pixels and the outlines of objects, about five pixels wide.
 
 ``seg11valid`` ships with this package: the 736 photos of VOC 2011 val that are not among SBD's
-training photos. The paper scores nets trained on SBD on them.
+training photos. On these the paper scores nets trained on SBD.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ FAR = 10_000.0
 
 
 def clip01(x: Array) -> Array:
-    """Clips to 0..1; faster than ``np.clip`` on small arrays."""
+    """Clip to 0..1; faster than ``np.clip`` on small arrays."""
     return np.minimum(np.maximum(x, np.float32(0)), np.float32(1))
 
 
@@ -33,13 +33,13 @@ def smoothstep(x: Array, low: float, high: float) -> Array:
 
 
 def rgb(colour: ArrayLike) -> Array:
-    """A single colour as 3 x 1 x 1; an image, 3 x h x w, stays as it is."""
+    """A single colour as 3 x 1 x 1; an image, 3 x h x w, is returned unchanged."""
     planes = np.asarray(colour, np.float32)
     return planes.reshape(3, 1, 1) if planes.ndim == 1 else planes
 
 
 def mix(a: ArrayLike, b: ArrayLike, share: Number) -> Array:
-    """Blends from colour ``a`` (share 0) to colour ``b`` (share 1)."""
+    """Blend from colour ``a`` (share 0) to colour ``b`` (share 1)."""
     first = rgb(a)
     return first + (rgb(b) - first) * share
 
@@ -182,7 +182,7 @@ class Canvas:
 class Brush(NamedTuple):
     """Paints one class at one depth, a number or h x w, within ``at``, a part of the canvas.
 
-    ``y`` (h x 1) and ``x`` (1 x w) are its pixel centres. Without a label, class and depth stay.
+    ``y`` (h x 1) and ``x`` (1 x w) are its pixel centres. Without a label, those two are kept.
     """
 
     canvas: Canvas
@@ -193,7 +193,7 @@ class Brush(NamedTuple):
     x: Array
 
     def paint(self, cover: Number, colour: ArrayLike, glow: bool = False) -> None:
-        """Blends in a colour by the covered share of each pixel; sets class and depth from half on.
+        """Blend in a colour by the covered share of each pixel; from one half, set class and depth.
 
         Light tints the colour and haze fades it with distance, unless it glows.
         """
@@ -209,7 +209,7 @@ class Brush(NamedTuple):
             np.copyto(canvas.depth[self.at], depth, where=solid)
 
     def bar(self, middle: float, half: Number, top: float, bottom: float, *style: Any) -> None:
-        """Paints a rectangle ``half`` to each side of ``middle``; ``style`` is as in ``paint``."""
+        """Paint a rectangle ``half`` to each side of ``middle``; ``style`` is as in ``paint``."""
         self.paint(self.rectangle((middle - half, top, middle + half, bottom)), *style)
 
     def rectangle(self, box: tuple[Number, Number, Number, Number]) -> Array:

@@ -1,4 +1,4 @@
-"""Layouts of procedural scenes: what is where, by chance."""
+"""Layouts of procedural scenes: random arrangements of terrain and objects."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from fcn.data.synthetic.palette import choose
 
 
 class Stage:
-    """A canvas in a season of the year, and objects to paint on it."""
+    """A canvas, the season, and objects to paint."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas, self.rng = canvas, canvas.rng
@@ -23,27 +23,27 @@ class Stage:
         self.objects: list[tuple[float, Callable[[], None]]] = []
 
     def put(self, paint: Callable[..., None], x: float, z: float, **settings: Any) -> None:
-        """Adds an object that begins at ``z`` and is ``deep`` metres deep, by default 0."""
+        """Add an object that begins at ``z`` and is ``deep`` metres deep, by default 0."""
         back = z + settings.get("deep", 0.0)
         self.objects.append((back, partial(paint, self.canvas, x, z, **settings)))
 
     def tree(
         self, x: float, z: float, firs: float = 0.25, low: float = 5, high: float = 10
     ) -> None:
-        """Adds a tree between ``low`` and ``high`` metres, a fir with probability ``firs``."""
+        """Add a tree between ``low`` and ``high`` metres, a fir with probability ``firs``."""
         fir = self.rng.random() < firs
         leaf = choose(self.rng, "needles" if fir else self.leaves, 0.03)
         tall = self.rng.uniform(low, high) * (1.15 if fir else 1.0)
         self.put(objects.conifer if fir else objects.leafy, x, z, high=tall, leaf=leaf)
 
     def paint(self) -> None:
-        """Paints the objects, the farthest first."""
+        """Paint the objects, the farthest first."""
         for _, paint in sorted(self.objects, key=lambda item: -item[0]):
             paint()
         self.objects.clear()
 
     def mountains(self, low: float, high: float, ranges: int = 1, chance: float = 1) -> None:
-        """Paints ranges of mountains, the first between ``low`` and ``high`` image heights tall."""
+        """Paint ranges of mountains, the first between ``low`` and ``high`` image heights tall."""
         if chance < 1 and self.rng.random() >= chance:
             return
         peak, rock = self.rng.uniform(low, high), choose(self.rng, "rock")
@@ -53,22 +53,22 @@ class Stage:
             terrain.ridge(self.canvas, height, 3400 / 1.8**i, rock * shade, 0.0 if i else snow)
 
     def side(self) -> float:
-        """Left (-1) or right (1)."""
+        """A random side: left (-1) or right (1)."""
         return (-1.0, 1.0)[self.rng.integers(2)]
 
     def distances(self, low: int, high: int, near: float, far: float) -> Iterator[float]:
-        """From ``low`` to less than ``high`` distances between ``near`` and ``far``."""
+        """Yield ``low`` to ``high`` - 1 random distances between ``near`` and ``far``."""
         for _ in range(self.rng.integers(low, high)):
             yield self.rng.uniform(near, far)
 
     def across(self, share: float, z: float) -> float:
-        """The x of what is seen at a share of the image's width, ``z`` ahead."""
+        """The x of a point at this share of the image's width, ``z`` ahead."""
         camera = self.canvas.camera
         return (share * self.canvas.width - camera.centre) * z / camera.focal
 
 
 def coast(stage: Stage) -> None:
-    """The sea to one side; the water's edge runs away to that side."""
+    """The sea to one side; with distance, the water's edge recedes to that side."""
     canvas, rng = stage.canvas, stage.rng
     stage.mountains(0.06, 0.16, chance=0.55)
     side, near, slope = stage.side(), rng.uniform(1.5, 6), rng.uniform(0.05, 0.6)
@@ -104,7 +104,7 @@ def coast(stage: Stage) -> None:
 
 
 def lake(stage: Stage) -> None:
-    """A lake before mountains, with trees at its near shore."""
+    """A lake in front of mountains, with trees at its near shore."""
     canvas, rng, camera = stage.canvas, stage.rng, stage.canvas.camera
     stage.mountains(0.16, 0.34, ranges=int(rng.integers(1, 4)))
     leaf = choose(rng, stage.leaves) * 0.8

@@ -14,7 +14,7 @@ from fcn.data.synthetic.palette import choose
 
 
 def _shadow(canvas: Canvas, x: float, y: float, rx: float, ry: float, dark: float = 0.4) -> None:
-    """A soft dark patch on the ground, unless it is tiny; labels stay."""
+    """A soft dark patch on the ground, unless it is tiny; labels do not change."""
     if rx < 0.5:
         return
     brush = canvas.brush(None, 1.0, (x - rx, max(y - ry, canvas.camera.horizon), x + rx, y + ry))
@@ -192,7 +192,7 @@ def wire_pole(canvas: Canvas, x: float, z: float, following: float | None) -> No
 
 
 def _wire(canvas: Canvas, x0: float, y0: float, x1: float, y1: float, m: float, z: float) -> None:
-    """A sagging wire from (x0, y0) to (x1, y1); labels stay."""
+    """A sagging wire from (x0, y0) to (x1, y1); labels do not change."""
     if abs(x0 - x1) < 1:
         return
     left, right = sorted((x0, x1))

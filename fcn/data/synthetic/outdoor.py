@@ -2,8 +2,8 @@
 
 A scene is painted from far to near on flat ground, at a time of day, in one of six layouts. Every
 pixel is labelled, except that where two classes meet, the farther one gives up a border of void,
-one pixel wide (two from 192 pixels on), like the outlines in PASCAL VOC. Thin things keep their
-pixels: they are what a coarse stride loses.
+one pixel wide (two if sides are 192 or more), like the outlines in PASCAL VOC. Thin things keep
+their pixels: they are what a coarse stride loses.
 
 A scene depends on (seed, split, index) alone and keeps its shape at any size; other machines may
 round colours differently.
@@ -49,7 +49,7 @@ class Scene(NamedTuple):
 
 
 class Scenes(SegmentationDataset):
-    """``count`` procedural scenes of ``size`` (height, width); splits share none."""
+    """``count`` procedural scenes of ``size`` (height, width); splits are disjoint."""
 
     name = "scenes"
     heads = {"semantic": CLASSES, "geometric": GEOMETRIC}

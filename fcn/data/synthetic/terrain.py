@@ -105,7 +105,7 @@ def ground(canvas: Canvas, grass: Array, furrows: bool = False, flowers: int = 0
 
 
 def water(canvas: Canvas, mask: Array, rough: float) -> None:
-    """Water on the masked share of the ground, h x w; it mirrors what is already painted."""
+    """Water on the masked part of the ground, h x w; it mirrors what is already painted."""
     light, horizon, height = canvas.light, canvas.camera.horizon, canvas.height
     shift, u = canvas.rng.uniform(0, 60), canvas.columns / height
     brush, z, _ = below_horizon(canvas, palette.WATER)
@@ -123,7 +123,7 @@ def water(canvas: Canvas, mask: Array, rough: float) -> None:
 
 
 def strip(canvas: Canvas, mask: Array, colour: Colour, label: int | None) -> None:
-    """One grainy colour on the masked share of the ground, h x w."""
+    """One grainy colour on the masked part of the ground, h x w."""
     brush, z, x = below_horizon(canvas, label)
     brush.paint(mask, rgb(colour) * _grain(canvas, z, x))
 
