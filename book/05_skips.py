@@ -247,7 +247,7 @@ scale_filters(nets["32s"])
 runs["32s"] = learn(nets["32s"], stage=0)
 first, last = (runs["32s"].curve[i]["loss"] for i in (0, -1))
 print(
-    f"{runs['32s'].steps} steps, {runs['32s'].images_seen} images;",
+    f"{runs['32s'].step} steps, {runs['32s'].images_seen} images;",
     f"loss at first {first:.2f}, at last below 1: {last < 1}",
 )
 

@@ -295,7 +295,7 @@ else:
 
 # %%
 photos_of_class = images.loc["seg11valid"].iloc[1:21]
-print(f"photos of a class in seg11valid, median: {photos_of_class.median():.0f} - the fewest: {photos_of_class.min()}")
+print(f"photos of a class in seg11valid, median: {photos_of_class.median():g} - the fewest: {photos_of_class.min()}")
 
 # %% [markdown]
 # ## Table 1: three backbones

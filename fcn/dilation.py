@@ -5,8 +5,8 @@ maps. "Filter rarefaction", today called dilation, removes the stride s of a lay
 filters of all later layers instead: f'_ij = f_(i/s, j/s) where s divides i and j, and 0 elsewhere.
 
 The two are equal, borders included, if no layer pads at its top or left (see ``unpadded``). With
-padding they agree only at cells whose receptive field is inside all shifted images, whose edges
-differ. Pools that round up extend maps at the bottom and right, where all shifted images end alike.
+padding they agree only at cells whose receptive field is inside every shifted image. Pools that
+round up cause no difference: they extend maps at the bottom and right, which all shifts share.
 """
 
 import copy
@@ -41,8 +41,8 @@ def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: in
         for dx, shifted in enumerate(row):
             cells = scores[..., dy::stride, dx::stride]
             if cells.shape != shifted.shape:
-                sizes = f"{[*shifted.shape[-2:]]} cells where {[*cells.shape[-2:]]} interlace"
-                raise ValueError(f"shifts {dy} and {dx} yield {sizes}: is its stride {stride}?")
+                sizes = f"{[*shifted.shape[-2:]]} cells instead of {[*cells.shape[-2:]]}"
+                raise ValueError(f"shifts {dy} and {dx} yield {sizes}: is the stride {stride}?")
             cells.copy_(shifted)
     return scores
 
@@ -50,8 +50,8 @@ def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: in
 def dilated(net: nn.Sequential, stride: int = 1) -> nn.Sequential:
     """``net`` at an overall stride of ``stride``: later strides become 1, later filters dilated.
 
-    The first layers keep their strides as far as ``stride`` allows. Of a map ``k`` times finer than
-    that of ``net``, every ``k``-th cell is that of ``net``, at borders too. Receptive field and
+    The first layers keep their strides as far as ``stride`` allows. If the new map is ``k``
+    times finer, every ``k``-th cell equals a cell of ``net``, at borders too. Receptive field and
     offset do not change. Weights are shared with ``net``; a backbone returns only its last map.
 
     Raises ValueError if ``stride`` cannot be reached, TypeError if a layer has no dilated form.
@@ -97,6 +97,10 @@ class Pool(nn.Module):
         size = dilation * (kernel - 1) + 1
         self.field = ReceptiveField(size, Fraction(stride), Fraction(size - 1, 2) - padding)
 
+    def extra_repr(self) -> str:
+        kind = "average" if self.average else "maximum"
+        return f"{kind}, kernel_size={self.kernel}, stride={self.stride}, dilation={self.dilation}"
+
     def forward(self, x: Tensor) -> Tensor:
         if self.average:
             filters = x.new_full((x.shape[1], 1, self.kernel, self.kernel), 1 / self.kernel**2)
@@ -109,7 +113,7 @@ class _Dilation:
     """One pass over the layers of a net, from first to last."""
 
     def __init__(self, stride: int) -> None:
-        self.left = stride  # of the stride that may be kept
+        self.remaining = stride  # what later layers may keep of the overall stride
         self.dilation = 1  # product of the strides removed so far
 
     def layer(self, layer: nn.Module) -> nn.Module:
@@ -130,13 +134,13 @@ class _Dilation:
 
     def strided(self, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> nn.Module:
         stride = square(layer.stride)
-        kept = min(stride, self.left)
-        if stride % kept or self.left % kept:
+        kept = min(stride, self.remaining)
+        if stride % kept or self.remaining % kept:
             raise ValueError(f"a stride of {stride} cannot be reduced to {kept}")
         padding = square(layer.padding) * self.dilation
         dilation = square(getattr(layer, "dilation", 1)) * self.dilation
         extra = (stride - 1) * self.dilation if getattr(layer, "ceil_mode", False) else 0
-        self.left //= kept
+        self.remaining //= kept
         self.dilation *= stride // kept
         if isinstance(layer, nn.Conv2d):
             layer = _copy(layer)
@@ -171,5 +175,5 @@ def _changed(net: nn.Sequential, change: Callable[[nn.Module], nn.Module]) -> nn
 
 
 def _copy(layer: nn.Module) -> Any:
-    """A copy of ``layer`` with the same parameters, not copies of them."""
+    """A copy of ``layer`` that shares its parameters."""
     return copy.deepcopy(layer, {id(parameter): parameter for parameter in layer.parameters()})

@@ -1,6 +1,7 @@
 """Published numbers (``published.csv``), in percent and milliseconds: the paper's and others'."""
 
 import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,8 @@ TITLES = {
 class Row:
     """A published row; metrics that it does not report are absent.
 
-    ``of`` is the head, the classes or the images that ``metrics`` are of, ``experiment`` the one of
-    the catalogue that replicates the row, ``note`` what sets other people's rows apart.
+    ``of`` names the head, classes or images that ``metrics`` cover; ``experiment``, the one of the
+    catalogue that replicates the row; ``note``, how other people's rows differ from the paper's.
     """
 
     table: str
@@ -35,7 +36,7 @@ def _rows(source: str) -> tuple[Row, ...]:
     with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["source"] == source]
     columns = (*METRICS, "geometric_accuracy", "forward_ms")
-    metrics = [{key: float(line[key]) for key in columns if line[key]} for line in lines]
+    metrics = [{key: json.loads(line[key]) for key in columns if line[key]} for line in lines]
     texts = [{k: line[k] for k in ("table", "label", "of", "experiment", "note")} for line in lines]
     return tuple(Row(metrics=m, **t) for m, t in zip(metrics, texts, strict=True))
 
@@ -48,7 +49,7 @@ OTHERS = _rows("others")
 
 
 def row(table: str, label: str, of: str = "") -> Row:
-    """The row of the paper with this label, and with ``of`` if given. Raises KeyError for none."""
+    """The paper's row with this label, and with ``of`` if given. Raises KeyError if absent."""
     for one in TABLES:
         if (one.table, one.label) == (table, label) and of in ("", one.of):
             return one
