@@ -14,7 +14,7 @@ _HOME = {"FCN": "fcn.models", "load": "fcn.models", "receptive_field": "fcn.geom
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names on first use (PEP 562): commands that need no torch start fast."""
+    """Import the public names on first use (PEP 562): commands without torch start fast."""
     if name == "metrics":
         return import_module("fcn.metrics")
     if name not in _HOME:

@@ -57,7 +57,7 @@ def _build_net_parameter() -> Any:
 
 
 NetParameter = _build_net_parameter()
-"""Message class of a whole file: ``NetParameter.FromString(bytes)``, ``.SerializeToString()``."""
+"""Message class of a file: ``NetParameter.FromString(bytes)``, ``.SerializeToString()``."""
 
 
 def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
     convolutions are outputs x inputs / groups x height x width, fully connected layers outputs x
     inputs. Caffe's nets expect BGR in [0, 255] minus a mean that the file does not contain.
 
-    Raises ValueError if the file is truncated or foreign.
+    Raises ValueError if the file is truncated or has another format.
     """
     try:
         net = NetParameter.FromString(Path(path).read_bytes())

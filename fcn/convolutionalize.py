@@ -25,7 +25,7 @@ def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
     """
     channels, rest = divmod(layer.in_features, kernel * kernel)
     if rest:
-        raise ValueError(f"{layer.in_features} inputs are not a number of {kernel} x {kernel} maps")
+        raise ValueError(f"{layer.in_features} inputs do not form {kernel} x {kernel} maps")
     like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     convolution = nn.utils.skip_init(nn.Conv2d, channels, layer.out_features, kernel, **like)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
 
     GoogLeNet's average pool is dropped too. ``alignment="tight"`` pads each convolution by half its
     kernel, so that maps cover just the image; ``"reference"`` pads only the first layer, by 100
-    pixels, and existing paddings stay, as in the authors' release. Otherwise raises ValueError.
+    pixels, and existing paddings stay, as in the authors' release. Others raise ValueError.
     """
     if alignment not in ("tight", "reference"):
         raise ValueError(f'unknown alignment "{alignment}": choose "tight" or "reference"')

@@ -23,7 +23,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk has all three
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk can raise all three
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         remedy = "free some space or choose another folder"
         raise OSError(f"{path}: cannot be written ({reason}); {remedy}") from error
@@ -65,7 +65,7 @@ def folder_of(given: Path | None, variable: str, option: str = "") -> Path:
 
 def resolve_device(name: str) -> str:
     """The torch device: "auto", "cpu", "cuda" or "mps". Raises ValueError if not available."""
-    import torch  # here, because it takes a second
+    import torch  # slow to import
 
     found = torch.accelerator.current_accelerator(check_available=True)
     best = found.type if found else "cpu"

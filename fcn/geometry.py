@@ -34,7 +34,7 @@ class ReceptiveField:
         )
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":
-        """The larger field, of two maps combined. Raises ValueError if their grids differ."""
+        """The larger field of two combined maps. Raises ValueError if their grids differ."""
         if (self.stride, self.offset) != (other.stride, other.offset):
             raise ValueError(f"maps on different grids cannot be combined: {self} and {other}")
         return self if self.size >= other.size else other
@@ -85,7 +85,7 @@ def transposed(kernel: int, stride: int, padding: int = 0) -> ReceptiveField:
 def offset_between(source: ReceptiveField, target: ReceptiveField) -> int:
     """The crop, in cells, that puts the first cell of ``source`` onto the first of ``target``.
 
-    Raises ValueError if no whole number of cells does.
+    Raises ValueError if that is not a whole number of cells.
     """
     shift = (target.offset - source.offset) / target.stride
     if source.stride != target.stride or shift.denominator != 1:
@@ -94,7 +94,7 @@ def offset_between(source: ReceptiveField, target: ReceptiveField) -> int:
 
 
 def square(value: int | tuple[int, ...] | str) -> int:
-    """The number behind a setting that torch stores per axis. TypeError if the axes differ."""
+    """The value of a setting that torch may store per axis. TypeError if the axes differ."""
     if isinstance(value, int):
         return value
     if isinstance(value, str) or len(set(value)) != 1:

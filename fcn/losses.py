@@ -29,7 +29,7 @@ def pixel_softmax_loss(
     """Cross-entropy, in nats, of ``scores`` (N x C x H x W) given ``labels`` (N x H x W).
 
     ``reduction``: the "sum" over the pixels (the authors' heavy recipe) or their "mean" over the
-    batch. Void pixels are ignored; without any labelled pixel, loss and gradient are zero.
+    batch. Void pixels are ignored; if no pixel is labelled, loss and gradient are zero.
     ``keep``: p of section 3.4, the probability of keeping a cell, drawn with ``generator``. The
     loss is not scaled by 1/p; instead, the paper uses 1/p times as many images per batch.
     ``weights``: C, of the classes (see ``balanced_weights``); a mean is then a weighted mean.
@@ -48,7 +48,7 @@ def pixel_softmax_loss(
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     try:
         total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
-    except IndexError:  # raised on the CPU without its value, which is worth a search only now
+    except IndexError:  # on the CPU, and without the label, which is slow to find
         check_classes(labels, scores.shape[1], "label", void)
         raise
     if reduction == "sum":
@@ -62,8 +62,8 @@ def pixel_softmax_loss(
 def balanced_weights(pixels: Tensor) -> Tensor:
     """Class weights (float32, C) inversely proportional to the number of training ``pixels`` (C).
 
-    The median class has weight 1, one without pixels 0. The paper's data, mostly background, need
-    no such balancing (section 4.3).
+    The median class has weight 1, one without pixels 0. The paper finds
+    balancing unnecessary, although most of its pixels are background (section 4.3).
     """
     present = pixels > 0
     if not present.any():
@@ -83,8 +83,8 @@ def multi_head_loss(
 ) -> Tensor:
     """The sum of ``pixel_softmax_loss`` over heads: joint training of tasks, as on SIFT Flow.
 
-    ``scores``, ``labels`` and, optionally, ``weights`` are by head; labels of other heads are
-    ignored. With ``keep`` below 1 all heads keep the same cells: sampling drops a patch, not a
+    ``scores``, ``labels`` and, optionally, ``weights`` map heads to tensors; labels of other heads
+    are ignored. With ``keep`` below 1 all heads keep the same cells: sampling drops a patch, not a
     task. Raises ValueError as ``pixel_softmax_loss`` does, and if a head has no labels.
     """
     if not scores:

@@ -30,7 +30,7 @@ from fcn.upsampling import Upsampling, crop, upsample_onto, upsampler
 
 SMALLEST = 32  # pixels: with tight alignment, smaller images are padded to one cell at stride 32
 SKIPS = {32: (), 16: (16,), 8: (16, 8)}  # strides of the skips of each net
-SKIP_SCALES = {16: 0.01, 8: 0.0001}  # of the maps in the authors' release of FCN-8s at-once
+SKIP_SCALES = {16: 0.01, 8: 0.0001}  # factors for the skips' maps in the authors' at-once net
 Fusion = Literal["sum", "max", "finest"]
 
 
@@ -82,7 +82,7 @@ class Head(nn.ModuleDict):
 class ReleaseHead(Head):
     """The head of the authors' release, for the maps of a padded image.
 
-    Upsampled scores keep their own grid; skips, and in the end the image, are cropped out of it.
+    Upsampled scores keep their own grid; skips are cropped to it, and the result to the image.
     """
 
     def forward(self, maps: dict[int, Tensor], size: Sequence[int]) -> Tensor:
@@ -110,7 +110,7 @@ class FCN(nn.Module):
     scaled_skips: multiply the maps of the skips by ``SKIP_SCALES``, as the at-once nets do.
 
     Takes N x 3 x H x W, RGB in [0, 1] ("rgbd": N x 4 x H x W); returns scores N x C x H x W, or
-    {head: scores}. Raises ValueError for an invalid setting, images of another shape or bytes.
+    {head: scores}. Raises ValueError for an invalid setting or images of the wrong shape or type.
     """
 
     mean: Tensor
@@ -139,7 +139,7 @@ class FCN(nn.Module):
         if alignment == "reference" and upsampling == "interpolate":
             raise ValueError('upsampling="interpolate" needs alignment="tight"')
         if not 0 < width < math.inf:
-            raise ValueError(f"width scales the channels and is above 0, not {width}")
+            raise ValueError(f"width scales the channels: it must be above 0, not {width}")
         if (num_classes is None) == (heads is None):
             raise ValueError("give either num_classes, for one task, or heads, for several")
         self.single = heads is None
@@ -183,12 +183,12 @@ class FCN(nn.Module):
 
     @torch.no_grad()
     def upgrade_from(self, coarser: "FCN") -> None:
-        """Copy backbone and scores of an FCN of coarser stride (section 4.2: 32s to 16s to 8s).
+        """Copy the backbone and score layers of a coarser FCN (section 4.2: 32s to 16s to 8s).
 
-        New score layers stay at zero, so predictions start unchanged: up to rounding if cells fall
-        on pixels (GoogLeNet, AlexNet); if they fall between pixels (VGG16), two interpolations in a
-        row differ from one near the centres of cells. Raises ValueError if the nets differ in more
-        than stride and upsampling, or ``coarser`` is finer.
+        New score layers stay at zero, so predictions start unchanged, up to rounding, if cell
+        centres fall on pixels (GoogLeNet, AlexNet). If they fall between pixels (VGG16), upsampling
+        twice differs from upsampling once near cell centres. Raises ValueError if the nets differ
+        in more than stride and upsampling, or ``coarser`` is finer.
         """
         ours, theirs = self.settings, coarser.settings
         skips = theirs["stride"] < 32
@@ -234,7 +234,7 @@ class LateFusion(nn.Module):
         return {head: (colour[head] + hha[head]) / 2 for head in colour}
 
     def load_pretrained(self, source: Any) -> LoadReport:
-        """Copy ImageNet weights into both backbones; the report is that of the first."""
+        """Copy ImageNet weights into both backbones; the report covers the first."""
         report = self.colour.load_pretrained(source)
         with warnings.catch_warnings(action="ignore"):  # the same warning again
             self.hha.load_pretrained(source)
@@ -260,7 +260,7 @@ def _check_choice(setting: str, value: str, choices: Iterable[str]) -> None:
 
 def _check_heads(classes: dict[str, int]) -> None:
     if not classes or not all(isinstance(c, int) and c >= 1 for c in classes.values()):
-        raise ValueError(f"a net has at least one head, a head at least one class, not {classes}")
+        raise ValueError(f"a net needs at least one head, a head at least one class, not {classes}")
     for name in classes:
         if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
             raise ValueError(f"a head cannot be named {name!r}: choose another name, without dots")
@@ -270,7 +270,7 @@ Net = FCN | LateFusion
 
 
 def build(settings: dict[str, Any]) -> Net:
-    """The net with the given ``settings``, those of another net (``net.settings``)."""
+    """Build a net from ``settings``, such as ``net.settings`` of another one."""
     if settings.get("inputs") == "rgb-hha":
         return LateFusion(**{key: value for key, value in settings.items() if key != "inputs"})
     return FCN(**settings)
@@ -279,8 +279,8 @@ def build(settings: dict[str, Any]) -> Net:
 def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = True) -> None:
     """Save a net's weights and settings, with ``metadata``, as .safetensors (atomically).
 
-    ``half`` saves parameters, but no buffers, in 16 bits. Raises ValueError if a number is not
-    finite, or too large for 16 bits.
+    ``half`` stores the parameters, but not the buffers, in 16 bits. Raises ValueError if a value is
+    NaN, infinite or too large for 16 bits.
     """
     path = Path(path)
     parameters = {name for name, _ in net.named_parameters()}
@@ -289,7 +289,7 @@ def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = T
         for name, tensor in net.state_dict().items()
     }
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"{path}: not saved, not finite or above 16 bits: {first_few(bad)}")
+        raise ValueError(f"{path}: not saved, NaN or beyond 16 bits in {first_few(bad)}")
     with atomic_write(path) as partial:
         save_file(tensors, partial, {**metadata, "settings": json.dumps(net.settings)})
 
@@ -297,7 +297,7 @@ def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = T
 def load(path: str | Path) -> Net:
     """Load a net that ``save`` wrote, in evaluation mode.
 
-    Raises FileNotFoundError if the file is missing, ValueError if it is damaged or foreign.
+    Raises FileNotFoundError if the file is missing, ValueError if it is damaged or not ours.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -311,7 +311,7 @@ def load(path: str | Path) -> Net:
         raise ValueError(f"{path}: no settings; give a net that this package saved") from None
     report = pretrained.load_into(net, tensors, source=str(path))
     if absent := net.state_dict().keys() - set(report.loaded):
-        raise ValueError(f"{path}: incomplete, without {first_few(sorted(absent))}")
+        raise ValueError(f"{path}: incomplete, lacks {first_few(sorted(absent))}")
     if report.left_over:
         raise ValueError(f"{path}: its net has no {first_few(report.left_over)}")
     return net.eval()

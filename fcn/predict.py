@@ -16,7 +16,7 @@ from fcn.data.palettes import Palette, palette, voc_palette
 from fcn.data.reading import read_photo
 from fcn.environment import atomic_write, check_writable
 
-# Of PASCAL VOC's test server; comp6: nets trained on other data, too.
+# The folder that PASCAL VOC's test server expects; comp6 allows other training data.
 SUBMISSION = Path("results", "VOC2012", "Segmentation", "comp6_test_cls")
 Shares = list[tuple[str, float]]  # classes with their share of the pixels, in percent
 
@@ -41,7 +41,7 @@ class Segmenter:
             count = len(self.classes)
             own = np.array(json.loads(metadata.get("palette", "[]")), np.uint8).reshape(-1, 3)
         except (LookupError, ValueError, AttributeError, TypeError, StopIteration, OverflowError):
-            raise ValueError(f"{path}: no names of classes; {remedy}") from None
+            raise ValueError(f"{path}: no class names; {remedy}") from None
         scored = self.net.classes.get("scores" if self.net.single else self.head, 0)
         if count != scored:
             problem = f'names {count} classes of "{self.head}", but its net scores {scored}'
@@ -53,8 +53,8 @@ class Segmenter:
     def __call__(self, image: Tensor, side: int = 512) -> Tensor:
         """The most likely class of each pixel, H x W, int64, of an image 3 x H x W, uint8.
 
-        If its longer side exceeds ``side`` pixels, it is reduced to that, near the scale of the
-        training photos and at a bounded cost; the scores, not the labels, are enlarged again.
+        If its longer side exceeds ``side`` pixels, the image is first shrunk to that, which bounds
+        the cost and is near the scale of the training photos; then the scores are enlarged.
         """
         height, width = image.shape[-2:]
         x = image[None].to(self.device).float() / 255
@@ -112,9 +112,9 @@ def write(
 def submit(photo: Path, segmenter: Segmenter, out: Path, side: int = 512) -> tuple[Path, Shares]:
     """Segment a photo; write its label map below ``out`` as PASCAL VOC's test server expects it.
 
-    The server takes an archive of the folder ``results`` with a palette PNG per photo, of the same
-    size: 0 background, 1..20, in VOC's colours. Returns the path and the share of each class.
-    Raises ValueError if the net's classes are not VOC's or ``out`` is not writable.
+    The server accepts an archive of the folder ``results`` with one palette PNG per photo, of the
+    same size: 0 background, 1..20 objects, in VOC's colours. Returns the path and the share of each
+    class. Raises ValueError if the net's classes are not VOC's or ``out`` is not writable.
     """
     from fcn.data.voc import CLASSES
 

@@ -1,6 +1,6 @@
 """Input preprocessing: RGB in [0, 1] to mean-subtracted BGR in [0, 255], as Caffe models expect.
 
-The paper's classifiers were trained on BGR minus ImageNet's mean pixel, so nets convert inputs.
+The paper's classifiers were trained on BGR minus ImageNet's mean pixel, so ours convert inputs.
 """
 
 from typing import Literal

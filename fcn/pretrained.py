@@ -46,7 +46,8 @@ def read_weights(source: "str | Path | WeightsEnum", architecture: str) -> dict[
     truncated file, an unknown format or architecture, and torchvision weights of another net.
     """
     if architecture not in CLASSIFIERS:
-        raise ValueError(f"{architecture}: no classifier; choose one of {', '.join(CLASSIFIERS)}")
+        choices = ", ".join(CLASSIFIERS)
+        raise ValueError(f"{architecture}: not a classifier; choose one of {choices}")
     if not isinstance(source, (str, Path)):
         return _from_torchvision(_download(source, architecture), source, architecture)
     tensors = read_tensors(Path(source))
@@ -197,11 +198,11 @@ def load_pretrained(
     """Copy ImageNet weights for ``architecture`` into the backbone of ``net``, an FCN.
 
     For "rgbd" the first filters get the mean of their colours as a fourth channel, as in the
-    authors' release. Warns, in one line, if the file is more than a classifier or lacks layers.
+    authors' release. Warns if the file contains more than a classifier or lacks layers.
     """
     tensors = read_weights(source, architecture)
     if inputs == "hha":
-        tensors.pop("mean", None)  # a mean of colours
+        tensors.pop("mean", None)  # a mean colour, no use for HHA
     if inputs == "rgbd":
         first = next(name for name, _ in net.get_submodule("trunk").named_parameters())
         if first in tensors and tensors[first].ndim == 4:
@@ -224,5 +225,5 @@ def load_pretrained(
                 "`python -m fcn evaluate EXPERIMENT --weights FILE`"
             )
     if problems:
-        warnings.warn(f"{source}: {'; '.join(problems)}", stacklevel=3)  # in the caller of the FCN
+        warnings.warn(f"{source}: {'; '.join(problems)}", stacklevel=3)  # names the user's line
     return report

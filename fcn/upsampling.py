@@ -32,8 +32,8 @@ class Deconvolution(nn.Module):
     """Transposed convolution that starts as bilinear interpolation, N x C x h x w to N x C x H x W.
 
     ``learned``: the filter is a parameter, not a constant. ``grouped``: one filter per class, as in
-    the authors' nets, otherwise every class reaches every class. On CUDA a constant grouped filter
-    runs as ``interpolated``, not through up to 63 x 63 taps of which 4 matter.
+    the authors' nets; otherwise one per pair of classes. On CUDA a constant grouped filter runs as
+    ``interpolated``, not through up to 63 x 63 taps of which 4 matter.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Deconvolution(nn.Module):
         return F.conv_transpose2d(x, self.weight, stride=self.factor, groups=self.groups)
 
     def interpolated(self, x: Tensor) -> Tensor:
-        """The output of a fixed grouped filter, by torch's interpolation in a zero border."""
+        """The output of a fixed grouped filter, by interpolating ``x`` inside a border of zeros."""
         odd = self.weight.shape[-1] % 2 == 1
         excess = 1 if odd else self.factor // 2  # pixels that no cell's filter reaches
         scores = Interpolation(self.factor, odd)(F.pad(x, (1, 1, 1, 1)))

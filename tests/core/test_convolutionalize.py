@@ -159,7 +159,7 @@ def test_a_fully_connected_layer_is_a_convolution_that_covers_its_input():
 
 
 def test_inputs_that_are_no_maps_are_refused():
-    with pytest.raises(ValueError, match="35 inputs are not a number of 3 x 3 maps"):
+    with pytest.raises(ValueError, match="35 inputs do not form 3 x 3 maps"):
         as_convolution(nn.Linear(35, 5), 3)
 
 

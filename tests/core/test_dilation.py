@@ -246,7 +246,7 @@ def test_a_layer_without_a_dilated_form_is_refused(layer):
 
 def test_another_stride_than_the_nets_is_seen():
     net = nn.MaxPool2d(2)
-    with pytest.raises(ValueError, match="is its stride 4"):
+    with pytest.raises(ValueError, match="is the stride 4"):
         shift_and_stitch(net, torch.rand(1, 1, 12, 12), 4)
     with pytest.raises(ValueError, match="1 or more, not 0"):
         shift_and_stitch(net, torch.rand(1, 1, 12, 12), 0)

@@ -477,8 +477,8 @@ def test_settings_are_no_mans_but_the_nets():
         ({"upsampling": "cubic"}, 'unknown upsampling "cubic": choose'),
         ({"upsampling": "cubic", "stride": 32}, 'unknown upsampling "cubic": choose'),
         ({"alignment": "reference", "upsampling": "interpolate"}, 'needs alignment="tight"'),
-        ({"width": 0}, "width scales the channels and is above 0, not 0"),
-        ({"width": -1.0}, "width scales the channels and is above 0"),
+        ({"width": 0}, "width scales the channels: it must be above 0, not 0"),
+        ({"width": -1.0}, "width scales the channels: it must be above 0"),
     ],
 )
 def test_settings_that_make_no_net_are_refused(settings, message):

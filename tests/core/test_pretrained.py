@@ -485,7 +485,7 @@ def test_unknown_kinds_of_file_and_net_are_named(tmp_path):
         read_weights(tmp_path / "net.h5", "vgg16")
     with pytest.raises(
         ValueError,
-        match="resnet: no classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet",
+        match="resnet: not a classifier; choose one of alexnet, bvlc_alexnet, vgg16, googlenet",
     ):
         read_weights(tmp_path / "net.pth", "resnet")
 
