@@ -28,7 +28,7 @@ def write_checkpoint(path: Path, identity: dict[str, Any], state: dict[str, Any]
 def read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
     """The state saved by the run with this ``identity``.
 
-    Raises FileNotFoundError for a missing file, ValueError for a damaged or another run's one.
+    Raises FileNotFoundError if it is missing, ValueError if it is damaged or another run's.
     """
     if path is None or not path.is_file():
         raise FileNotFoundError(f"{path}: no checkpoint to resume; start the run without --resume")
@@ -36,7 +36,7 @@ def read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, An
         state = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except Exception:  # torch raises a dozen types for a truncated or foreign file
+    except Exception:  # torch raises a dozen types for a file it cannot read
         state = None
     if not isinstance(state, dict) or not state.keys() >= ENTRIES:
         remedy = "remove it and start the run without --resume"

@@ -25,7 +25,7 @@ def evaluate(
     device: str = "auto",
     log: Callable[[str], None] | None = None,
 ) -> dict[str, ConfusionMatrix]:
-    """One confusion matrix per head of ``net``, over images at their own sizes.
+    """One confusion matrix per head of ``net``, over images at their original sizes.
 
     Under ``torchrun`` each process takes its share of the images and all return the sum. Raises
     ValueError if the classes of net and data set differ.
@@ -54,7 +54,7 @@ def is_main_process() -> bool:
 
 
 def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
-    """Fabric on one ``device``, or on those of all processes that ``torchrun`` started."""
+    """Launch Fabric on one ``device``, or on one per process under ``torchrun``."""
     package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
     Fabric = import_module(package).Fabric  # slow to import
 
@@ -85,5 +85,5 @@ def scored_heads(net: FCN | LateFusion, dataset: SegmentationDataset) -> list[st
 
 
 def by_head(scores: Tensor | dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
-    """Scores by head, for single-task nets too."""
+    """The scores as a dictionary by head, for single-task nets too."""
     return scores if isinstance(scores, dict) else {heads[0]: scores}

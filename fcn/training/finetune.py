@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """Files of the net and its record, held-out scores, labelled training pixels per class."""
+    """The saved net and record, held-out scores, and labelled training pixels per class."""
 
     weights: Path
     record: Path
@@ -37,8 +37,8 @@ class FineTuned:
     learned_from: tuple[int, ...]
 
     def per_class(self) -> "pd.DataFrame":
-        """One row per class: shares of the labelled pixels, accuracy and IU in percent, and the
-        class that most of its missed pixels were taken for. NaN without held-out pixels."""
+        """One row per class: its shares of the labelled pixels, accuracy and IU, in percent, and
+        the class it is most often mistaken for. NaN without held-out pixels."""
         import pandas as pd
 
         counts = torch.tensor(self.scores.confusion_matrix, dtype=torch.float64)
@@ -74,12 +74,12 @@ def fit(
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> FineTuned:
-    """Fine-tune on a :class:`~fcn.data.folder.Folder`; save, score and record the net in ``out``.
+    """Fine-tune on a :class:`~fcn.data.folder.Folder`; save net and record in ``out``.
 
     ``start`` is a net saved by this package, whose backbone is copied; "imagenet", the GoogLeNet
     weights in FCN_WEIGHTS; or "scratch". Convolutions are in bfloat16 on CUDA. Photos are scaled to
-    a longer side of at most ``side``. All are read once before training, so that none stops it
-    halfway.
+    a longer side of at most ``side``. All are read once before training, so that no bad
+    file stops it halfway.
 
     Raises what Folder and :func:`~fcn.training.pipeline.train_and_record` raise, and ValueError if
     there is nothing to learn or to score.
@@ -91,7 +91,7 @@ def fit(
     torch.manual_seed(seed)
     net, initial = starting_net(start, stride, {"semantic": len(training.classes.names)})
     if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
-        raise ValueError(f"{out}: holds your photos or label maps; choose another with --out")
+        raise ValueError(f"{out}: contains your photos or label maps; choose another with --out")
     check_writable(out, "--out")
     counts = pixels_per_class(training, log)["semantic"].tolist()
     pixels = dict(zip(training.classes.names, counts, strict=True))
@@ -142,7 +142,7 @@ def fit(
 def starting_net(
     start: str | Path, stride: int, heads: dict[str, int]
 ) -> tuple[FCN, InitialWeights | None]:
-    """The net that :func:`fit` trains, its score layers at zero, and where its backbone is from.
+    """The net that :func:`fit` trains, its score layers at zero, and its initial weights.
 
     Raises FileNotFoundError for a missing weight file and ValueError for one that holds no net for
     RGB photos.

@@ -46,7 +46,7 @@ class Resident(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         """The sample on the device: image uint8, 3 x H x W; labels int64, H x W, void 255."""
         height, width = self.sizes[index]
-        labels = {h: kept[index, :height, :width].long() for h, kept in self.labels.items()}
+        labels = {h: maps[index, :height, :width].long() for h, maps in self.labels.items()}
         image = self.images[index, :, :height, :width].clone()
         return Sample(image, labels, self.names[index])
 
@@ -64,8 +64,8 @@ class Resident(SegmentationDataset):
         inside = row_inside[:, :, None] & column_inside[:, None, :]
         place = index[..., None], rows[:, :, None], columns[:, None, :]
         labels = {
-            head: torch.where(inside, kept[place], VOID).long()
-            for head, kept in self.labels.items()
+            head: torch.where(inside, maps[place], VOID).long()
+            for head, maps in self.labels.items()
         }
         images = self.images[place[0], :, place[1], place[2]].permute(0, 3, 1, 2)
         return torch.where(inside[:, None], images, GREY), labels
@@ -76,7 +76,7 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
 
     Raises ValueError for an augmentation that is unknown or not available on the device.
     """
-    augmentation(augment)  # raises if there is none
+    augmentation(augment)  # raises if it is unknown
     mirrored, right, down = False, 0, 0
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -93,12 +93,12 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
 
 def _bytes(sample: Sample) -> Sample:
     if len(sample.image) != 3:
-        raise ValueError(f"{sample.name}: {len(sample.image)} channels; only RGB photos fit here")
+        raise ValueError(f"{sample.name}: {len(sample.image)} channels; must be an RGB photo")
     return sample._replace(labels={h: labels.byte() for h, labels in sample.labels.items()})
 
 
 def _source(frame: int, length: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixel along one axis that each of ``frame`` pixels shows, and whether there is one.
+    """For each of ``frame`` pixels along one axis: its source pixel, and whether it has one.
 
     ``length`` and ``shift`` are N x 1, the results N x frame.
     """
@@ -112,8 +112,8 @@ class Captured:
     """``function`` from tensors to a tensor, captured as a CUDA graph after ``WARM_UP`` calls.
 
     Every call runs ``function`` exactly once, so it may be a training step. Inputs of another shape
-    and devices other than CUDA run it uncaptured. So does every call after a failed capture, which
-    ``log`` is told. A replay overwrites the previous result.
+    and devices other than CUDA run it uncaptured, as does every call after a failed capture, which
+    is logged. A replay overwrites the previous result.
     """
 
     def __init__(self, function: Callable[..., Tensor], log: Callable[[str], None]) -> None:
@@ -137,7 +137,7 @@ class Captured:
             try:
                 self.graph = self._capture(inputs)
             except RuntimeError as error:
-                self.log(f"not captured, slower: {str(error).splitlines()[0]}")
+                self.log(f"not captured, training is slower: {str(error).splitlines()[0]}")
         if self.graph is None or [x.shape for x in inputs] != [x.shape for x in self.inputs]:
             return self.function(*inputs)
         for static, new in zip(self.inputs, inputs, strict=True):
@@ -160,7 +160,7 @@ def captured_step(
     optimizer: torch.optim.Optimizer,
     log: Callable[[str], None],
 ) -> Step:
-    """``step`` of a batch in one part, captured on CUDA, where learning rates become tensors."""
+    """``step`` for batches of one part, captured on CUDA, where learning rates become tensors."""
     for group in optimizer.param_groups:
         if group["params"][0].is_cuda:
             group["lr"] = group["params"][0].new_zeros(())

@@ -1,4 +1,4 @@
-"""Data loading: shuffling, augmentation and sharding, all determined by the seed and a position."""
+"""Data loading: shuffling, augmentation and sharding, all determined by the seed and the step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -44,7 +44,7 @@ def _order(images: int, replacement: bool, seed: int, epoch: int) -> list[int]:
 def load_batch(
     dataset: SegmentationDataset, indices: Sequence[int], augment: str, seeds: Sequence[int]
 ) -> Batch:
-    """The augmented images, collated. Raises ValueError for an unknown augmentation."""
+    """Load, augment and collate images. Raises ValueError for an unknown augmentation."""
     change = augmentation(augment)
     samples = []
     for index, seed in zip(indices, seeds, strict=True):
@@ -69,7 +69,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def pixels_per_class(dataset: SegmentationDataset, log: Callable[[str], None]) -> dict[str, Tensor]:
-    """The labelled pixels of each class, by head. Reads, and so checks, every sample."""
+    """Count the labelled pixels of each class, by head. Reads, and so checks, every sample."""
     counts = {head: torch.zeros(VOID + 1, dtype=torch.int64) for head in dataset.heads}
     for i in range(len(dataset)):
         for head, labels in dataset[i].labels.items():
@@ -80,7 +80,7 @@ def pixels_per_class(dataset: SegmentationDataset, log: Callable[[str], None]) -
 
 
 def mix(seed: int, *numbers: int) -> int:
-    """One seed from several numbers."""
+    """Derive one seed from several numbers."""
     for number in numbers:
         seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % (1 << 63)
     return seed

@@ -1,8 +1,8 @@
 """The training loop (section 4.3).
 
 All randomness is a function of the seed and a position: the order of the images, augmentation,
-dropout. A run that is killed and resumed is therefore the same as one that is not, and no generator
-state has to be saved.
+dropout. A run that is killed and resumed therefore equals one that is not, and no generator state
+has to be saved.
 """
 
 import math
@@ -63,7 +63,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     capture: bool = False,
 ) -> Run:
-    """Train ``net`` in place, under ``torchrun`` in several processes that share every batch.
+    """Train ``net`` in place; under ``torchrun``, several processes share every batch.
 
     Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
     continues from it, bit for bit on a CPU. ``capture`` launches each step as one CUDA graph, if
@@ -71,13 +71,13 @@ def train(
 
     Raises Stopped, at a checkpoint, when ``stop`` returns True; Diverged; FileNotFoundError without
     a checkpoint to resume; ValueError if it belongs to another run, if the classes of net and data
-    set differ, or if the batch does not divide among the processes.
+    set differ, or if the processes cannot share a batch equally.
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device, recipe.precision)
     processes = fabric.world_size
     if recipe.batch_size % processes:
-        message = f"batch_size {recipe.batch_size} does not divide among {processes} processes"
+        message = f"batch_size {recipe.batch_size} cannot be divided among {processes} processes"
         raise ValueError(message)
     rank = fabric.global_rank
     net.to(fabric.device).to(memory_format=torch.channels_last)
@@ -131,7 +131,7 @@ def train(
     resident = dataset if isinstance(dataset, Resident) else None
 
     def train_step(batch: list[Batch]) -> Tensor:  # gradients accumulate over parts of a batch
-        # Fabric averages over processes: a mean is that of the parts' means, as in Caffe.
+        # Fabric averages over processes, so a mean is the mean of the parts' means, as in Caffe.
         scale = processes if recipe.reduction == "sum" else 1 / len(batch)
         optimizer.zero_grad()
         total = torch.zeros((), device=fabric.device)

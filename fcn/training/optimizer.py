@@ -12,7 +12,7 @@ def optimizer_for(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer, with one parameter group per rate multiplier and weight decay.
 
     Freezes the backbone if the recipe says so; every other parameter learns. On CUDA one kernel
-    updates all parameters, which a CUDA graph can hold.
+    updates all parameters, which a CUDA graph can capture.
     """
     fused = next(net.parameters()).is_cuda
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -45,7 +45,7 @@ def commit(root: Path = PROJECT) -> str | None:
         if given and not re.fullmatch(r"[0-9a-f]{40}(\+changes)?", given):
             raise ValueError(f"FCN_COMMIT is {given!r}: give the 40 digits of a commit") from None
         return given
-    if Path(top).resolve() != root:  # installed inside a checkout of something else
+    if Path(top).resolve() != root:  # installed inside another project's checkout
         return None
     return head + ("+changes" if changes else "")
 

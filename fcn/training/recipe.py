@@ -21,7 +21,7 @@ class Recipe:
     """
 
     learning_rate: NonNegative
-    epochs: Positive = 175  # "at least 175"; an epoch is as many images as the data set holds
+    epochs: Positive = 175  # "at least 175"; an epoch: as many images as in the data set
     batch_size: PositiveInt = 20
     micro_batch: NonNegativeInt = 0  # images per forward pass, gradients accumulate; 0: the batch
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -33,7 +33,7 @@ class Recipe:
     schedule: Literal["fixed", "poly"] = "fixed"  # poly: (1 - t)^0.9, down to zero
     warmup: NonNegative = 0.0  # epochs of linear growth of the rate from zero
     clip: NonNegative = 0.0  # largest gradient norm; 0: no clipping
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' EMA; 0: keep the last
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' EMA; 0: no EMA
     reduction: Literal["mean", "sum"] = "mean"  # of the loss over labelled pixels
     balance: bool = False  # weight classes by ``fcn.losses.balanced_weights``
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of cells in the loss (section 3.4)
@@ -61,7 +61,7 @@ class Recipe:
 # outside: at a fixed rate the two are the same.
 HEAVY = Recipe(learning_rate=1e-10, batch_size=1, momentum=0.99, reduction="sum", replacement=True)
 
-# Our recipe, chosen on the validation part of the training images: all strides at once.
+# Our recipe, chosen on the validation split of the training images: all strides at once.
 TUNED = Recipe(
     learning_rate=2e-4,
     epochs=9,

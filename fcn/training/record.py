@@ -81,7 +81,7 @@ class Data:
 
 @dataclass(frozen=True, config=STRICT)
 class InitialWeights:
-    """The weights a run starts from: the name and the SHA-256 of the file, or of two with "+"."""
+    """The weights a run starts from: name and SHA-256 of the file; two files are joined by "+"."""
 
     name: str
     checksum: str
@@ -122,12 +122,12 @@ class Head(BaseModel, frozen=True, strict=True, extra="forbid"):
     def _square(self) -> Self:
         n, rows = len(self.classes), self.confusion_matrix
         if {len(self.iu_per_class), len(rows), *map(len, rows)} != {n}:
-            raise ValueError(f"{n} classes need a square confusion matrix and as many IUs")
+            raise ValueError(f"{n} classes need a square confusion matrix and one IU each")
         return self
 
     @classmethod
     def scored(cls, classes: Sequence[str], confusion: "ConfusionMatrix") -> Self:
-        """The head with these class names. Raises ValueError if no labelled pixel was counted."""
+        """Score a head with these classes. Raises ValueError if no labelled pixel was counted."""
         *metrics, counted, iu_per_class = astuple(confusion.metrics())
         return cls(
             metrics=PaperMetrics(*metrics),
@@ -155,7 +155,7 @@ class Point(TypedDict):
 
 
 class Plan(BaseModel, frozen=True, strict=True, extra="forbid"):
-    """The entries of a record that are known before the run, all except ``weights``."""
+    """The entries of a record that are known before the run, except for ``weights``."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     purpose: Purpose
@@ -186,8 +186,8 @@ class Plan(BaseModel, frozen=True, strict=True, extra="forbid"):
 class Record(Plan, frozen=True):
     """One run. Times are in seconds, metrics in percent, losses as the recipe reduces them.
 
-    None means: ``paper``, the run replicates no row; ``initial_weights``, the net starts at random;
-    ``weights``, the trained net was not kept; ``commit``, the code ran outside a checkout.
+    Null ``paper``: the run replicates no row; ``initial_weights``: the net starts at random;
+    ``weights``: the trained net was not kept; ``commit``: the code ran outside a checkout.
     """
 
     images_seen: NonNegativeInt

@@ -9,7 +9,7 @@ _SHOWN = (str, int, float, type(None))
 
 
 def one_line(error: ValidationError) -> str:
-    """The first finding of ``error``, such as "epochs is 0: must be greater than 0"."""
+    """The first problem in ``error``, such as "epochs is 0: must be greater than 0"."""
     found = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in found["loc"] if part not in ("int", "float"))
     rule = found["msg"].removeprefix("Value error, ").replace("Input should", "must")

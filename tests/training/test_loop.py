@@ -687,7 +687,7 @@ def test_a_batch_that_does_not_divide_is_refused(scenes, monkeypatch):
         world_size = 3
 
     monkeypatch.setattr("fcn.training.loop.launch_fabric", lambda device, precision: Three())
-    with pytest.raises(ValueError, match="batch_size 2 does not divide among 3 processes"):
+    with pytest.raises(ValueError, match="batch_size 2 cannot be divided among 3 processes"):
         run(Tiny(), scenes, RECIPE)
 
 
