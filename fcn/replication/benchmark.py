@@ -45,8 +45,8 @@ def forward_ms(
 ) -> list[float]:
     """Milliseconds of each pass of one random image, 1 x 3 x H x W, after ``warm_up`` passes.
 
-    Only the pass is timed, in evaluation mode without gradients, until the queue of the device is
-    empty. The net moves to ``device``. Raises ValueError for ``trials`` below 1.
+    Only the pass is timed, in evaluation mode, without gradients, and until the device has finished
+    it. The net moves to ``device``. Raises ValueError for ``trials`` below 1.
     """
     if trials < 1:
         raise ValueError(f"trials: at least one pass must be timed, not {trials}")

@@ -56,7 +56,7 @@ def _experiment(name: str, data: dict[str, Any]) -> Experiment:
 _DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 EXPERIMENTS = {name: _experiment(name, _DATA) for name in _DATA["experiments"]}
 BY_WORTH: list[str] = _DATA["order"]["by_worth"]
-"""The runs for a GPU in order of worth: what comes last is given up first when time is short."""
+"""The runs for a GPU, the most valuable first: the last are dropped when time is short."""
 
 
 def find(name: str) -> Experiment:

@@ -1,8 +1,8 @@
 """The paper's claims about training (``claims.csv``), each tested by a pair of runs.
 
-The two runs differ in one thing. They are on SIFT Flow with GoogLeNet, most of them short: they
-cannot overturn what was found on other data with another backbone. A difference counts only if it
-is larger than the spread between seeds.
+The two runs differ in one thing. Most are short, and all use GoogLeNet on SIFT Flow, so they cannot
+overturn a finding on other data with another backbone. A difference counts only if it is larger
+than the spread between seeds.
 """
 
 import csv
@@ -83,7 +83,7 @@ class Comparison:
 
     @property
     def outcome(self) -> Literal["higher", "lower", "unclear"]:
-        """Unclear: within the interval, or below one point between single runs."""
+        """Unclear if within the interval, or if below one point between single runs."""
         single = min(len(self.changed), len(self.base)) < 2
         if abs(self.difference) <= self.uncertain or (single and abs(self.difference) < 1):
             return "unclear"
@@ -91,7 +91,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The evidence of the runs on the claim, in a few words."""
+        """The outcome compared with the claim, in a few words."""
         if self.outcome == "unclear" and self.uncertain > WIDE:
             return "undecided: too uncertain to tell"
         expected = self.claim.expected
@@ -118,13 +118,13 @@ def spread(records: Sequence[Record], metric: str = "mean_iu") -> tuple[float, i
 
 
 def compare(claim: Claim, records: Sequence[Record]) -> Comparison | None:
-    """The claim with its final runs, or None if one of them is not recorded."""
+    """The claim with its final runs, or None if one of them has no record."""
     changed, base = (_values(records, name, claim.metric) for name in (claim.changed, claim.base))
     if not changed or not base:
         return None
-    deviation, free = spread(records, claim.metric)
+    std, free = spread(records, claim.metric)
     times = t.ppf((1 + SURE) / 2, free) if free else 2.0
-    uncertain = float(times * deviation * math.sqrt(1 / len(changed) + 1 / len(base)))
+    uncertain = float(times * std * math.sqrt(1 / len(changed) + 1 / len(base)))
     return Comparison(claim, changed, base, uncertain)
 
 

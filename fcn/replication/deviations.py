@@ -26,7 +26,7 @@ KINDS: dict[str, dict[str, str]] = _DATA["kinds"]
 
 
 def deviations_of(run: Record | Experiment) -> list[Deviation]:
-    """All deviations of a run, written and derived from its settings, in the order of ``KINDS``."""
+    """All deviations of a run, those written down and those derived, in the order of ``KINDS``."""
     if isinstance(run, Experiment):
         row = run.paper[1] if run.paper else ""
         found = _derived(run.net_settings, asdict(run.recipe), row, bool(run.start))
@@ -79,7 +79,7 @@ def kinds(deviations: Iterable[Deviation]) -> list[str]:
 
 
 def by_kind(records: Sequence[Record]) -> dict[str, dict[str, list[str]]]:
-    """Experiments by kind and text of their deviations, in the order of ``KINDS`` and catalogue."""
+    """Experiments by kind and text of their deviations, ordered by ``KINDS`` and the catalogue."""
     found: dict[str, dict[str, list[str]]] = {kind: {} for kind in KINDS}
     order = {name: i for i, name in enumerate(EXPERIMENTS)}
     for record in sorted(records, key=lambda r: order.get(r.experiment, len(order))):
@@ -91,7 +91,7 @@ def by_kind(records: Sequence[Record]) -> dict[str, dict[str, list[str]]]:
 
 
 def package_defaults() -> "pd.DataFrame":
-    """The deviations of every net: the authors' choice, ours as the code has it, the switch."""
+    """The deviations of every net: the authors' choice, ours, and the setting that switches."""
     import pandas as pd
 
     from fcn.models import FCN
@@ -106,7 +106,7 @@ def package_defaults() -> "pd.DataFrame":
 
 
 def settings(records: Sequence[Record]) -> "pd.DataFrame":
-    """Settings unlike the paper's: its value, ours, and how many experiments use each of ours."""
+    """Settings that differ from the paper's: its value and ours, with the number of experiments."""
     import pandas as pd
 
     used: dict[str, dict[str, set[str]]] = {}

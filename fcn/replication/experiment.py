@@ -1,4 +1,4 @@
-"""An experiment: one row of the catalogue, everything that a run needs to know."""
+"""An experiment: one row of the catalogue, with everything that a run needs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ class Experiment:
 
     ``paper`` is the table and row that the experiment replicates, or comes closest to. ``start``
     names the experiments whose nets it starts from (section 4.2): one, or one per stream of late
-    fusion. Without any, the backbone starts from ImageNet weights: the file ``weights``, or that
+    fusion. If empty, the backbone starts from ImageNet weights: the file ``weights``, or that
     of ``fcn.pretrained.PRETRAINED``. ``task`` is the only head that is trained and scored; empty:
     all of them. ``deviations`` from the paper are those that no setting can express; the others
     are derived (``fcn.replication.deviations``).

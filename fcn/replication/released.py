@@ -106,14 +106,14 @@ def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN |
     """The net in a file of the release, with the mean of its data set, ready for evaluation.
 
     The release fixes its upsampling filters and skip scales; ours are the same constants, and
-    ``warn`` gets one line for each that differs. Proportionally fewer channels make a narrower net.
-    Raises FileNotFoundError for a missing file, ValueError for one without the net of its name.
+    ``warn`` gets one line for each that differs. A file with fewer channels yields a narrower net.
+    Raises FileNotFoundError if it is missing, ValueError if it contains another net.
     """
     path, reference = Path(path), find(path)
     weights = read_weights(path, reference.net)
     layer, filters = FIRST[reference.net]
     first = f"{layer}{next(iter(reference.means))}.weight"
-    wrong, remedy = f"{path}: not the net of its name", "fetch the file again"
+    wrong, remedy = f"{path}: not the net that its name says", "fetch the file again"
     if first not in weights:
         raise ValueError(f"{wrong}, without {first}; {remedy}")
     net = build(reference.settings(width=len(weights[first]) / filters))
@@ -126,7 +126,7 @@ def load(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> FCN |
         load_into(part, ours | {"mean": torch.tensor(mean)}, source=str(path))
     for name, constant in _constants(parts[0], reference).items():
         if name in weights and not _same(weights.pop(name), constant):
-            warn(f"{path}: {name} is not the constant of the release; ours is used: scores differ")
+            warn(f"{path}: {name} is not the release's constant; ours is used, so scores differ")
     if weights:
         raise ValueError(f"{wrong}, with {', '.join([*weights][:3])}; {remedy}")
     return net.eval()

@@ -48,9 +48,9 @@ def run(
     load: Callable[[str, str], SegmentationDataset] | None = None,
     **options: Any,
 ) -> Path:
-    """Train, save, score and record ``experiment``; returns the path of the record.
+    """Train, save and score ``experiment``; returns the path of its record.
 
-    ``out`` takes the checkpoint and the net, ``results`` the record. ``deviations`` are those of
+    ``out`` receives the checkpoint and the net, ``results`` the record. ``deviations`` apply to
     this run alone. ``load`` replaces :func:`fcn.data.registry.dataset`. ``options`` are those of
     :func:`fcn.training.pipeline.train_and_record`: ``resume``, ``stop``, ``log`` ... Raises
     FileNotFoundError for missing data, weights or nets to start from, and what that raises.
@@ -92,16 +92,16 @@ def run_queue(
     log: Log = print,
     **options: Any,
 ) -> dict[str, str]:
-    """Run the experiments in order, each with all seeds; returns the reasons of failed runs.
+    """Run the experiments in order, each with all seeds; returns the error of each failed run.
 
-    Recorded runs are skipped, interrupted ones resume, and a failed run costs one line. When the
-    ``minutes`` are over, the run stops at a checkpoint, where the same call continues. On CUDA,
+    Runs with a record are skipped, interrupted ones resume, a failed one is logged. When the
+    ``minutes`` are up, the run stops at a checkpoint, from which the same call continues. On CUDA,
     data sets are resident, steps are captured as CUDA graphs, and convolutions are in bfloat16.
     ``options`` are those of :func:`run`. Raises ValueError for a missing device, and for
     ``minutes`` in a run of several processes.
     """
     if minutes is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("--minutes: needs a single process, as several stop at different steps")
+        raise ValueError("--minutes: needs a single process: several would stop at different steps")
     device = resolve_device(device)
     cuda = device == "cuda"
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
@@ -112,10 +112,10 @@ def run_queue(
     for e, seed in product(experiments, seeds):
         stem = _stem(e, seed, purpose)
         if (results / f"{stem}.json").is_file():
-            log(f"{stem}: already recorded")
+            log(f"{stem}: has a record, skipped")
             continue
         if time.monotonic() >= end:
-            log(f"{stem}: not started, the time is over")
+            log(f"{stem}: not started, time is up")
             break
         resume = (out / f"{stem}.checkpoint").is_file()
         log(f"{stem}: {'resumed' if resume else 'started'}")
@@ -123,7 +123,7 @@ def run_queue(
             e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
         try:
             path = run(e, seed=seed, resume=resume, **options)
-            log(f"{stem}: recorded in {path}")
+            log(f"{stem}: wrote the record {path}")
         except Stopped as stopped:
             log(f"{stem}: stopped {stopped}; the same command continues")
             break
@@ -186,7 +186,7 @@ def initialize(
 
 
 def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
-    """The net of the experiment ``start``, in ``out`` or among those of the project."""
+    """The net of the experiment ``start``, in ``out`` or among the project's weights."""
     nets = [folder / f"{start}.seed{seed}.safetensors" for folder in (out, PROJECT / "weights")]
     if found := [net for net in nets if net.is_file()]:
         return found[0]

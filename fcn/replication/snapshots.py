@@ -35,7 +35,7 @@ def compute_or_load(
     """The arrays by name, and True if they were computed just now.
 
     ``compute`` is called if its ``files`` are ``available``; otherwise the snapshot is loaded.
-    With ``FCN_SNAPSHOT=1`` in the environment, what is computed is also saved. Raises what
+    With ``FCN_SNAPSHOT=1`` in the environment, computed arrays are also saved. Raises what
     :func:`load` and :func:`save` raise.
     """
     if available and os.environ.get("FCN_SNAPSHOT") != "1":
@@ -112,7 +112,7 @@ def provenance(name: str, results: str | Path) -> dict[str, Any]:
 
 
 def source(name: str, is_live: bool, results: str | Path) -> str:
-    """One line that tells a reader where the arrays of a figure are from."""
+    """One line that tells a reader where the arrays of a figure come from."""
     if is_live:
         return "Computed just now, on this machine."
     files = " and ".join(file["name"] for file in provenance(name, results)["from"])

@@ -31,7 +31,7 @@ NETS = {"alexnet": "AlexNet", "bvlc_alexnet": "AlexNet", "vgg16": "VGG16", "goog
 ABSENT, NOT_RUN = "-", "not run"
 
 GLANCE = [f"sift-flow-googlenet-{e}" for e in ("32s-short", "16s-short", "8s-short", "8s-tuned")]
-"""Always in the README; other recorded experiments join them."""
+"""Always in the README, together with every other experiment that has a record."""
 BEGIN = "<!-- results at a glance, written by: python -m fcn list --readme README.md -->"
 END = "<!-- end of results at a glance -->"
 
@@ -60,9 +60,9 @@ def table(name: str, records: Sequence[Record]) -> pd.DataFrame:
 def comparison(name: str, records: Sequence[Record]) -> pd.DataFrame:
     """A table of the paper with the rows of the authors' release, of others, and ours.
 
-    As :func:`table`, with ``source`` also "release", "others" or "difference": the row after a
-    recorded experiment, in points, less the row that it replicates. The last column says what sets
-    a row apart from the paper's: for ours, the kinds of its deviations.
+    As :func:`table`, with ``source`` also "release", "others" or "difference". The last follows an
+    experiment that has a record: its scores minus those of the row that it replicates, in points.
+    The last column tells how a row differs from the paper's; for ours, its kinds of deviations.
     """
     frame = table(name, records)
     frames = [frame[frame["source"] != "ours"].assign(apart=ABSENT)]
@@ -81,11 +81,11 @@ def comparison(name: str, records: Sequence[Record]) -> pd.DataFrame:
         frames.append(row.to_frame().T)
         target = replicated(experiment)
         if runs and target is not None:
-            line = {"source": "difference"} | _less(runs, target)
+            line = {"source": "difference"} | _differences(runs, target)
             frames.append(pd.DataFrame([line], [f"less {_label(target)}"]))
     columns = ["source", "of", *COLUMNS.values(), "record", "apart"]
-    whole = pd.concat(frames).fillna(ABSENT).filter(columns)
-    return whole.rename(columns={"apart": "what sets it apart"})
+    joined = pd.concat(frames).fillna(ABSENT).filter(columns)
+    return joined.rename(columns={"apart": "what sets it apart"})
 
 
 def ours(names: Sequence[str], records: Sequence[Record]) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def ours(names: Sequence[str], records: Sequence[Record]) -> pd.DataFrame:
 
 
 def coverage(records: Sequence[Record]) -> pd.DataFrame:
-    """The number of experiments, recorded experiments and final runs for each table."""
+    """The number of experiments, of those with a record, and of final runs for each table."""
     names = [e.paper[0] if e.paper else "no table" for e in EXPERIMENTS.values()]
     runs = pd.Series([len(final(records, name)) for name in EXPERIMENTS])
     rows = pd.DataFrame({"experiments": 1, "recorded": runs > 0, "runs": runs})
@@ -104,9 +104,9 @@ def coverage(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def replicated(experiment: Experiment) -> Row | None:
-    """The published row that an experiment replicates, or None; the release's if it follows that.
+    """The published row that an experiment replicates, the paper's or the release's, or None.
 
-    Of several rows with one label, the one of an experiment on the same data.
+    If several rows share its label, the one of an experiment on the same data.
     """
     own = [row for row in (*RELEASE, *TABLES) if row.experiment == experiment.name]
     near = [row for row in TABLES if (row.table, row.label) == experiment.paper]
@@ -116,7 +116,7 @@ def replicated(experiment: Experiment) -> Row | None:
 
 
 def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
-    """``GLANCE`` and all recorded experiments that replicate a row, below these rows."""
+    """``GLANCE`` and all experiments with a record, below the rows that they replicate."""
     shown = [e for e in EXPERIMENTS.values() if e.name in GLANCE or final(records, e.name)]
     frames = []
     for name in TITLES:
@@ -146,7 +146,7 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
 
 
 def update_readme(path: Path, results: Path) -> None:
-    """Write the results at a glance of the records in ``results`` between the markers of a file.
+    """Replace the results at a glance between the markers of a file by those in ``results``.
 
     Raises FileNotFoundError for a missing file, ValueError for one without text or markers.
     """
@@ -196,8 +196,8 @@ def _frame(
     return frame.replace("", ABSENT).fillna(ABSENT).rename(columns=COLUMNS)
 
 
-def _less(runs: Sequence[Record], row: Row) -> dict[str, str]:
-    """The mean scores of runs less those of the row, in points, of the printed figures."""
+def _differences(runs: Sequence[Record], row: Row) -> dict[str, str]:
+    """The mean scores of runs minus those of the row, in points, from the printed digits."""
     cells = {}
     for metric, column in COLUMNS.items():
         if metric in runs[0].scores and metric in row.metrics:

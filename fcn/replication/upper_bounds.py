@@ -4,11 +4,11 @@ Ground truth is reduced to one cell per ``factor`` x ``factor`` pixels, enlarged
 prediction. The paper gives one number per factor but no protocol. These are the plain ones:
 
 * down: ``sample`` takes the label of the middle pixel of each cell, ``vote`` the most frequent
-  label (of equal ones the lowest), ``mean`` the share of each label. The grid starts in the upper
+  label (the lowest in a tie), ``mean`` the share of each label. The grid starts in the upper
   left corner; the image's edge cuts the last cells.
 * up: ``repeat`` gives each pixel the label of its cell; ``bilinear`` interpolates one channel per
   label between the middles of the cells and takes the largest.
-* void: ``votes`` as one more label, and can be predicted, or ``abstains``; where no other label is
+* void: ``votes`` as one more label, so it can be predicted, or ``abstains``; if no other label is
   near, the prediction is class 0. A pixel predicted as void is an error or is left out.
 """
 
@@ -125,7 +125,7 @@ def _sample(pixels: Tensor, factor: int) -> Tensor:
 
 
 def _enlarge(cells: Tensor, factor: int, up: str, size: torch.Size) -> Tensor:
-    """C x h x w to the index of the largest channel at each pixel, the first of equal ones."""
+    """C x h x w to the index of the largest channel at each pixel, the first in a tie."""
     mode = "nearest" if up == "repeat" else up
     fine = F.interpolate(cells[None], scale_factor=factor, mode=mode)[0]
     return fine[:, : size[0], : size[1]].max(0).indices
@@ -136,7 +136,7 @@ def near_border(
 ) -> NDArray[np.int64]:
     """The pixels of each class within ``reach`` pixels of another label, void included: R x C.
 
-    ``labels``: H x W, void 255; R values of ``reach``. The image's edge is no border.
+    ``labels``: H x W, void 255; R values of ``reach``. The image's edge does not count.
     """
     counts = np.zeros((len(reach), num_classes), np.int64)
     for label in {*np.unique(labels).tolist()} - {VOID}:

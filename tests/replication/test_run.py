@@ -50,7 +50,7 @@ def test_a_queue_runs_in_order_and_skips_what_is_recorded(queue, tmp_path):
     assert fine.initial_weights.name == "coarse.seed1.safetensors"
     before = {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()}
     failed, lines = queue(COARSE, FINE, seeds=range(2))
-    assert lines == [f"{stem}: already recorded" for stem in stems]
+    assert lines == [f"{stem}: has a record, skipped" for stem in stems]
     assert {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()} == before
 
 
@@ -76,7 +76,7 @@ def test_a_queue_stops_at_a_checkpoint_and_the_same_call_continues(queue, tmp_pa
 def test_a_queue_without_time_starts_nothing(queue, tmp_path):
     (tmp_path / "a/results").mkdir(parents=True)
     _, lines = queue(COARSE, minutes=-1)
-    assert lines == ["coarse.seed0: not started, the time is over"]
+    assert lines == ["coarse.seed0: not started, time is up"]
 
 
 def test_a_queue_goes_on_after_a_failed_run(queue, tmp_path):
