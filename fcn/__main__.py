@@ -43,7 +43,7 @@ def list_experiments(
     results: Annotated[Path, option("Folder of the records.")] = RESULTS,
     readme: Annotated[Path | None, option("Update the results table in this file.")] = None,
 ) -> None:
-    """List every experiment: published numbers, ours, or the command that runs it."""
+    """List every experiment with the published numbers and ours, or the command that runs it."""
     from fcn.replication.catalogue import EXPERIMENTS
     from fcn.replication.paper import TITLES
     from fcn.training.record import load_records
@@ -127,22 +127,22 @@ def train(
     data: DataOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
-    seeds: Annotated[int, option("Seeds per experiment, from --seed on.", min=1)] = 1,
-    minutes: Annotated[float | None, option("Stop at a checkpoint after this.", min=0.01)] = None,
+    seeds: Annotated[int, option("Number of seeds, from --seed up.", min=1)] = 1,
+    minutes: Annotated[float | None, option("Stop after this many minutes.", min=0.01)] = None,
     by_worth: Annotated[
-        bool, option("Runs worth a GPU, most valuable first.", "--by-worth")
+        bool, option("Run what deserves a GPU, most valuable first.", "--by-worth")
     ] = False,
     resume: ResumeOption = False,
-    validation: Annotated[bool, option("Score on the validation part.", "--validation")] = False,
+    validation: Annotated[bool, option("Score on the validation split.", "--validation")] = False,
     out: Annotated[Path, option("Folder for checkpoints and nets.")] = Path("runs"),
     results: Annotated[Path, option("Folder for records.")] = RESULTS,
-    deviation: Annotated[list[str] | None, option("A deviation of this run; repeatable.")] = None,
+    deviation: Annotated[list[str] | None, option("A deviation to record; repeatable.")] = None,
 ) -> None:
-    """Train, score and record experiments.
+    """Train and score experiments, and write a record of each run.
 
-    Several names, several seeds, --minutes or --by-worth make a queue: recorded runs are skipped,
-    interrupted ones resume. --validation trains without the validation part of the training images
-    and scores on it. Under torchrun, several processes share each batch.
+    Several names, several seeds, --minutes or --by-worth make a queue: runs that have a record are
+    skipped, interrupted ones resume. --validation holds out the validation split of the training
+    images and scores on it. Under torchrun, several processes share each batch.
     """
     from fcn.replication import catalogue, run
     from fcn.training.evaluate import is_main_process
@@ -168,16 +168,16 @@ def train(
     if is_main_process():
         for name, head in read(path).heads.items():
             _print_metrics(name, head.metrics, head.classes_counted, len(head.classes))
-        print(f"recorded in {path}")
+        print(f"wrote the record {path}")
 
 
 @app.command()
 def evaluate(
-    experiment: Annotated[str, typer.Argument(help="A name from `list`: sets data and split.")],
+    experiment: Annotated[str, typer.Argument(help="A name from `list`; sets data and split.")],
     weights: Annotated[Path, option("A net that `train` saved, or the authors' .caffemodel.")],
     data: DataOption = None,
     device: DeviceOption = "auto",
-    validation: Annotated[bool, option("Score on the validation part.", "--validation")] = False,
+    validation: Annotated[bool, option("Score on the validation split.", "--validation")] = False,
 ) -> None:
     """Score a net on an experiment's test split."""
     from fcn.replication import catalogue, released, run
@@ -197,9 +197,9 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Photos of any size.")],
     weights: Annotated[Path, option("The net; default: trained on SIFT Flow.")] = DEFAULT_NET,
     out: Annotated[Path, option("Folder for label maps and overlays.")] = Path("."),
-    side: Annotated[int, option("Score larger photos at this longer side, px.", min=32)] = 512,
+    side: Annotated[int, option("Shrink larger photos to this longer side, px.", min=32)] = 512,
     device: DeviceOption = "cpu",
-    submission: Annotated[Path | None, option("Write only the folder VOC's server takes.")] = None,
+    submission: Annotated[Path | None, option("Write only the folder for VOC's server.")] = None,
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, class shares."""
     from fcn.environment import resolve_device
@@ -230,14 +230,14 @@ START = option("A saved net, 'imagenet' or 'scratch'.", show_default="trained on
 @app.command()
 def fit(
     photos: Annotated[Path, typer.Argument(help="Folder of photos, any sizes.")],
-    labels: Annotated[Path, typer.Argument(help="Folder of PNGs of the same names, void 255.")],
-    classes: Annotated[Path, typer.Argument(help="Text, one class per line: sky #9ecae1")],
+    labels: Annotated[Path, typer.Argument(help="Folder of PNGs with the same names; void: 255.")],
+    classes: Annotated[Path, typer.Argument(help="Text file, one class per line: sky #9ecae1")],
     start: Annotated[str, START] = str(DEFAULT_NET),
     stride: Annotated[int, option("Stride of the finest scores: 32, 16 or 8.")] = 8,
     epochs: Annotated[float, option("Passes over the photos.")] = 20,
     batch: Annotated[int, option("Batch size.")] = 8,
     rate: Annotated[float, option("Learning rate; lower if diverging.")] = TUNED.learning_rate,
-    side: Annotated[int, option("Train on larger photos at this longer side, px.")] = 512,
+    side: Annotated[int, option("Shrink larger photos to this longer side, px.")] = 512,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     out: Annotated[Path, option("Folder for the net and its record.")] = Path("runs/own"),
@@ -285,7 +285,7 @@ def _print_metrics(head: str, metrics: Any, present: int, classes: int) -> None:
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
-    # Pillow warns about a photo that is then read, or refused in a line of our own.
+    # Pillow warns about photos that we then read anyway, or reject with a message of our own.
     warnings.filterwarnings("ignore", module="PIL")
     try:
         app(standalone_mode=True)
