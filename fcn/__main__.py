@@ -130,13 +130,13 @@ def train(
     seeds: Annotated[int, option("Number of seeds, from --seed up.", min=1)] = 1,
     minutes: Annotated[float | None, option("Stop after this many minutes.", min=0.01)] = None,
     by_worth: Annotated[
-        bool, option("Run what deserves a GPU, most valuable first.", "--by-worth")
+        bool, option("Run the GPU experiments, best first.", "--by-worth")
     ] = False,
     resume: ResumeOption = False,
     validation: Annotated[bool, option("Score on the validation split.", "--validation")] = False,
     out: Annotated[Path, option("Folder for checkpoints and nets.")] = Path("runs"),
     results: Annotated[Path, option("Folder for records.")] = RESULTS,
-    deviation: Annotated[list[str] | None, option("A deviation to record; repeatable.")] = None,
+    deviation: Annotated[list[str] | None, option("A deviation to note; repeatable.")] = None,
 ) -> None:
     """Train and score experiments, and write a record of each run.
 

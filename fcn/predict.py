@@ -41,7 +41,7 @@ class Segmenter:
             count = len(self.classes)
             own = np.array(json.loads(metadata.get("palette", "[]")), np.uint8).reshape(-1, 3)
         except (LookupError, ValueError, AttributeError, TypeError, StopIteration, OverflowError):
-            raise ValueError(f"{path}: no class names; {remedy}") from None
+            raise ValueError(f"{path}: names no classes; {remedy}") from None
         scored = self.net.classes.get("scores" if self.net.single else self.head, 0)
         if count != scored:
             problem = f'names {count} classes of "{self.head}", but its net scores {scored}'

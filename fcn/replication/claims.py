@@ -149,7 +149,7 @@ def table(
 
 
 def metric_by_metric(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """The difference in points, by metric, for claims with recorded runs; "-" without the head."""
+    """The difference in points, by metric, for claims whose runs exist; "-" without the head."""
     rows: dict[str, dict[str, str]] = {}
     for one, metric in product(claims, MEASURED):
         head = "geometric" if metric == "geometric_accuracy" else "semantic"
