@@ -129,9 +129,7 @@ def train(
     seed: SeedOption = 0,
     seeds: Annotated[int, option("Number of seeds, from --seed up.", min=1)] = 1,
     minutes: Annotated[float | None, option("Stop after this many minutes.", min=0.01)] = None,
-    by_worth: Annotated[
-        bool, option("Run the GPU experiments, best first.", "--by-worth")
-    ] = False,
+    by_worth: Annotated[bool, option("Run the GPU experiments, best first.", "--by-worth")] = False,
     resume: ResumeOption = False,
     validation: Annotated[bool, option("Score on the validation split.", "--validation")] = False,
     out: Annotated[Path, option("Folder for checkpoints and nets.")] = Path("runs"),
