@@ -55,7 +55,7 @@ def folder_of(given: Path | None, variable: str, option: str = "") -> Path:
     Raises FileNotFoundError, naming ``variable`` and ``option``, if there is no such folder.
     """
     path = given or (Path(os.environ[variable]) if os.environ.get(variable) else None)
-    hint = f"use {option} or set {variable}" if option else f"set {variable}"
+    hint = f"use {option} or set {variable}" if option else f"set {variable} to the weights' folder"
     if path is None:
         raise FileNotFoundError(f"no folder given; {hint}")
     if not path.is_dir():

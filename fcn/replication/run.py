@@ -97,11 +97,11 @@ def run_queue(
     Runs with a record are skipped, interrupted ones resume, a failed one is logged. When the
     ``minutes`` are up, the run stops at a checkpoint, from which the same call continues. On CUDA,
     data sets are resident, steps are captured as CUDA graphs, and convolutions are in bfloat16.
-    ``options`` are those of :func:`run`. Raises ValueError for a missing device, and for
-    ``minutes`` in a run of several processes.
+    ``options`` are those of :func:`run`. Raises ValueError for a missing device and for several
+    processes.
     """
-    if minutes is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("--minutes: needs a single process: several would stop at different steps")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a queue of runs needs a single process; under torchrun, name one run")
     device = resolve_device(device)
     cuda = device == "cuda"
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
@@ -121,13 +121,16 @@ def run_queue(
         log(f"{stem}: {'resumed' if resume else 'started'}")
         if cuda:
             e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
+            # The search for the fastest algorithm pays if all images have one size.
+            torch.backends.cudnn.benchmark = e.dataset == "sift-flow"
+            options["checkpoint_every"] = 45.0  # seconds: borrowed GPUs go without notice
         try:
             path = run(e, seed=seed, resume=resume, **options)
             log(f"{stem}: wrote the record {path}")
         except Stopped as stopped:
             log(f"{stem}: stopped {stopped}; the same command continues")
             break
-        except (OSError, ValueError, ArithmeticError, RuntimeError) as error:
+        except Exception as error:  # one failed run does not end the queue
             failed[stem] = " ".join(str(error).split())
             log(f"{stem}: failed: {failed[stem]}")
     return failed
@@ -202,9 +205,7 @@ def _stem(experiment: Experiment, seed: int, purpose: Purpose) -> str:
 
 def _resident(name: str, split: str, data: Path | None) -> SegmentationDataset:
     """The data set on the GPU, if it has three channels."""
-    data_set = dataset(name, split, data)
+    data_set = dataset(name, split, data, cache=False)
     if name.startswith("nyud-") and name != "nyud-rgb":
         return data_set
-    resident = Resident(data_set, "cuda")
-    torch.backends.cudnn.benchmark = resident.one_size  # tries all algorithms once per size
-    return resident
+    return Resident(data_set, "cuda")

@@ -89,10 +89,11 @@ def test_a_queue_goes_on_after_a_failed_run(queue, tmp_path):
     assert [path.name for path in (tmp_path / "a/results").iterdir()] == ["coarse.seed0.json"]
 
 
-def test_several_processes_have_no_time_budget(queue, monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"minutes": 1}])
+def test_a_queue_needs_a_single_process(queue, monkeypatch, options):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="--minutes: needs a single process"):
-        queue(COARSE, minutes=1)
+    with pytest.raises(ValueError, match="needs a single process"):
+        queue(COARSE, **options)
 
 
 def test_on_cuda_steps_are_captured_and_convolutions_are_in_bfloat16(queue, monkeypatch, tmp_path):
