@@ -330,7 +330,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # more, where a chapter has more to compute), `data_root`, `device`, `seed` and `results_dir`. For example:
 #
 # ```
-# .venv/bin/python book/run.py execute --only 05 --preset small --seed 1
+# .venv/bin/python book/build.py execute --only 05 --preset small --seed 1
 # ```
 #
 # which goes through papermill and leaves the result under `_build/executed`. The experiments themselves have a command
