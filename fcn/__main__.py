@@ -22,7 +22,11 @@ DEFAULT_NET = PROJECT / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetens
 ABOUT = "Fully convolutional networks: rerun the paper's experiments, segment photos, fine-tune."
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=ABOUT
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=ABOUT,
 )
 
 
