@@ -1,0 +1,189 @@
+"""The parameters of a chapter, checked, and the experiments that its preset runs.
+
+read    live demonstrations that take seconds; tables from the records. The site shows this.
+smoke   every experiment of the chapter for two steps, on tiny data sets in their official layouts
+small   the demonstrations at a convincing size, minutes on a CPU
+paper   trains the experiments of the chapter's own tables and figures on the real data
+"""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+
+from fcn.environment import resolve_device
+from fcn.replication import snapshots
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training.record import Record, load_records
+
+PRESETS = ("read", "smoke", "small", "paper")
+BOOK = Path(__file__).resolve().parent
+COMMITTED = BOOK.parent / "results"
+LARGEST_SEED = 2**32 - 1  # NumPy's
+COLUMNS = ("run", "seed", "purpose", "images seen", "minutes", "mean IU", "record")
+
+
+class ParameterError(ValueError):
+    """A parameter has a value that the chapter does not take; a notebook shows one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked parameters of a chapter; those that it does not declare have their defaults.
+
+    ``data`` and ``weights`` are None if no folder is given and the environment names none.
+    """
+
+    preset: str = "read"
+    experiments: tuple[str, ...] = ()
+    data: Path | None = None
+    weights: Path | None = None
+    device: str = "cpu"
+    seed: int = 0
+    results: Path = COMMITTED
+    runs: Path = COMMITTED.parent / "runs"
+
+    def records(self) -> list[Record]:
+        """The committed records and those in ``results``; of two for the same run, the committed one."""
+        found = load_records(COMMITTED)
+        if self.results != COMMITTED and self.results.is_dir():
+            names = {record.file_name for record in found}
+            found += [record for record in load_records(self.results) if record.file_name not in names]
+        return found
+
+    def snapshot(
+        self,
+        name: str,
+        compute: Callable[[], Mapping[str, ArrayLike]],
+        available: bool,
+        files: Iterable[str | Path] = (),
+    ) -> tuple[snapshots.Arrays, bool]:
+        """The arrays of a figure by name, and True if they were computed just now.
+
+        They are computed if their ``files`` are ``available``, and loaded otherwise. With the preset
+        ``paper``, computed ones are saved in ``results``, unless a snapshot of that name is there.
+        """
+        if available and self.preset == "paper" and not self._has(name):
+            snapshots.save(name, compute, self.results, files)
+            return snapshots.load(name, self.results), True
+        return snapshots.compute_or_load(name, compute, available, self._of(name), files)
+
+    def source(self, name: str, is_live: bool) -> str:
+        """One line that tells a reader where the arrays of a figure come from."""
+        return snapshots.source(name, is_live, self._of(name))
+
+    def run(self, names: Sequence[str], small: Sequence[str] = ()) -> pd.DataFrame:
+        """Run the experiments ``names`` as the preset says; returns a row for each one made now.
+
+        ``read`` runs nothing, ``small`` only those that ``small`` names.
+        """
+        return pd.DataFrame(columns=COLUMNS)
+
+    def _has(self, name: str) -> bool:
+        return (self.results / "snapshots" / f"{name}.npz").is_file()
+
+    def _of(self, name: str) -> Path:
+        """The folder of a snapshot: ``results``, or the committed one if it is not there."""
+        return self.results if self._has(name) else COMMITTED
+
+
+def check(
+    *,
+    preset: object = "read",
+    experiments: object = (),
+    data_root: object = None,
+    weights_root: object = None,
+    device: object = "cpu",
+    seed: object = 0,
+    results_dir: object = COMMITTED,
+    runs_dir: object = COMMITTED.parent / "runs",
+) -> Settings:
+    """Check the parameters that a chapter declares. Raises ParameterError for a bad value.
+
+    Relative folders start from ``book/``. An empty ``data_root`` or ``weights_root`` is the folder
+    of FCN_DATA or FCN_WEIGHTS. ``read`` and ``smoke`` compute with one thread, so that their numbers
+    repeat; ``small`` and ``paper`` use all cores.
+    """
+    if preset not in PRESETS:
+        _refuse("preset", preset, f"choose one of {', '.join(PRESETS)}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        _refuse("seed", seed, f"give a whole number from 0 to {LARGEST_SEED}")
+    if not isinstance(device, str):
+        _refuse("device", device, 'give "auto", "cpu", "cuda" or "mps"')
+    try:
+        device = resolve_device(device)
+    except ValueError as error:
+        _refuse("device", device, str(error).partition(": ")[2])
+    settings = Settings(
+        preset=str(preset),
+        experiments=_names(experiments, str(preset)),
+        data=_existing("data_root", data_root, "FCN_DATA"),
+        weights=_existing("weights_root", weights_root, "FCN_WEIGHTS"),
+        device=device,
+        seed=seed,
+        results=_new("results_dir", results_dir),
+        runs=_new("runs_dir", runs_dir),
+    )
+    if preset in ("read", "smoke"):
+        torch.set_num_threads(1)
+    return settings
+
+
+def _refuse(name: str, value: object, remedy: str) -> NoReturn:
+    raise ParameterError(f"{name} = {value!r}: {remedy}")
+
+
+def _names(value: object, preset: str) -> tuple[str, ...]:
+    """The names in a list, or in a text with commas or spaces between them."""
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        _refuse("experiments", value, "give names of experiments, separated by spaces")
+    for name in value:
+        if name not in EXPERIMENTS:
+            refuse_experiment(name, EXPERIMENTS)
+    if value and preset == "read":
+        _refuse("experiments", " ".join(value), 'the preset "read" trains nothing; add -p preset paper')
+    return tuple(dict.fromkeys(value))
+
+
+def refuse_experiment(name: str, names: Iterable[str]) -> NoReturn:
+    """Raise ParameterError with those of ``names`` that are closest to ``name``."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=3) or names[:3]
+    _refuse("experiments", name, f"no experiment of this chapter; did you mean {' or '.join(near)}?")
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, str | Path):
+        _refuse(name, value, "give a folder")
+    return (BOOK / Path(str(value)).expanduser()).resolve()
+
+
+def _existing(name: str, value: object, variable: str) -> Path | None:
+    """The folder given, or else that of the environment; None without either."""
+    if value is None:
+        return None
+    if value == "" and not (value := os.environ.get(variable, "")):
+        return None
+    path = _path(name, value)
+    if not path.is_dir():
+        _refuse(name, str(value), f"no such folder ({path})")
+    return path
+
+
+def _new(name: str, value: object) -> Path:
+    """A folder that need not exist yet."""
+    path = _path(name, value or "")
+    if value == "" or (path.exists() and not path.is_dir()):
+        _refuse(name, str(value), "give a folder, new or not")
+    return path
