@@ -7,10 +7,11 @@ has to be saved.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,16 +63,20 @@ def train(
     log: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
     capture: bool = False,
+    identity: Mapping[str, Any] = {},
+    workers: int | None = None,
 ) -> Run:
     """Train ``net`` in place; under ``torchrun``, several processes share every batch.
 
     Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
-    continues from it, bit for bit on a CPU. ``capture`` launches each step as one CUDA graph, if
-    the data set is :class:`~fcn.training.gpu.Resident` and has images of one size.
+    continues from it, if it exists, bit for bit on a CPU. ``identity`` says what else a checkpoint
+    must agree with: the start weights, the content of the data set. ``capture`` launches each step
+    as one CUDA graph, if the data set is :class:`~fcn.training.gpu.Resident` and has images of one
+    size.
 
-    Raises Stopped, at a checkpoint, when ``stop`` returns True; Diverged; FileNotFoundError without
-    a checkpoint to resume; ValueError if it belongs to another run, if the classes of net and data
-    set differ, or if the processes cannot share a batch equally.
+    Raises Stopped, at a checkpoint, when ``stop`` returns True; Diverged; ValueError if the
+    checkpoint belongs to another run, if the classes of net and data set differ, or if the
+    processes cannot share a batch equally.
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device, recipe.precision)
@@ -90,10 +95,10 @@ def train(
     stretch = max(1, steps // CURVE_POINTS)
     run = Run(0, 0, 0.0, [])
     losses: list[Tensor] = []  # of the stretch, on the device: reading them would make it wait
-    identity = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
-    identity |= {"data": dataset.checksum}
-    if resume:
-        state = read_checkpoint(checkpoint, identity)
+    agreed = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
+    agreed |= {"data": dataset.checksum, **identity}
+    if checkpoint is not None and fabric.broadcast(resume and checkpoint.is_file()):
+        state = read_checkpoint(checkpoint, agreed)
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         for average, saved in zip(averages, state["ema"], strict=True):
@@ -124,7 +129,7 @@ def train(
                 "run": asdict(run),
                 "losses": numbers,
             }
-            write_checkpoint(checkpoint, identity, state)
+            write_checkpoint(checkpoint, agreed, state)
 
     pixels = pixels_per_class(dataset, log) if recipe.balance else {}
     class_weights = {h: balanced_weights(n).to(fabric.device) for h, n in pixels.items()}

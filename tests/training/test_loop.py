@@ -504,12 +504,30 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(scenes, tmp_pat
     assert checkpoint.read_bytes() == before
 
 
-def test_there_must_be_a_checkpoint_to_resume_from(scenes, tmp_path):
-    for checkpoint in (tmp_path / "none.pt", None):
-        with pytest.raises(
-            FileNotFoundError, match="no checkpoint to resume; start the run without --resume"
-        ):
-            run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True)
+def test_without_a_checkpoint_to_resume_a_run_starts_from_the_beginning(stamps, tmp_path):
+    nets = [Tiny() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    done = [
+        run(net, stamps, RECIPE, checkpoint=tmp_path / f"{resume}.pt", resume=resume)
+        for net, resume in zip(nets, (False, True), strict=True)
+    ]
+    assert same_run(*done)
+    assert_same_weights(*nets)
+
+
+def test_the_identity_of_a_run_is_the_callers_too(stamps, tmp_path):
+    checkpoint = tmp_path / "a.pt"
+    stopped(Tiny(), stamps, RECIPE, checkpoint, 1, identity={"initial weights": "a"})
+    stopped(Tiny(), stamps, RECIPE, checkpoint, 1, identity={"initial weights": "a"}, resume=True)
+    with pytest.raises(ValueError, match=r"a\.pt: .*another run"):
+        run(
+            Tiny(),
+            stamps,
+            RECIPE,
+            checkpoint=checkpoint,
+            identity={"initial weights": "b"},
+            resume=True,
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip file at all", "half"])
