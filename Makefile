@@ -70,7 +70,7 @@ clean: ## remove build and test leftovers; the environment stays
 $(READY): pyproject.toml uv.lock | $(UV)
 	@$(UV) python find >/dev/null 2>&1 || \
 	    { echo "No Python 3.11, 3.12 or 3.13 found here: install one of them and run make again." >&2; exit 1; }
-	$(UV) sync --locked --extra book
+	$(UV) sync --locked --extra workflow
 	@$(BIN)/python -c 'import matplotlib.font_manager' 2>/dev/null
 	@touch $@
 

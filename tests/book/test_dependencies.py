@@ -27,7 +27,8 @@ def test_conda_and_uv_require_the_same():
     project = pyproject["project"]
     extras = project["optional-dependencies"]
     assert extras["book"][0] == "fcn-book[train]"
-    wanted = project["dependencies"] + extras["train"] + extras["book"][1:]
+    assert extras["workflow"][0] == "fcn-book[book]"
+    wanted = project["dependencies"] + extras["train"] + extras["book"][1:] + extras["workflow"][1:]
     from_conda = by_name([line for line in pip if not line.startswith("-")])
     assert from_conda == by_name(wanted + pyproject["dependency-groups"]["dev"])
     assert plain == {"python": SpecifierSet(project["requires-python"]), "pip": SpecifierSet()}
