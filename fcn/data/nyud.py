@@ -68,7 +68,9 @@ class Nyud(SegmentationDataset):
     ) -> None:
         reading.check_choice("NYUDv2", "inputs", inputs, INPUTS)
         self.split, self.root = split, reading.checked_folder(root, "NYUDv2")
-        self.names = reading.checked_names(split_names(split) if names is None else names, "names")
+        self.names = reading.checked_names(
+            split_names(split, root) if names is None else names, "names"
+        )
 
         def checked(folder: str, file: str, what: str) -> dict[str, Path]:
             return reading.checked_files(self.root / folder, self.names, file, f"{what} of NYUDv2")
@@ -101,9 +103,13 @@ def _read_log_depth(path: Path) -> Tensor:
     return torch.from_numpy(logarithm.astype(np.float32))[None]
 
 
-def split_names(split: str) -> list[str]:
-    """The numbers of a split's photos in order. Raises ValueError for an unknown split."""
+def split_names(split: str, root: str | Path | None = None) -> list[str]:
+    """The numbers of a split's photos in order. Raises ValueError for an unknown split.
+
+    Lists in the folder ``root``, such as ``test.txt``, take precedence over ours.
+    """
     reading.check_choice("NYUDv2", "split", split, SPLITS)
     if split == "trainval":
-        return split_names("train") + split_names("val")
-    return reading.read_list(reading.LISTS / f"nyud_{split}.txt")
+        return split_names("train", root) + split_names("val", root)
+    own = Path(root or reading.LISTS) / f"{split}.txt"
+    return reading.own_or_shipped(own, reading.LISTS / f"nyud_{split}.txt")

@@ -26,6 +26,11 @@ def read_list(path: str | Path) -> list[str]:
     return checked_names(read_lines(path, "images", "name"), path)
 
 
+def own_or_shipped(own: Path, shipped: Path) -> list[str]:
+    """The names in a data set's own list or, without one, in the list that this package ships."""
+    return read_list(own if own.is_file() else shipped)
+
+
 def read_lines(path: str | Path, content: str, item: str) -> list[str]:
     """The lines of a UTF-8 list of ``content``, one ``item`` per line, without blank ones."""
     if not Path(path).is_file():

@@ -74,7 +74,9 @@ class SiftFlow(SegmentationDataset):
         cache: bool = False,
     ) -> None:
         self.split, self.root = split, reading.checked_folder(root, "SIFT Flow")
-        self.names = reading.checked_names(split_names(split) if names is None else names, "names")
+        self.names = reading.checked_names(
+            split_names(split, root) if names is None else names, "names"
+        )
 
         def checked(folder: str, file: str = "{}.mat") -> dict[str, Path]:
             path = self.root / folder / COLLECTION
@@ -102,13 +104,17 @@ class SiftFlow(SegmentationDataset):
         return Sample(image, {"semantic": semantic.byte(), "geometric": geometric.byte()}, name)
 
 
-def split_names(split: str) -> list[str]:
-    """The names of a split's photos in order. Raises ValueError for an unknown split."""
+def split_names(split: str, root: str | Path | None = None) -> list[str]:
+    """The names of a split's photos in order. Raises ValueError for an unknown split.
+
+    Lists in the folder ``root``, such as ``test.txt``, take precedence over ours.
+    """
     reading.check_choice("SIFT Flow", "split", split, SPLITS)
     if split != "train":
-        return reading.read_list(reading.LISTS / f"sift_flow_{split}.txt")
-    validation = set(split_names("val"))
-    return [name for name in split_names("trainval") if name not in validation]
+        shipped = reading.LISTS / f"sift_flow_{split}.txt"
+        return reading.own_or_shipped(Path(root or reading.LISTS) / f"{split}.txt", shipped)
+    validation = set(split_names("val", root))
+    return [name for name in split_names("trainval", root) if name not in validation]
 
 
 def scene(name: str) -> str:

@@ -69,10 +69,11 @@ def read_labels(root: str | Path, name: str, size: tuple[int, ...] | None = None
 
 
 def split_names(root: str | Path, split: str) -> list[str]:
-    """The names of a split's photos in order. ``seg11valid`` needs no file below ``root``."""
+    """The names of a split's photos in order. ``seg11valid`` ships with this package, too."""
+    lists = Path(root) / "ImageSets" / "Segmentation"
     if split == "seg11valid":
-        return reading.read_list(SEG11VALID)
-    folder = reading.checked_folder(Path(root) / "ImageSets" / "Segmentation", "lists of VOC")
+        return reading.own_or_shipped(lists / "seg11valid.txt", SEG11VALID)
+    folder = reading.checked_folder(lists, "lists of VOC")
     path = folder / f"{split}.txt"
     if not path.is_file():
         others = ", ".join(sorted({"seg11valid", *(file.stem for file in folder.glob("*.txt"))}))

@@ -122,7 +122,7 @@ def test_the_shipped_lists_of_nyud() -> None:
 
 def test_nyud_of_the_catalogue(indoors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        nyud, "split_names", lambda split: NAMES[:2] if split == "trainval" else NAMES[2:]
+        nyud, "split_names", lambda split, root: NAMES[:2] if split == "trainval" else NAMES[2:]
     )
     for inputs, channels in (("rgb", 3), ("hha", 3), ("rgbd", 4), ("rgb-hha", 6)):
         trained = registry.dataset(f"nyud-{inputs}", "trainval", indoors.parent)

@@ -54,7 +54,9 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
     made: Path = request.getfixturevalue(fixture)
     if fixture == "indoors":
         monkeypatch.setattr(
-            nyud, "split_names", lambda split: INDOORS[:2] if split == "trainval" else INDOORS[2:]
+            nyud,
+            "split_names",
+            lambda split, root: INDOORS[:2] if split == "trainval" else INDOORS[2:],
         )
     if fixture == "pascal":
         shipped = made / "seg11valid.txt"
