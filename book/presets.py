@@ -75,11 +75,11 @@ class Settings:
         if available and self.preset == "paper" and not self._has(name):
             snapshots.save(name, compute, self.results, files)
             return snapshots.load(name, self.results), True
-        return snapshots.compute_or_load(name, compute, available, self._of(name), files)
+        return snapshots.compute_or_load(name, compute, available, self.folder_of(name), files)
 
     def source(self, name: str, is_live: bool) -> str:
         """One line that tells a reader where the arrays of a figure come from."""
-        return snapshots.source(name, is_live, self._of(name))
+        return snapshots.source(name, is_live, self.folder_of(name))
 
     def run(self, names: Sequence[str], small: Sequence[str] = ()) -> pd.DataFrame:
         """Run the experiments ``names`` as the preset says; returns a row for each one made now.
@@ -91,7 +91,7 @@ class Settings:
     def _has(self, name: str) -> bool:
         return (self.results / "snapshots" / f"{name}.npz").is_file()
 
-    def _of(self, name: str) -> Path:
+    def folder_of(self, name: str) -> Path:
         """The folder of a snapshot: ``results``, or the committed one if it is not there."""
         return self.results if self._has(name) else COMMITTED
 
