@@ -110,6 +110,15 @@ def test_differences_follow_from_the_numbers(factor, percent, notable):
     assert in_errors > 2
 
 
+def test_the_sentences_say_by_how_much_sampled_runs_are_lower():
+    said = figure_5.values(runs(keep25=0.9))
+    assert (said["common_steps"], said["common_images"]) == (155, 1240)
+    assert said["keep25_step"] == pytest.approx(10, abs=0.1)
+    assert said["keep50_step"] == pytest.approx(0, abs=0.1)
+    assert said["keep25_images"] < 0, "higher after as many images: the large batches lag"
+    assert figure_5.values({1.0: run(1.0)}) == {}
+
+
 def test_windows_counts_in_how_many_a_pixel_lies():
     figure = sampling.windows(np.zeros((7, 9, 3), np.uint8), 5, 2, (2, 3))
     often = figure.axes[1].images[0].get_array()
