@@ -230,13 +230,7 @@ if missing := figure_5.not_run(sampled):
 figure_5.compared(sampled) if len(sampled) > 1 else None
 
 # %%
-if len(sampled) == len(figure_5.EXPERIMENTS):
-    steps, images = figure_5.common(sampled)
-    shared.glue_values(common_steps=steps, common_images=images)
-    for keep in (0.5, 0.25):
-        for key, end in (("step", steps), ("images", images)):
-            percent, _ = figure_5.difference(sampled[keep], sampled[1.0], key, end)
-            shared.glue_values(**{f"keep{100 * keep:.0f}_{key}": -percent})
+shared.glue_values(**figure_5.values(sampled))
 
 # %% [markdown]
 # - **After {glue:text}`common_steps:.0f` iterations**, the loss with 50 % of the cells is
