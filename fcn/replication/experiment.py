@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fcn.training.recipe import Recipe
-from fcn.training.record import Deviation
+from fcn.training.record import Deviation, Purpose
 
 if TYPE_CHECKING:
     from fcn.models import Fusion
@@ -20,7 +20,8 @@ class Experiment:
     fusion. If empty, the backbone starts from ImageNet weights: the file ``weights``, or that
     of ``fcn.pretrained.PRETRAINED``. ``task`` is the only head that is trained and scored; empty:
     all of them. ``deviations`` from the paper are those that no setting can express; the others
-    are derived (``fcn.replication.deviations``).
+    are derived (``fcn.replication.deviations``). ``purpose``: trials of a recipe are scored on the
+    validation part of the training images, never on the test images.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Experiment:
     weights: str = ""
     random_scores: bool = False  # initialize score layers at random instead of at zero
     deviations: tuple[Deviation, ...] = ()
+    purpose: Purpose = "final"
 
     @property
     def inputs(self) -> str:

@@ -19,14 +19,17 @@ from fcn.environment import PROJECT, folder_of, resolve_device, sha256
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.replication import released
+from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training.checkpoint import Stopped
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import evaluate, is_main_process
 from fcn.training.gpu import Resident
-from fcn.training.pipeline import train_and_record
+from fcn.training.pipeline import broadcast, train_and_record
 from fcn.training.record import Data, Deviation, InitialWeights, Paper, Plan, Purpose
 
 Log = Callable[[str], None]
+WEIGHTS = PROJECT / "weights"
+"""The nets that this project keeps."""
 
 SPLITS = {
     "final": ("trainval", "test"),
@@ -38,8 +41,9 @@ SPLITS = {
 def run(
     experiment: Experiment,
     *,
-    purpose: Purpose = "final",
+    purpose: Purpose | None = None,
     data: Path | None = None,
+    weights_root: Path | None = None,
     device: str = "auto",
     seed: int = 0,
     out: Path = Path("runs"),
@@ -50,14 +54,15 @@ def run(
 ) -> Path:
     """Train, save and score ``experiment``; returns the path of its record.
 
-    ``out`` receives the checkpoint and the net, ``results`` the record. ``deviations`` apply to
-    this run alone. ``load`` replaces :func:`fcn.data.registry.dataset`. ``options`` are those of
+    ``purpose`` replaces the experiment's own, unless that is a demonstration. ``weights_root``: the
+    folder of the ImageNet weights, by default FCN_WEIGHTS. ``out`` receives the checkpoint and the
+    net, ``results`` the record. ``deviations`` apply to this run alone. ``load`` replaces
+    :func:`fcn.data.registry.dataset`. ``options`` are those of
     :func:`fcn.training.pipeline.train_and_record`: ``resume``, ``stop``, ``log`` ... Raises
     FileNotFoundError for missing data, weights or nets to start from, and what that raises.
     """
     device = resolve_device(device)
-    if experiment.dataset == "scenes":
-        purpose = "demonstration"
+    purpose = _purpose(experiment, purpose)
     load = load or partial(dataset, data=data)
     train_set, test_set = (load(experiment.dataset, split) for split in SPLITS[purpose])
     torch.manual_seed(seed)
@@ -69,7 +74,7 @@ def run(
         seed=seed,
         deviations=experiment.deviations + deviations,
         dataset=Data.of(experiment.dataset, train_set, test_set),
-        initial_weights=initialize(net, experiment, seed, out),
+        initial_weights=initialize(net, experiment, seed, out, purpose, weights_root),
         net=experiment.net_settings,
         recipe=asdict(experiment.recipe),
     )
@@ -84,55 +89,97 @@ def run_queue(
     seeds: Iterable[int] = (0,),
     *,
     minutes: float | None = None,
-    purpose: Purpose = "final",
+    purpose: Purpose | None = None,
     data: Path | None = None,
     device: str = "auto",
     out: Path = Path("runs"),
     results: Path = Path("results"),
+    recorded: Sequence[Path] = (),
+    change: Callable[[Experiment], Experiment] = lambda experiment: experiment,
     log: Log = print,
+    done: Callable[[Path], None] = lambda path: None,
+    resume: bool = True,
     **options: Any,
 ) -> dict[str, str]:
     """Run the experiments in order, each with all seeds; returns the error of each failed run.
 
-    Runs with a record are skipped, interrupted ones resume, a failed one is logged. When the
-    ``minutes`` are up, the run stops at a checkpoint, from which the same call continues. On CUDA,
-    data sets are resident, steps are captured as CUDA graphs, and convolutions are in bfloat16.
-    ``options`` are those of :func:`run`. Raises ValueError for a missing device and for several
-    processes.
+    Runs with a record in ``results`` or in one of the folders ``recorded`` are skipped, interrupted
+    ones resume, a failed one is logged. If an experiment starts from a net that is missing and has
+    no record, that one runs first. ``change`` is applied to all of them. When the ``minutes`` are
+    up, the run stops at a checkpoint, from which the same call continues. ``done`` receives the
+    path of each new record. On CUDA, data sets are resident, steps are captured as CUDA graphs, and
+    convolutions are in bfloat16. ``options`` are those of :func:`run`.
+
+    Under ``torchrun`` an error ends all processes. Raises ValueError for a missing device.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("a queue of runs needs a single process; under torchrun, name one run")
     device = resolve_device(device)
-    cuda = device == "cuda"
+    cuda, alone = device == "cuda", int(os.environ.get("WORLD_SIZE", "1")) == 1
+    log = log if is_main_process() else lambda line: None
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     options |= {"load": lru_cache(maxsize=4)(partial(_resident if cuda else dataset, data=data))}
     options |= {"capture": cuda, "stop": lambda: time.monotonic() >= end, "log": log}
-    options |= {"purpose": purpose, "device": device, "out": out, "results": results}
+    options |= {"device": device, "out": out, "results": results}
+    known = {e.name: change(e) for e in (*EXPERIMENTS.values(), *experiments)}
     failed: dict[str, str] = {}
-    for e, seed in product(experiments, seeds):
-        stem = _stem(e, seed, purpose)
-        if (results / f"{stem}.json").is_file():
-            log(f"{stem}: has a record, skipped")
-            continue
-        if time.monotonic() >= end:
-            log(f"{stem}: not started, time is up")
-            break
-        resume = (out / f"{stem}.checkpoint").is_file()
-        log(f"{stem}: {'resumed' if resume else 'started'}")
-        if cuda:
-            e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
-            # The search for the fastest algorithm pays if all images have one size.
-            torch.backends.cudnn.benchmark = e.dataset == "sift-flow"
-            options["checkpoint_every"] = 45.0  # seconds: borrowed GPUs go without notice
+
+    def record_of(stem: str) -> Path | None:
+        paths = [folder / f"{stem}.json" for folder in (results, *recorded)]
+        return broadcast(next((path for path in paths if path.is_file()), None), device)
+
+    def attempt(e: Experiment, seed: int, purpose: Purpose) -> None:
+        stem = _stem(e.name, seed, purpose)
+        if stem in failed:  # a run that started from it came first
+            return
+        if record := record_of(stem):
+            log(f"{stem}: skipped, has a record; to run it anew, delete {record}")
+            return
+        if broadcast(time.monotonic() >= end, device):
+            raise Stopped("")
         try:
-            path = run(e, seed=seed, resume=resume, **options)
+            for start, net in zip(e.start, _starts(e, seed, out, purpose), strict=True):
+                before = _stem(start, seed, purpose)
+                if broadcast(net.is_file(), device):
+                    continue
+                if record := record_of(before):
+                    raise FileNotFoundError(
+                        f"{net}: missing, though {record} exists; copy the net of that run here, "
+                        "or delete the record to train it again"
+                    )
+                if start in known and before not in failed:
+                    log(f"{stem}: starts from {before}, which runs first")
+                    attempt(known[start], seed, purpose)
+                if before in failed:
+                    raise FileNotFoundError(f"starts from {before}, which failed")
+            log(f"{stem}: {'resumed' if (out / f'{stem}.checkpoint').is_file() else 'started'}")
+            if cuda:
+                e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
+                # The search for the fastest algorithm pays if all images have one size.
+                torch.backends.cudnn.benchmark = e.dataset == "sift-flow"
+                options["checkpoint_every"] = 45.0  # seconds: borrowed GPUs go without notice
+            path = run(e, seed=seed, purpose=purpose, resume=resume, **options)
             log(f"{stem}: wrote the record {path}")
-        except Stopped as stopped:
-            log(f"{stem}: stopped {stopped}; the same command continues")
-            break
+            if is_main_process():
+                done(path)
+        except Stopped:
+            raise
         except Exception as error:  # one failed run does not end the queue
-            failed[stem] = " ".join(str(error).split())
+            if not alone or os.environ.get("FCN_DEBUG"):
+                raise
+            failed[stem] = " ".join(str(error).split()) or type(error).__name__
             log(f"{stem}: failed: {failed[stem]}")
+
+    chosen = [known[experiment.name] for experiment in experiments]
+    runs = [(e, seed, _purpose(e, purpose)) for e, seed in product(chosen, seeds)]
+    try:
+        for e, seed, its in runs:
+            attempt(e, seed, its)
+    except Stopped as stopped:
+        stems = [_stem(e.name, seed, its) for e, seed, its in runs]
+        left = [stem for stem in stems if stem not in failed and not record_of(stem)]
+        log(
+            f"time is up{f' {stopped}'.rstrip()}: the same command continues with "
+            f"{', '.join(left)} ({len(left)} of {len(runs)} runs)"
+        )
     return failed
 
 
@@ -142,7 +189,7 @@ def score(
     *,
     data: Path | None = None,
     device: str = "auto",
-    purpose: Purpose = "final",
+    purpose: Purpose | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of each head of a net on the test split of ``experiment``.
 
@@ -150,7 +197,7 @@ def score(
     for a net with other classes or inputs than the data set, and for a missing device.
     """
     device = resolve_device(device)
-    test_set = dataset(experiment.dataset, SPLITS[purpose][1], data)
+    test_set = dataset(experiment.dataset, SPLITS[_purpose(experiment, purpose)][1], data)
     net = released.load(file, print) if file.suffix == ".caffemodel" else models.load(file)
     expected = heads_of(experiment, test_set)
     if net.classes != expected:
@@ -166,18 +213,31 @@ def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, int
 
 
 def initialize(
-    net: FCN | LateFusion, experiment: Experiment, seed: int, out: Path
+    net: FCN | LateFusion,
+    experiment: Experiment,
+    seed: int,
+    out: Path,
+    purpose: Purpose = "final",
+    weights_root: Path | None = None,
 ) -> InitialWeights | None:
     """Load the weights that the experiment starts from; returns their names and checksums.
 
-    Raises FileNotFoundError, with the command to run, if a net to start from is missing.
+    A validation run starts from a net that has not seen the validation images, either. Raises
+    FileNotFoundError, with the command to run, if a net to start from is missing.
     """
     paths: list[Path] = []
     if experiment.start:
-        paths = [_net_of(start, experiment, seed, out) for start in experiment.start]
+        paths = _starts(experiment, seed, out, purpose)
+        for start, path in zip(experiment.start, paths, strict=True):
+            if not path.is_file():
+                command = f"python -m fcn train {start}"
+                command += f" --{purpose}" * (purpose == "validation")
+                fault = f"{experiment.name} starts from this net; first run {command}"
+                raise FileNotFoundError(f"{path}: {fault}")
         net.upgrade_from(*map(models.load, paths))  # type: ignore[arg-type]
     elif experiment.initial_weights:
-        paths = [folder_of(None, "FCN_WEIGHTS") / experiment.initial_weights]
+        folder = folder_of(weights_root, "FCN_WEIGHTS", "--weights")
+        paths = [folder / experiment.initial_weights]
         net.load_pretrained(paths[0])
     if experiment.random_scores:
         for name, layer in net.named_modules():
@@ -188,19 +248,25 @@ def initialize(
     return InitialWeights(" + ".join(p.name for p in paths), " + ".join(map(sha256, paths)))
 
 
-def _net_of(start: str, experiment: Experiment, seed: int, out: Path) -> Path:
-    """The net of the experiment ``start``, in ``out`` or among the project's weights."""
-    nets = [folder / f"{start}.seed{seed}.safetensors" for folder in (out, PROJECT / "weights")]
-    if found := [net for net in nets if net.is_file()]:
-        return found[0]
-    advice = f"{experiment.name} starts from this net; first run python -m fcn train {start}"
-    raise FileNotFoundError(f"{nets[0]}: {advice}")
+def name(experiment: Experiment, seed: int, purpose: Purpose | None = None) -> str:
+    """The stem of a run's files: ``<experiment>.seed<N>``, then the purpose unless it is final."""
+    return _stem(experiment.name, seed, _purpose(experiment, purpose))
 
 
-def _stem(experiment: Experiment, seed: int, purpose: Purpose) -> str:
-    if experiment.dataset == "scenes":
-        purpose = "demonstration"
-    return f"{experiment.name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
+def _stem(name: str, seed: int, purpose: Purpose) -> str:
+    return f"{name}.seed{seed}" + ("" if purpose == "final" else f".{purpose}")
+
+
+def _purpose(experiment: Experiment, purpose: Purpose | None) -> Purpose:
+    own = experiment.purpose
+    return own if own == "demonstration" or purpose is None else purpose
+
+
+def _starts(experiment: Experiment, seed: int, out: Path, purpose: Purpose) -> list[Path]:
+    """The nets that a run starts from, in ``out`` or among the project's weights."""
+    stems = [_stem(start, seed, purpose) for start in experiment.start]
+    places = [[folder / f"{stem}.safetensors" for folder in (out, WEIGHTS)] for stem in stems]
+    return [next((path for path in paths if path.is_file()), paths[0]) for paths in places]
 
 
 def _resident(name: str, split: str, data: Path | None) -> SegmentationDataset:

@@ -1,9 +1,10 @@
 """From a net and its data to a record: train, save, evaluate the saved net, write the record."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fcn import models
 from fcn.data.sample import SegmentationDataset
@@ -15,6 +16,8 @@ from fcn.training.evaluate import evaluate, is_main_process, launch_fabric, scor
 from fcn.training.loop import train
 from fcn.training.recipe import Recipe
 from fcn.training.record import Head, Plan, Record, Weights
+
+T = TypeVar("T")
 
 
 def train_and_record(
@@ -59,7 +62,7 @@ def train_and_record(
     if is_main_process():
         about = {"dataset": train_set.name, "experiment": plan.experiment}
         models.save(net, weights, {"classes": json.dumps(heads)} | about | (metadata or {}))
-    launch_fabric(device).barrier()
+    broadcast(None, device)  # the others wait until it is saved
     matrices = evaluate(models.load(weights), test_set, device=device, log=log)
     kept = weights.resolve()
     entries = dict(plan)
@@ -77,3 +80,11 @@ def train_and_record(
         record.write(written, results)
         checkpoint.unlink(missing_ok=True)
     return written
+
+
+def broadcast(value: T, device: str) -> T:
+    """The main process's ``value``, in every process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return value
+    agreed: T = launch_fabric(device).broadcast(value)
+    return agreed

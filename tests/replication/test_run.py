@@ -50,7 +50,11 @@ def test_a_queue_runs_in_order_and_skips_what_is_recorded(queue, tmp_path):
     assert fine.initial_weights.name == "coarse.seed1.safetensors"
     before = {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()}
     failed, lines = queue(COARSE, FINE, seeds=range(2))
-    assert lines == [f"{stem}: has a record, skipped" for stem in stems]
+    folder = tmp_path / "a/results"
+    assert lines == [
+        f"{stem}: skipped, has a record; to run it anew, delete {folder / stem}.json"
+        for stem in stems
+    ]
     assert {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()} == before
 
 
@@ -59,7 +63,10 @@ def test_a_queue_stops_at_a_checkpoint_and_the_same_call_continues(queue, tmp_pa
     monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     failed, lines = queue(COARSE, FINE, minutes=1)
     assert failed == {}
-    assert lines[-1] == "coarse.seed0: stopped at step 1 of 4; the same command continues"
+    assert lines[-1] == (
+        "time is up at step 1 of 4: the same command continues with coarse.seed0, fine.seed0 "
+        "(2 of 2 runs)"
+    )
     assert (tmp_path / "a/runs/coarse.seed0.checkpoint").is_file()
     assert not (tmp_path / "a/results/coarse.seed0.json").exists()
     failed, lines = queue(COARSE, FINE)
@@ -76,7 +83,7 @@ def test_a_queue_stops_at_a_checkpoint_and_the_same_call_continues(queue, tmp_pa
 def test_a_queue_without_time_starts_nothing(queue, tmp_path):
     (tmp_path / "a/results").mkdir(parents=True)
     _, lines = queue(COARSE, minutes=-1)
-    assert lines == ["coarse.seed0: not started, time is up"]
+    assert lines == ["time is up: the same command continues with coarse.seed0 (1 of 1 runs)"]
 
 
 def test_a_queue_goes_on_after_a_failed_run(queue, tmp_path):
@@ -87,13 +94,6 @@ def test_a_queue_goes_on_after_a_failed_run(queue, tmp_path):
     assert "the loss is" in failed["wild.seed0"]
     assert f"wild.seed0: failed: {failed['wild.seed0']}" in lines
     assert [path.name for path in (tmp_path / "a/results").iterdir()] == ["coarse.seed0.json"]
-
-
-@pytest.mark.parametrize("options", [{}, {"minutes": 1}])
-def test_a_queue_needs_a_single_process(queue, monkeypatch, options):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="needs a single process"):
-        queue(COARSE, **options)
 
 
 def test_on_cuda_steps_are_captured_and_convolutions_are_in_bfloat16(queue, monkeypatch, tmp_path):
