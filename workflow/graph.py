@@ -1,0 +1,260 @@
+"""The replication as a graph: the jobs that the Snakefile makes rules of, from the catalogue.
+
+``start`` is the edge between two runs, and the record of a run is its output. A run that has a
+record is done: it has no rule, so nothing can run it again or delete its record.
+"""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fcn.replication.catalogue import EXPERIMENTS, find
+from fcn.replication.experiment import Experiment
+from fcn.replication.paper import TITLES
+
+PROJECT = Path(__file__).resolve().parents[1]
+FETCHED = {
+    "voc2012": ("voc.py", "pascal/VOCdevkit/VOC2012"),
+    "voc2011": ("voc.py --with-2011", "pascal/VOCdevkit/VOC2011"),
+    "sbd": ("sbd.py", "sbd/benchmark_RELEASE"),
+    "nyud": ("nyud.py", "nyud"),
+    "sift-flow": ("sift_flow.py", "sift-flow"),
+    "pascal-context": ("pascal_context.py", "pascal-context"),
+}
+"""The script that fetches a data set, and the folder that it creates in the data folder."""
+DATASETS = {"voc": ("voc2012", "sbd"), "voc2011": ("voc2011",), "sift-flow": ("sift-flow",)}
+"""What the runs on a data set need from FETCHED; others by the beginning of their name."""
+IMAGENET = {
+    "alexnet": ("caffenet", "bvlc_reference_caffenet.caffemodel"),
+    "vgg16": ("vgg16", "VGG_ILSVRC_16_layers.caffemodel"),
+    "googlenet": ("googlenet", "bvlc_googlenet.caffemodel"),
+}
+"""ImageNet weights by backbone: the name that the script takes, and the file."""
+RELEASED = {
+    "fcn32s-heavy-pascal": ("voc-fcn32s", "voc-vgg16-32s-heavy"),
+    "fcn16s-heavy-pascal": ("voc-fcn16s", "voc-vgg16-16s-heavy"),
+    "fcn8s-heavy-pascal": ("voc-fcn8s", "voc-vgg16-8s-heavy"),
+    "fcn8s-atonce-pascal": ("voc-fcn8s-atonce", "voc-vgg16-8s-heavy-at-once"),
+    "fcn-alexnet-pascal": ("voc-fcn-alexnet", "voc-alexnet-32s-release"),
+    "siftflow-fcn32s-heavy": ("siftflow-fcn32s", "sift-flow-vgg16-32s-heavy"),
+    "siftflow-fcn16s-heavy": ("siftflow-fcn16s", "sift-flow-vgg16-16s-heavy"),
+    "siftflow-fcn8s-heavy": ("siftflow-fcn8s", "sift-flow-vgg16-8s-heavy"),
+    "pascalcontext-fcn32s-heavy": ("pascalcontext-fcn32s", "pascal-context-59-vgg16-32s-heavy"),
+    "pascalcontext-fcn16s-heavy": ("pascalcontext-fcn16s", "pascal-context-59-vgg16-16s-heavy"),
+    "pascalcontext-fcn8s-heavy": ("pascalcontext-fcn8s", "pascal-context-59-vgg16-8s-heavy"),
+    "nyud-fcn32s-color-heavy": ("nyud-fcn32s-color", "nyud-vgg16-32s-rgb"),
+    "nyud-fcn32s-hha-heavy": ("nyud-fcn32s-hha", "nyud-vgg16-32s-hha"),
+    "nyud-fcn32s-color-hha-heavy": ("nyud-fcn32s-color-hha", "nyud-vgg16-32s-rgb-hha"),
+}
+"""The authors' nets: the name that the script takes, and the experiment with their data."""
+CHAPTERS = {
+    "06_sift_flow": r"sift-flow-.*",
+    "07_pascal_voc": r"voc.*",
+    "08_nyudv2": r"nyud-.*",
+    "09_pascal_context": r"pascal-context-.*",
+    "11_patches_shifts_stitches": r".*-(keep|sampled)\d+.*",
+    "12_results": r".*",
+}
+"""The experiments whose records a chapter reads, as patterns; other chapters read none."""
+TABLES = {title.lower().replace(" ", ""): title for title in TITLES}  # table5: Table 5
+MEMORY = {"vgg16": 24_000, "alexnet": 24_000}  # MB that a training job asks for; 12 GB for others
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``--config``, checked.
+
+    ``experiments``: names separated by commas or spaces, "all", or "recorded", which trains
+    nothing. ``smoke`` runs every experiment for two steps on tiny data. ``minutes`` is the longest
+    time of a training job on a cluster: what is unfinished then, continues in the next attempt.
+    """
+
+    experiments: str = "all"
+    seeds: int = 1
+    smoke: bool = False
+    data: str = os.environ.get("FCN_DATA") or "data"
+    weights: str = os.environ.get("FCN_WEIGHTS") or "data/weights"
+    out: str = "runs"
+    results: str = "results"
+    device: str = "auto"
+    minutes: int = 1440
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Settings":
+        """The settings in Snakemake's ``config``. Raises ValueError for a bad name or value."""
+        types = {field.name: field.type for field in fields(cls)}
+        for name, value in config.items():
+            if name not in types:
+                raise ValueError(f'config: no setting "{name}"; choose from {", ".join(types)}')
+            if type(value) is not types[name]:
+                kind = types[name].__name__  # type: ignore[union-attr]
+                raise ValueError(f"config: {name}={value}: must be of type {kind}")
+            if types[name] is int and value < 1:
+                raise ValueError(f"config: {name}={value}: must be at least 1")
+        return cls(**config)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment with one seed: ``stem`` is the name of its record and of its net."""
+
+    experiment: Experiment
+    seed: int
+    stem: str
+
+
+class Graph:
+    """The jobs of a configuration. Paths are relative to the project, as the rules need them."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.settings = settings = Settings.of(config)
+        self.data, self.weights = Path(settings.data), Path(settings.weights)
+        self.out = Path(settings.out) / "smoke" if settings.smoke else Path(settings.out)
+        self.results = self.out / "results" if settings.smoke else Path(settings.results)
+        self.runs = {
+            run.stem: run
+            for experiment in EXPERIMENTS.values()
+            for seed in range(settings.seeds)
+            for run in [self._run(experiment, seed)]
+        }
+        names = settings.experiments.replace(",", " ").split()
+        if names == ["all"]:
+            names = list(EXPERIMENTS)
+        if names == ["recorded"]:
+            self.chosen = [run for run in self.runs.values() if self.recorded(run)]
+        else:
+            wanted = {find(name).name for name in names}
+            self.chosen = [run for run in self.runs.values() if run.experiment.name in wanted]
+
+    def _run(self, experiment: Experiment, seed: int) -> Run:
+        purpose = "demonstration" if self.settings.smoke else experiment.purpose
+        suffix = "" if purpose == "final" else f".{purpose}"
+        return Run(experiment, seed, f"{experiment.name}.seed{seed}{suffix}")
+
+    def record(self, run: Run) -> str:
+        """The record: among the new results, or the committed one."""
+        own = self.results / f"{run.stem}.json"
+        committed = Path("results") / own.name
+        is_committed = not self.settings.smoke and committed.is_file() and not own.is_file()
+        return str(committed if is_committed else own)
+
+    def recorded(self, run: Run) -> bool:
+        """True if the run is done."""
+        return Path(self.record(run)).is_file()
+
+    def records(self, pattern: str = ".*", table: str = "") -> list[str]:
+        """The records of the chosen runs whose experiments match, or belong to a table."""
+        return [
+            self.record(run)
+            for run in self.chosen
+            if re.fullmatch(pattern, run.experiment.name)
+            and (not table or (run.experiment.paper or ("",))[0] == table)
+        ]
+
+    @property
+    def open_stems(self) -> str:
+        """A pattern of the runs without a record: the only ones that have a rule."""
+        stems = [re.escape(run.stem) for run in self.runs.values() if not self.recorded(run)]
+        return "|".join(stems) or "none"
+
+    def inputs(self, stem: str) -> list[str]:
+        """What a run needs first: the runs it starts from, and what has to be fetched."""
+        experiment, seed = self.runs[stem].experiment, self.runs[stem].seed
+        needed = [self.record(self._run(EXPERIMENTS[name], seed)) for name in experiment.start]
+        if not self.settings.smoke:
+            needed += self.data_of(experiment)
+            if not experiment.start and not experiment.weights and experiment.width == 1:
+                needed += self.imagenet(experiment.net)
+        return needed
+
+    def data_of(self, experiment: Experiment) -> list[str]:
+        """The marks of the data sets that have to be fetched: their folders are missing."""
+        name = experiment.dataset
+        default = [one for one in FETCHED if name.startswith(one)]
+        units = DATASETS.get(name, default)
+        missing = [unit for unit in units if not (self.data / FETCHED[unit][1]).is_dir()]
+        return [f"{self.data}/.fetched/{unit}.txt" for unit in missing]
+
+    def imagenet(self, net: str) -> list[str]:
+        """The mark of the weights that have to be fetched, if their file is missing."""
+        if net not in IMAGENET or (self.weights / IMAGENET[net][1]).is_file():
+            return []
+        return [f"{self.weights}/.fetched/{IMAGENET[net][0]}.txt"]
+
+    def net_of(self, released: str) -> list[str]:
+        """The mark of an authors' net that has to be fetched, if its file is missing."""
+        if (self.weights / f"{released}.caffemodel").is_file():
+            return []
+        return [f"{self.weights}/.fetched/{RELEASED[released][0]}.txt"]
+
+    def train(self, stem: str) -> str:
+        """The command that trains and scores a run, and writes its record at the end."""
+        run, settings = self.runs[stem], self.settings
+        arguments = [run.experiment.name, "--resume", "--seed", str(run.seed)]
+        arguments += ["--device", settings.device, "--results", str(self.results)]
+        if settings.smoke:
+            arguments += ["--out", settings.out, "--smoke"]
+        else:
+            arguments += ["--out", str(self.out), "--data", str(self.data)]
+        return self._command("-m", "fcn", "train", *arguments)
+
+    def evaluate(self, released: str) -> str:
+        """The command that scores a net of the authors' release."""
+        file = self.weights / f"{released}.caffemodel"
+        arguments = [RELEASED[released][1], "--weights", str(file), "--data", str(self.data)]
+        arguments += ["--device", self.settings.device]
+        return self._command("-m", "fcn", "evaluate", *arguments)
+
+    def fetch(self, unit: str) -> str:
+        """The command that fetches a data set."""
+        script, *options = FETCHED[unit][0].split()
+        return self._command(f"data_scripts/{script}", *options, "--data", str(self.data))
+
+    def fetch_weights(self, name: str) -> str:
+        """The command that fetches ImageNet weights or a net of the authors' release."""
+        own = name in {short for short, _ in IMAGENET.values()}
+        script = "imagenet_weights.py" if own else "reference_weights.py"
+        return self._command(f"data_scripts/{script}", name, "--weights", str(self.weights))
+
+    def chapter(self, name: str, target: str) -> str:
+        """The command that runs a chapter with the records there are by then.
+
+        The preset is "paper" where this trains nothing, for its other results on the real data.
+        """
+        source = (PROJECT / "book" / f"{name}.py").read_text(encoding="utf-8")
+        chosen = [
+            run.experiment.name
+            for run in self.chosen
+            if re.fullmatch(CHAPTERS.get(name, "none"), run.experiment.name)
+        ]
+        trains = "\nexperiments = " in source
+        settings = self.settings
+        parameters = {
+            "preset": "read" if settings.smoke or (trains and not chosen) else "paper",
+            "experiments": " ".join(dict.fromkeys(chosen)),
+            "data_root": str(self.data.resolve()) if self.data.is_dir() else "",
+            "weights_root": str(self.weights.resolve()) if self.weights.is_dir() else "",
+            "device": settings.device,
+            "results_dir": str(self.results.resolve()),
+            "runs_dir": str(self.out.resolve()),
+        }
+        if parameters["preset"] == "read":
+            parameters["experiments"] = ""
+        given = {key: value for key, value in parameters.items() if f"\n{key} = " in source}
+        options = [text for key, value in given.items() for text in ("-r", key, value)]
+        arguments = [f"book/{name}.ipynb", target, "--cwd", "book", "-k", "python3"]
+        return self._command("-m", "papermill", *arguments, "--no-progress-bar", *options)
+
+    def _command(self, *arguments: str) -> str:
+        weights = f"FCN_WEIGHTS={self.weights.resolve()}"
+        return shlex.join(["env", weights, sys.executable, *arguments])
+
+
+def chapters() -> list[str]:
+    """The names of the chapters, in order."""
+    return sorted(path.stem for path in (PROJECT / "book").glob("[0-9][0-9]_*.py"))
