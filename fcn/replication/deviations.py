@@ -42,8 +42,7 @@ def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterato
     name, stride = net["net"], net["stride"]
     paper = Experiment("", "", name, stride, paper_recipe(name, stride))
     baseline = asdict(paper.recipe) | {"fixed_trunk": row.endswith("-fixed")}
-    # The heavy recipe of the authors' release is compared with itself.
-    if all(recipe[key] == getattr(HEAVY, key) for key in ("batch_size", "momentum", "reduction")):
+    if is_heavy(recipe):  # compared with itself
         baseline = asdict(HEAVY) | {key: recipe[key] for key in ("learning_rate", "epochs")}
         rate = f"{recipe['learning_rate']:g}"
         yield Deviation("release", f"the authors' heavy recipe, learning rate {rate}")
@@ -59,6 +58,12 @@ def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterato
         yield Deviation("recipe", "training continued at stride 32, without a skip")
     yield from _differences("net", net, paper.net_settings)
     yield from _differences("recipe", recipe, baseline)
+
+
+def is_heavy(recipe: Settings) -> bool:
+    """Whether the recipe is the heavy one of the authors' release, at any rate and length."""
+    keys = ("batch_size", "momentum", "reduction")
+    return all(recipe[key] == getattr(HEAVY, key) for key in keys)
 
 
 def _differences(part: str, here: Settings, paper: Settings) -> Iterator[Deviation]:

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+TEXTS = ("table", "label", "of", "experiment", "note", "url")
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
 TITLES = {
     "Table 1": "Three classifiers made fully convolutional, PASCAL VOC 2011 val",
@@ -21,7 +22,8 @@ class Row:
     """A published row; metrics that it does not report are absent.
 
     ``of`` names the head, classes or images that ``metrics`` cover; ``experiment``, the one of the
-    catalogue that replicates the row; ``note``, how other people's rows differ from the paper's.
+    catalogue that replicates the row. Rows of the release and of others have a ``url``; ``note``
+    says how other people's differ from the paper's.
     """
 
     table: str
@@ -30,6 +32,7 @@ class Row:
     of: str = ""
     experiment: str = ""
     note: str = ""
+    url: str = ""
 
 
 def _rows(source: str) -> tuple[Row, ...]:
@@ -37,7 +40,7 @@ def _rows(source: str) -> tuple[Row, ...]:
         lines = [line for line in csv.DictReader(file) if line["source"] == source]
     columns = (*METRICS, "geometric_accuracy", "forward_ms")
     metrics = [{key: json.loads(line[key]) for key in columns if line[key]} for line in lines]
-    texts = [{k: line[k] for k in ("table", "label", "of", "experiment", "note")} for line in lines]
+    texts = [{k: line[k] for k in TEXTS} for line in lines]
     return tuple(Row(metrics=m, **t) for m, t in zip(metrics, texts, strict=True))
 
 

@@ -29,6 +29,7 @@ COLUMNS = {
 MEASURED = (*METRICS, "geometric_accuracy")  # in our records; forward times are the paper's
 NETS = {"alexnet": "AlexNet", "bvlc_alexnet": "AlexNet", "vgg16": "VGG16", "googlenet": "GoogLeNet"}
 ABSENT, NOT_RUN = "-", "not run"
+LATER = "the authors' later recipe and net"
 
 GLANCE = [f"sift-flow-googlenet-{e}" for e in ("32s-short", "16s-short", "8s-short", "8s-tuned")]
 """Always in the README, together with every other experiment that has a record."""
@@ -68,7 +69,7 @@ def comparison(name: str, records: Sequence[Record]) -> pd.DataFrame:
     frames = [frame[frame["source"] != "ours"].assign(apart=ABSENT)]
     for source, rows in (("release", RELEASE), ("others", OTHERS)):
         if chosen := [row for row in rows if row.table == name]:
-            notes = [row.note or "the authors' later recipe and net" for row in chosen]
+            notes = [f"{row.note or LATER} ([source]({row.url}))" for row in chosen]
             frames.append(_frame(chosen, [], records).assign(source=source, apart=notes))
     for label, row in frame[frame["source"] == "ours"].iterrows():
         experiment, runs = EXPERIMENTS[str(label)], final(records, str(label))
@@ -122,7 +123,10 @@ def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
     for name in TITLES:
         if members := [e for e in shown if e.paper and e.paper[0] == name]:
             rows = [r for r in TABLES if (r.table, r.label) in {e.paper for e in members}]
-            frames.append(_frame(rows, members, records))
+            frame = _frame(rows, members, records)
+            names = [*(row.experiment for row in rows), *(e.name for e in members)]
+            frame.insert(len(frame.columns) - 1, "net, training", [_training(n) for n in names])
+            frames.append(frame)
     return pd.concat(frames).fillna(ABSENT)
 
 
@@ -204,6 +208,14 @@ def _differences(runs: Sequence[Record], row: Row) -> dict[str, str]:
             ours = statistics.fmean(run.scores[metric] for run in runs)
             cells[column] = f"{round(ours, 1) - round(row.metrics[metric], 1):+.1f}"
     return cells
+
+
+def _training(name: str) -> str:
+    """The net of an experiment, its epochs ("more" if it starts from a coarser net), optimizer."""
+    experiment = EXPERIMENTS[name]
+    recipe, more = experiment.recipe, " more" if experiment.start else ""
+    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
+    return f"{NETS[experiment.net]}, {recipe.epochs:g}{more} epochs of {optimizer}"
 
 
 def _label(row: Row) -> str:

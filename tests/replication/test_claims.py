@@ -1,14 +1,18 @@
-"""Claims: the runs exist, only differences beyond the spread of seeds count, verdicts follow."""
+"""Claims: the runs exist; a verdict needs converged runs, three seeds and a clear interval."""
 
 import math
+from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
+from scipy.stats import t
 from test_tables import record
 
-from fcn.replication import claims
+from fcn.replication import claims, paper
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Claim, Comparison, Expected, claim
+from fcn.replication.claims import CLAIMS, LONG_CLAIMS, TESTED, Claim, Comparison, Expected, claim
+from fcn.replication.paper import RELEASE, TABLES
+from fcn.training.recipe import HEAVY, Recipe
 
 RANDOM = claim("random-scores")
 
@@ -31,47 +35,164 @@ def test_claims_are_found_by_id():
         claim("skip-4s")
 
 
-def made_up(expected):
+def made_up(expected, effect=None, metric="mean_iu", runs="long"):
     """A claim of no paper."""
-    return Claim("", "4", "", "", "a", "b", expected)
+    return Claim(runs, "", "4", "", "", expected, effect, metric, "a", "b", "")
+
+
+def compared(expected, difference, uncertain, effect=None, metric="mean_iu"):
+    """A comparison of three seeds a side with this difference and interval, in points."""
+    around = (30 + difference - 1, 30 + difference, 30 + difference + 1)
+    found = Comparison(made_up(expected, effect, metric), around, (29.0, 30.0, 31.0))
+    spread = uncertain / found.uncertain
+    assert math.isfinite(spread)
+    scaled = tuple(30 + difference + spread * step for step in (-1, 0, 1))
+    return replace(found, changed=scaled, base=tuple(30 + spread * step for step in (-1, 0, 1)))
+
+
+AGREES, DISAGREES = "as the paper says", "not what the paper says"
+SMALLER, LARGER = "smaller than in the paper", "larger than in the paper"
+WIDE = "too early to tell (interval ± {:.1f})"
 
 
 @pytest.mark.parametrize(
-    ("expected", "changed", "outcome", "verdict"),
+    ("expected", "effect", "difference", "uncertain", "verdict"),
     [
-        ("higher", (32.0, 32.0), "higher", "as the paper says"),
-        ("higher", (28.0, 28.0), "lower", "not what the paper says"),
-        ("higher", (30.5, 30.5), "unclear", "undecided: no difference seen"),
-        ("lower", (28.0, 28.0), "lower", "as the paper says"),
-        ("same", (30.5, 30.5), "unclear", "no difference seen, as the paper says"),
-        ("same", (28.0, 28.0), "lower", "not what the paper says"),
-        ("not higher", (28.0, 28.0), "lower", "as the paper says"),
-        ("not higher", (32.0, 32.0), "higher", "not what the paper says"),
-        ("not higher", (29.0,), "unclear", "no difference seen, as the paper says"),
+        # a difference whose size the paper does not give: the interval must leave out zero
+        ("higher", None, 1.1, 1.0, AGREES),
+        ("higher", None, 0.9, 1.0, WIDE),
+        ("higher", None, -0.9, 1.0, WIDE),
+        ("higher", None, -1.1, 1.0, DISAGREES),
+        ("lower", None, -1.1, 1.0, AGREES),
+        ("lower", None, -0.9, 1.0, WIDE),
+        ("lower", None, 1.1, 1.0, DISAGREES),
+        # with its size: the interval must also hold it
+        ("higher", 3.0, 2.1, 1.0, AGREES),
+        ("higher", 3.0, 1.9, 1.0, SMALLER),
+        ("higher", 3.0, 0.5, 1.0, SMALLER),
+        ("higher", 3.0, 0.5, 2.6, WIDE),
+        ("higher", 3.0, 3.9, 1.0, AGREES),
+        ("higher", 3.0, 4.1, 1.0, LARGER),
+        ("higher", 3.0, -1.1, 1.0, DISAGREES),
+        ("lower", -14.0, -13.5, 1.0, AGREES),
+        ("lower", -14.0, -12.5, 1.0, SMALLER),
+        ("lower", -14.0, -15.5, 1.0, LARGER),
+        ("lower", -14.0, 1.1, 1.0, DISAGREES),
+        # equally good: the whole interval within a margin of one point, or outside of it
+        ("same", None, 0.4, 0.5, AGREES),
+        ("same", None, -0.4, 0.5, AGREES),
+        ("same", None, 0.6, 0.5, WIDE),
+        ("same", None, 0.0, 1.1, WIDE),
+        ("same", None, 1.4, 0.5, WIDE),
+        ("same", None, 1.6, 0.5, DISAGREES),
+        ("same", None, -1.6, 0.5, DISAGREES),
+        ("not higher", None, -5.0, 0.5, AGREES),
+        ("not higher", None, 0.4, 0.5, AGREES),
+        ("not higher", None, 0.6, 0.5, WIDE),
+        ("not higher", None, 1.6, 0.5, DISAGREES),
     ],
 )
-def test_the_verdict_follows_from_what_was_expected_and_what_was_seen(
-    expected, changed, outcome, verdict
+def test_the_interval_decides_between_converged_runs(
+    expected, effect, difference, uncertain, verdict
 ):
-    found = Comparison(made_up(expected), changed, (30.0, 30.0), 1.0)
-    assert (found.outcome, found.verdict) == (outcome, verdict)
+    found = compared(expected, difference, uncertain, effect)
+    assert found.verdict == verdict.format(uncertain)
 
 
-@pytest.mark.parametrize("expected", ["same", "higher"])
-def test_a_wide_interval_shows_nothing(expected):
-    small, large = (
-        Comparison(made_up(expected), values, (30.0, 30.0), 2.5)
-        for values in ((30.5, 30.5), (35.0, 35.0))
+def test_the_margin_is_that_of_the_metric():
+    inside, outside = (compared("same", x, 0.1, metric="geometric_accuracy") for x in (0.2, 0.5))
+    assert (inside.verdict, outside.verdict) == (AGREES, DISAGREES)
+
+
+def test_the_margins_are_a_tenth_of_the_papers_gain_over_the_best_before():
+    ours, before = (
+        paper.row("Table 3", x, "VOC 2012").metrics["mean_iu"] for x in ("FCN-8s", "SDS")
     )
-    assert small.verdict == "undecided: too uncertain to tell"
-    assert large.outcome == "higher"
+    assert (ours - before) / 10 == pytest.approx(claims.MARGINS["mean_iu"], abs=0.1)
+    fcn, tighe = (
+        paper.row("Table 5", x).metrics["geometric_accuracy"]
+        for x in ("FCN-16s", "Tighe et al. 2010")
+    )
+    assert (fcn - tighe) / 10 == pytest.approx(claims.MARGINS["geometric_accuracy"])
 
 
-def test_a_difference_below_one_point_between_single_runs_is_unclear_whatever_the_spread():
-    single = Comparison(made_up("higher"), (30.9,), (30.0,), 0.1)
-    several = Comparison(made_up("higher"), (30.9, 30.9), (30.0, 30.0), 0.1)
-    assert single.outcome == "unclear"
-    assert several.outcome == "higher"
+@pytest.mark.parametrize(
+    ("name", "rows", "row", "reference"),
+    [
+        ("skip-16s", TABLES, "FCN-16s", "FCN-32s"),
+        ("skip-8s", TABLES, "FCN-8s", "FCN-16s"),
+        ("scores-only", TABLES, "FCN-32s-fixed", "FCN-32s"),
+        ("heavy-32s", RELEASE, "FCN-32s", "FCN-32s"),
+        ("heavy-16s", RELEASE, "FCN-16s", "FCN-16s"),
+        ("heavy-8s", RELEASE, "FCN-8s", "FCN-8s"),
+    ],
+)
+def test_effects_are_differences_of_table_2(name, rows, row, reference):
+    (mean_iu,) = (r.metrics["mean_iu"] for r in rows if (r.table, r.label) == ("Table 2", row))
+    effect = round(mean_iu - paper.row("Table 2", reference).metrics["mean_iu"], 1)
+    found = [one.effect for one in (*CLAIMS, *LONG_CLAIMS) if one.id == name]
+    assert found == [effect] * len(found)
+    assert found
+
+
+def test_without_three_seeds_on_both_sides_it_is_too_early():
+    clear = compared("higher", 5.0, 1.0)
+    assert clear.verdict == AGREES
+    for few in ({"base": clear.base[:2]}, {"changed": clear.changed[:2]}):
+        assert replace(clear, **few).verdict == "too early to tell (2 seeds)"
+    single = replace(clear, changed=clear.changed[:1], base=clear.base[:1])
+    assert single.verdict == "too early to tell (1 seed)"
+
+
+def test_before_the_runs_converge_it_is_too_early():
+    clear = compared("higher", 5.0, 1.0)
+    assert replace(clear, epochs=1).verdict == "too early to tell (1 epoch)"
+    assert (
+        replace(clear, epochs=2.5, base=(30.0,)).verdict == "too early to tell (2.5 epochs, 1 seed)"
+    )
+
+
+def test_the_interval_is_students_corrected_for_the_claims_of_the_list():
+    found = Comparison(made_up("higher"), (31.0, 32.0, 33.0), (30.0, 30.5, 31.0))
+    assert (TESTED["short"], TESTED["long"]) == (len(CLAIMS), len(LONG_CLAIMS))
+    pooled = math.sqrt((1.0 + 0.25) / 2)
+    times = t.ppf(1 - 0.05 / 2 / len(LONG_CLAIMS), 4)
+    assert times > t.ppf(1 - 0.05 / 2, 4)
+    assert found.uncertain == pytest.approx(times * pooled * math.sqrt(2 / 3))
+    more = replace(found, claim=replace(found.claim, runs="short"))
+    assert len(CLAIMS) > len(LONG_CLAIMS)
+    assert more.uncertain > found.uncertain
+    assert found.so_far == f"+1.5 ± {found.uncertain:.1f}"
+
+
+def test_a_single_seed_has_no_interval():
+    found = Comparison(made_up("higher"), (31.0,), (30.0, 30.5))
+    assert math.isinf(found.uncertain)
+    assert found.so_far == "+0.8"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "enough"),
+    [
+        (Recipe(learning_rate=1e-4), True),
+        (Recipe(learning_rate=1e-4, epochs=174), False),
+        (Recipe(learning_rate=1e-4, epochs=1, schedule="poly"), False),
+        (replace(HEAVY, epochs=100_000 / 2486), True),
+        (replace(HEAVY, epochs=99_000 / 2486), False),
+        (replace(HEAVY, epochs=100_000 / 2486, momentum=0.9), False),
+    ],
+)
+def test_a_run_as_long_as_the_papers_or_the_releases_has_converged(recipe, enough):
+    assert claims.converged(record(recipe=asdict(recipe))) is enough
+
+
+def test_the_long_list_is_of_runs_that_are_long_enough_and_the_short_one_is_not():
+    for one in LONG_CLAIMS:
+        found = claims.compare(one, [record(one.base), record(one.changed)])
+        assert found.epochs is None, one.id
+    for one in CLAIMS:
+        found = claims.compare(one, [record(one.base), record(one.changed)])
+        assert "epoch" in found.verdict, one.id
 
 
 def runs(experiment, *hits):
@@ -81,28 +202,9 @@ def runs(experiment, *hits):
     ]
 
 
-def test_the_spread_is_pooled_over_experiments_with_several_seeds():
-    two, three = runs(RANDOM.base, 8, 6), runs(RANDOM.changed, 9, 9, 9)
-    (a, b) = (run.scores["mean_iu"] for run in two)
-    deviation, free = claims.spread([*two, *three])
-    assert free == 3
-    assert deviation == pytest.approx(math.sqrt((a - b) ** 2 / 2 / 3))
-    assert claims.spread(runs(RANDOM.base, 8)) == (claims.SPREAD_ELSEWHERE, 0)
-
-
-def test_intervals_widen_with_few_seeds():
-    found = claims.compare(RANDOM, [*runs(RANDOM.base, 8, 6), *runs(RANDOM.changed, 9)])
-    deviation, free = claims.spread(runs(RANDOM.base, 8, 6))
-    assert free == 1
-    student = 12.706  # t of one degree of freedom, 95 %
-    assert found.uncertain == pytest.approx(student * deviation * math.sqrt(1 + 1 / 2), rel=1e-4)
-    single = claims.compare(RANDOM, [*runs(RANDOM.base, 8), *runs(RANDOM.changed, 9)])
-    assert single.uncertain == pytest.approx(2 * 0.6 * math.sqrt(2))
-
-
 def test_without_records_all_is_not_run_and_the_commands_are_named():
     frame = claims.table([])
-    assert set(frame["difference"]) == set(frame["with"]) == {"not run"}
+    assert set(frame["verdict"]) == set(frame["with"]) == {"not run"}
     assert len(frame) == len(CLAIMS)
     assert "python -m fcn train sift-flow-googlenet-8s-brief" in claims.missing([])
     assert claims.metric_by_metric([]).empty
@@ -111,6 +213,8 @@ def test_without_records_all_is_not_run_and_the_commands_are_named():
 def test_records_are_linked_by_seed():
     found = [*runs(RANDOM.base, 8, 6), *runs(RANDOM.changed, 9)]
     row = claims.table(found, results="../results").loc["4.3: score layers start at random"]
+    assert row["verdict"] == "too early to tell (1 epoch, 1 seed)"
+    assert row["in points"] == "below +1"
     assert row["without"].endswith(
         "(seeds [0](../results/sift-flow-googlenet-8s-brief.seed0.json), "
         "[1](../results/sift-flow-googlenet-8s-brief.seed1.json))"

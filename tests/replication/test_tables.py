@@ -1,5 +1,6 @@
 """Tables: published numbers as printed, ours from records only, real and synthetic kept apart."""
 
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -34,7 +35,7 @@ def record(
         "seed": seed,
         "images_seen": 1,
         "curve": [],
-        "dataset": Data(dataset, Split("trainval", 1, "a"), Split("test", 1, "b")),
+        "dataset": Data(dataset, Split("trainval", 2486, "a"), Split("test", 200, "b")),
         "versions": {},
         "commit": None,
         "hardware": "",
@@ -69,9 +70,12 @@ def test_every_experiment_of_a_table_has_its_row():
 
 
 def test_one_record_gives_its_metrics_from_the_right_heads():
-    row = tables.at_a_glance([record()]).loc[SHORT]
+    frame = tables.at_a_glance([record()])
+    row = frame.loc[SHORT]
     # 14 of 20 pixels; (8/10 + 6/10) / 2; (8/14 + 6/12) / 2; equal frequencies
-    assert list(row)[1:] == ["70.0", "70.0", "53.6", "53.6", "95.0", "seed 0"]
+    assert list(row)[1:6] == ["70.0", "70.0", "53.6", "53.6", "95.0"]
+    assert list(row)[6:] == ["GoogLeNet, 2 more epochs of SGD", "seed 0"]
+    assert frame.loc["FCN-16s, VGG16", "net, training"] == "VGG16, 175 more epochs of SGD"
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation():
@@ -222,3 +226,17 @@ def test_a_row_of_the_paper_is_found_by_its_table_and_label():
     assert paper.row("Table 6", "FCN-8s", "33 classes").metrics["mean_iu"] == 53.5
     with pytest.raises(KeyError, match="Table 2 has no row FCN-4s"):
         paper.row("Table 2", "FCN-4s")
+
+
+def test_every_number_of_other_people_has_its_source():
+    assert all(row.url.startswith("https://") for row in (*RELEASE, *OTHERS))
+    assert not any(row.url for row in TABLES)
+    frame = tables.comparison("Table 2", [])
+    for label, row in frame[frame["source"].isin(["release", "others"])].iterrows():
+        assert re.search(r" \(\[source\]\(https://\S+\)\)$", row["what sets it apart"]), label
+
+
+def test_the_repeats_of_another_replication_differ_by_what_the_chapters_say():
+    repeats = [row.metrics["mean_iu"] for row in OTHERS if row.label.endswith("of two runs")]
+    assert len(repeats) == 2
+    assert max(repeats) - min(repeats) == pytest.approx(0.57)
