@@ -87,6 +87,9 @@ class Folder(SegmentationDataset):
             image, labels = _shrunk(image, labels, self.side)
         return Sample(image, {"semantic": labels}, name)
 
+    def files(self, index: int) -> list[Path]:
+        return [self._photos[self.names[index]], self._labels[self.names[index]]]
+
 
 def read_classes(path: str | Path) -> Classes:
     """The list of classes in a text file."""

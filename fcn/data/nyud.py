@@ -91,6 +91,10 @@ class Nyud(SegmentationDataset):
         )
         return Sample(image, {"semantic": labels}, name)
 
+    def files(self, index: int) -> list[Path]:
+        name = self.names[index]
+        return [*(files[name] for _, files in self._parts), self._labels[name]]
+
 
 def _read_log_depth(path: Path) -> Tensor:
     """The natural logarithm of depth in millimetres, float32, 1 x H x W; the mean if unknown."""

@@ -97,3 +97,6 @@ class PascalContext(SegmentationDataset):
         if not self.background:
             labels = (labels - 1).masked_fill(labels == 0, VOID)
         return Sample(image, {"semantic": labels}, name)
+
+    def files(self, index: int) -> list[Path]:
+        return [self._photos[self.names[index]], self._labels[self.names[index]]]

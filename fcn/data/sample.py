@@ -2,10 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from fcn.environment import sha256
 
 VOID = 255
 """Label of unlabelled pixels; ignored by the loss and the metrics."""
@@ -40,6 +45,20 @@ class SegmentationDataset(Dataset[Sample]):
     def checksum(self) -> str:
         """SHA-256 of the list of names."""
         return list_checksum(self.names)
+
+    def files(self, index: int) -> list[Path]:
+        """The files of a sample, images before label maps; none if its name determines it."""
+        return []
+
+    @cached_property
+    def contents(self) -> str:
+        """SHA-256 of the list of names, each followed by the SHA-256 of the sample's files."""
+
+        def line(index: int) -> str:
+            return " ".join([self.names[index], *map(sha256, self.files(index))])
+
+        with ThreadPoolExecutor(8) as pool:
+            return list_checksum(list(pool.map(line, range(len(self)))))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -50,3 +50,6 @@ class Sbd(SegmentationDataset):
         stored = np.asarray(struct["Segmentation"].item(), np.int64)
         labels = reading.checked_labels(stored, len(CLASSES), path, image.shape[1:])
         return Sample(image, {"semantic": labels}, name)
+
+    def files(self, index: int) -> list[Path]:
+        return [self._photos[self.names[index]], self._labels[self.names[index]]]

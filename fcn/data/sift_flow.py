@@ -92,6 +92,10 @@ class SiftFlow(SegmentationDataset):
         # Copies, so that in-place changes by the caller never reach the cache.
         return Sample(image.clone(), {head: label.long() for head, label in labels.items()}, name)
 
+    def files(self, index: int) -> list[Path]:
+        parts = (self._images, self._semantic, self._geometric)
+        return [part[self.names[index]] for part in parts if part is not None]
+
     def _read(self, name: str) -> Sample:
         """The sample with labels as uint8, which take less memory."""
         image = reading.read_photo(self._images[name])

@@ -52,7 +52,7 @@ class Voc(SegmentationDataset):
         if not photos.is_dir():
             photos = self.root.parent / "VOC2012" / "JPEGImages"
         self._photos = reading.checked_files(photos, self.names, "{}.jpg", "photos of VOC")
-        reading.checked_files(
+        self._labels = reading.checked_files(
             self.root / "SegmentationClass", self.names, "{}.png", "label maps of VOC"
         )
 
@@ -60,6 +60,9 @@ class Voc(SegmentationDataset):
         name = self.names[index]
         image = reading.read_photo(self._photos[name])
         return Sample(image, {"semantic": read_labels(self.root, name, image.shape[1:])}, name)
+
+    def files(self, index: int) -> list[Path]:
+        return [self._photos[self.names[index]], self._labels[self.names[index]]]
 
 
 def read_labels(root: str | Path, name: str, size: tuple[int, ...] | None = None) -> Tensor:

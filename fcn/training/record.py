@@ -58,11 +58,13 @@ class Paper:
 
 @dataclass(frozen=True, config=STRICT)
 class Split:
-    """A list of images: the name of the split, their number, the SHA-256 of the list."""
+    """A list of images: the name of the split, their number, the SHA-256 of the list, and that of
+    the list with the checksums of the image and label files; null in records of older versions."""
 
     split: str
     images: int
     checksum: str
+    contents: str | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -76,7 +78,8 @@ class Data:
     @classmethod
     def of(cls, name: str, *parts: "SegmentationDataset") -> Self:
         """The entry for a training set and a test set."""
-        return cls(name, *(Split(part.split, len(part), part.checksum) for part in parts))
+        entries = [(p.split, len(p), p.checksum, p.contents) for p in parts]
+        return cls(name, *(Split(*entry) for entry in entries))
 
 
 @dataclass(frozen=True, config=STRICT)
