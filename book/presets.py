@@ -6,26 +6,32 @@ small   the demonstrations at a convincing size, minutes on a CPU
 paper   trains the experiments of the chapter's own tables and figures on the real data
 """
 
+import atexit
 import difflib
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 import pandas as pd
 import torch
+from IPython.display import DisplayHandle, display
 from numpy.typing import ArrayLike
 
 from fcn.environment import resolve_device
-from fcn.replication import snapshots
+from fcn.replication import smoke, snapshots
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.training.record import Record, load_records
+from fcn.replication.run import run_queue
+from fcn.training.record import Purpose, Record, load_records, read
 
 PRESETS = ("read", "smoke", "small", "paper")
 BOOK = Path(__file__).resolve().parent
 COMMITTED = BOOK.parent / "results"
 LARGEST_SEED = 2**32 - 1  # NumPy's
+HINTS = {"FCN_DATA": "data_root", "FCN_WEIGHTS": "weights_root", ".caffemodel": "weights_root"}
+"""Words in the message of a failed run, and the parameter that helps."""
 COLUMNS = ("run", "seed", "purpose", "images seen", "minutes", "mean IU", "record")
 
 
@@ -58,7 +64,8 @@ class Settings:
         if self.results != COMMITTED and self.results.is_dir():
             names = {record.file_name for record in found}
             found += [record for record in load_records(self.results) if record.file_name not in names]
-        return found
+        purposes = get_args(Purpose)
+        return sorted(found, key=lambda one: (one.experiment, purposes.index(one.purpose), one.seed))
 
     def snapshot(
         self,
@@ -75,18 +82,41 @@ class Settings:
         if available and self.preset == "paper" and not self._has(name):
             snapshots.save(name, compute, self.results, files)
             return snapshots.load(name, self.results), True
-        return snapshots.compute_or_load(name, compute, available, self.folder_of(name), files)
+        replace = available and os.environ.get("FCN_SNAPSHOT") == "1"
+        folder = self.results if replace else self.folder_of(name)
+        return snapshots.compute_or_load(name, compute, available, folder, files)
 
     def source(self, name: str, is_live: bool) -> str:
         """One line that tells a reader where the arrays of a figure come from."""
         return snapshots.source(name, is_live, self.folder_of(name))
 
     def run(self, names: Sequence[str], small: Sequence[str] = ()) -> pd.DataFrame:
-        """Run the experiments ``names`` as the preset says; returns a row for each one made now.
+        """Run the experiments ``names`` as the preset says; returns one row for each run made now.
 
-        ``read`` runs nothing, ``small`` only those that ``small`` names.
+        ``read`` runs nothing; ``small`` only those that ``small`` names, always from the beginning, with
+        records and nets below ``runs``; ``smoke`` runs all, shrunk, in a folder that is deleted at
+        the end; ``paper`` runs what has no record. ``experiments`` narrows the names. A run that fails
+        costs one line. Raises ParameterError if ``experiments`` has another name.
         """
-        return pd.DataFrame(columns=COLUMNS)
+        for name in self.experiments:
+            if name not in names:
+                refuse_experiment(name, names)
+        offered = {"read": (), "smoke": names, "small": small, "paper": names}[self.preset]
+        chosen = [EXPERIMENTS[name] for name in offered if name in (self.experiments or offered)]
+        if not chosen:
+            return pd.DataFrame(columns=COLUMNS)
+        progress = Progress()
+        options: dict[str, Any] = {"data": self.data, "weights_root": self.weights}
+        options |= {"out": self.runs, "results": self.results, "recorded": [COMMITTED]}
+        if self.preset in ("smoke", "small"):
+            folder = _temporary(self.runs / self.preset)
+            options |= {"out": folder, "results": folder / "results", "recorded": []}
+        if self.preset == "smoke":
+            options |= {"change": smoke.shrink, "data": folder / "data"}
+            for data_set in {experiment.dataset for experiment in chosen}:
+                smoke.write_data(data_set, folder / "data")
+        run_queue(chosen, [self.seed], device=self.device, log=progress.log, done=progress.done, **options)
+        return pd.DataFrame(progress.rows, columns=COLUMNS)
 
     def _has(self, name: str) -> bool:
         return (self.results / "snapshots" / f"{name}.npz").is_file()
@@ -94,6 +124,41 @@ class Settings:
     def folder_of(self, name: str) -> Path:
         """The folder of a snapshot: ``results``, or the committed one if it is not there."""
         return self.results if self._has(name) else COMMITTED
+
+
+class Progress:
+    """Shows one line per run, which is updated in place while it trains; collects the new records."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = []
+        self._stem = ""
+        self._line: DisplayHandle | None = None
+
+    def log(self, line: str) -> None:
+        """Show a line of the log: it replaces the previous one of the same run."""
+        stem, _, message = line.partition(": ")
+        if ".seed" not in stem or " " in stem:  # a line from within the run
+            stem, message = self._stem, line
+        if message.startswith("wrote the record"):  # shown by ``done``
+            return
+        for word, parameter in HINTS.items():
+            if message.startswith("failed") and word in message:
+                message += f" (-p {parameter} FOLDER)"
+                break
+        text = {"text/plain": f"{stem}: {message}" if stem else message}
+        if stem == self._stem and self._line:
+            self._line.update(text, raw=True)
+        else:
+            self._stem, self._line = stem, display(text, raw=True, display_id=True)
+
+    def done(self, path: Path) -> None:
+        """Show and collect a new record."""
+        record = read(path)
+        minutes, mean_iu = round(record.seconds / 60, 1), round(record.scores["mean_iu"], 1)
+        shown = os.path.relpath(path)
+        self.log(f"{path.stem}: mean IU {mean_iu}, {minutes} minutes, recorded in {shown}")
+        values = (record.experiment, record.seed, record.purpose, record.images_seen, minutes, mean_iu, shown)
+        self.rows.append(dict(zip(COLUMNS, values, strict=True)))
 
 
 def check(
@@ -136,6 +201,14 @@ def check(
     if preset in ("read", "smoke"):
         torch.set_num_threads(1)
     return settings
+
+
+def _temporary(parent: Path) -> Path:
+    """A new folder, deleted when Python ends."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.TemporaryDirectory(dir=parent)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _refuse(name: str, value: object, remedy: str) -> NoReturn:
