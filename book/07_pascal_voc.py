@@ -22,16 +22,32 @@
 # - how a result gets onto the test server of Table 3, and what a small net learns from 437 photos.
 
 # %% tags=["parameters"]
-preset = "read"
-data_root = ""
-device = "cpu"
+preset = "read"  # "read", "smoke", "small" or "paper"
+experiments = ""  # with "paper": only these, such as "voc2011-vgg16-32s voc-vgg16-32s-heavy"
+data_root = ""  # folder of the data sets; empty: FCN_DATA
+weights_root = ""  # folder of the ImageNet weights; empty: FCN_WEIGHTS
+device = "auto"
 seed = 0
 results_dir = "../results"
+runs_dir = "../runs"
+
+# %%
+import presets
+
+here = presets.check(
+    preset=preset,
+    experiments=experiments,
+    data_root=data_root,
+    weights_root=weights_root,
+    device=device,
+    seed=seed,
+    results_dir=results_dir,
+    runs_dir=runs_dir,
+)
 
 # %%
 import hashlib
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -40,6 +56,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from IPython.display import display
 from PIL import Image
 from torch import nn
 
@@ -54,17 +71,14 @@ from fcn.data.sample import VOID, Sample
 from fcn.metrics import ConfusionMatrix
 from fcn.predict import Segmenter, submit
 from fcn.replication import benchmark, snapshots
-from fcn.replication import run as runs
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.training import loader
-from fcn.training.record import load_records
 from figures import shared, style
 from figures import voc as figures
 from photos import photo
 
 style.use()
-torch.manual_seed(seed)
-torch.set_num_threads(1)
+torch.manual_seed(here.seed)
 pd.set_option("display.max_colwidth", None, "display.max_rows", None)
 
 # %% [markdown]
@@ -89,9 +103,9 @@ print(f"on VOC 2012 test: {gain:.0f} % more, relatively, than SDS")
 # {cite}`girshick2014` labels regions that another method proposes, as SDS does. The last row is what the authors'
 # README reports of the net that they released later.*
 #
-# Two tables lead there. Table 1 compares three backbones, Table 2 adds skips. This chapter goes through all three, and
-# says at each number whether it can be recomputed here. The training data of the full benchmark, and VGG16's weights,
-# are not at hand for this edition: where a net was not trained, you will see "not run" and the command that does it.
+# Two tables lead there. Table 1 compares three backbones, Table 2 adds skips. This chapter goes through all three and
+# says of each number whether it can be recomputed here. The full training data and VGG16's weights were not available
+# for this edition. Where a net has not been trained, you will see "not run" and the command that trains it.
 #
 # ## Photos of objects
 #
@@ -104,10 +118,10 @@ pd.DataFrame({"bits": [f"{c:05b}" for c in range(21)], "colour": voc.PALETTE.tol
 
 # %% [markdown]
 # The next cell counts labels: for each class its pixels and the photos that show it. It needs the label maps; without
-# them it reads the counts that we recorded.
+# them it loads the counts of an earlier run.
 
 # %%
-folder = Path(data_root or os.environ.get("FCN_DATA") or "no-data") / "pascal" / "VOCdevkit" / "VOC2012"
+folder = (here.data or Path("no-data")) / "pascal" / "VOCdevkit" / "VOC2012"
 SPLITS = ("train", "val", "seg11valid", "train_with_photos", "val_with_photos")
 ANIMALS = [voc.CLASSES.index(name) for name in ("cat", "cow", "dog", "horse", "sheep")]
 lists = [folder / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS]
@@ -115,8 +129,8 @@ lists = [folder / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPL
 
 def label_counts() -> dict:
     """VOC 2012 by split and class, void last: pixels, photos that show it; photos of animals; sizes of label maps."""
-    at_hand = {split: voc.split_names(folder, split) for split in SPLITS}
-    every = sorted({*at_hand["train"], *at_hand["val"]})
+    names_of = {split: voc.split_names(folder, split) for split in SPLITS}
+    every = sorted({*names_of["train"], *names_of["val"]})
     counts, shapes, checksum = {}, [], hashlib.sha256()
     for name in every:
         labels = voc.read_labels(folder, name).numpy()
@@ -125,23 +139,22 @@ def label_counts() -> dict:
         checksum.update(labels.astype(np.uint8).tobytes())
     return {
         "splits": np.array(SPLITS),
-        "images": np.array([len(names) for names in at_hand.values()]),
-        "pixels": np.array([sum(counts[name] for name in names) for names in at_hand.values()]),
-        "photos": np.array([sum(counts[name] > 0 for name in names) for names in at_hand.values()]),
-        "animals": np.array([sum(counts[name][ANIMALS].any() for name in names) for names in at_hand.values()]),
+        "images": np.array([len(names) for names in names_of.values()]),
+        "pixels": np.array([sum(counts[name] for name in names) for names in names_of.values()]),
+        "photos": np.array([sum(counts[name] > 0 for name in names) for names in names_of.values()]),
+        "animals": np.array([sum(counts[name][ANIMALS].any() for name in names) for names in names_of.values()]),
         "sizes": np.array(shapes, np.uint16),
         "sha256_of_labels": checksum.hexdigest(),
     }
 
 
-counts, is_live = snapshots.compute_or_load(
-    "voc-labels", label_counts, all(map(Path.is_file, lists)), results_dir, lists
-)
+are_there = all(map(Path.is_file, lists))
+counts, is_live = here.snapshot("voc-labels", label_counts, are_there, lists)
 pixels = pd.DataFrame(counts["pixels"], SPLITS, [*voc.CLASSES, "void"])
 images = pd.DataFrame(counts["photos"], SPLITS, [*voc.CLASSES, "void"])
 
 # %% tags=["nbval-ignore-output"]
-print("Counted just now." if is_live else "These counts were recorded: VOC's label maps are not at hand here.")
+print(here.source("voc-labels", is_live))
 
 # %%
 labelled = pixels.drop(columns="void").T
@@ -251,8 +264,8 @@ pd.DataFrame(rows, ["pixel acc.", "mean acc.", "mean IU", "f.w. IU"]).T.rename_a
 # %% [markdown]
 # With void left out, the generous answer is *perfect*: a net loses nothing by an outline that is two pixels off. The
 # coarse answer gains a little, since a part of its errors hides in the border; and it does well anyway, since one large
-# person is easy on a coarse grid. Two consequences. Numbers that were scored under different rules must not stand
-# beside each other. And VOC's mean IU says little about outlines: what FCN-8s gains over FCN-32s in Table 2 is what is
+# person is easy on a coarse grid. Two consequences. Numbers that were scored under different rules cannot
+# be compared. And VOC's mean IU says little about outlines: what FCN-8s gains over FCN-32s in Table 2 is what is
 # left of the gain after the border was taken away. How well *any* net can do that predicts on a coarse grid is the
 # question of the paper's Appendix A, and of chapter [10](10_how_good_can_it_get.ipynb).
 #
@@ -278,8 +291,8 @@ print(len(names), "photos; by the year in the name:", years.to_dict())
 print(f"dropped: {1111 - len(names)} of the 1111 photos of VOC 2011 val, {100 * (1 - len(names) / 1111):.0f} %")
 
 # %% [markdown]
-# Whether the two are disjoint is checked where SBD's list is at hand: `python data_scripts/sbd.py` refuses to go on if
-# they share a photo, and so does this cell.
+# Where SBD's list is available, we check that the two are disjoint: `python data_scripts/sbd.py` stops if they share a
+# photo, and so does this cell.
 
 # %% tags=["nbval-ignore-output"]
 sbd_train = folder.parents[2] / "sbd" / "benchmark_RELEASE" / "dataset" / "train.txt"
@@ -287,7 +300,7 @@ if sbd_train.is_file():
     assert not {*read_list(sbd_train)} & {*names}, "SBD train and seg11valid share photos"
     print("SBD train and seg11valid share no photo.")
 else:
-    print("SBD's list is not at hand: python data_scripts/sbd.py fetches it, and checks.")
+    print("SBD's list is missing: python data_scripts/sbd.py downloads and checks it.")
 
 # %% [markdown]
 # The price is a smaller set, on which a point of mean IU is decided by fewer photos: in the median, a class is seen in
@@ -335,17 +348,31 @@ chapter_tables.structure(computed)
 # All agree but one. GoogLeNet's printed field of 907 pixels is the *classifier's*, whose last average pool of 7×7
 # cells adds $6 \cdot 32 = 192$ pixels; section 4.1 says that this pool was discarded, and without it the field is 715.
 #
-# The mean IU is a column that asks for training. With `preset` set to `paper` the next cell trains the nets of Tables 1
-# and 2, where VOC, SBD and ImageNet's weights are at hand. The authors give three days for FCN-32s alone, on a K40c, so
-# a command for each net, below, is the wiser way.
+# ### Running the experiments
+#
+# The mean IU is the column that needs training, and so does most of what follows. If you ask for it, the next cell
+# trains every net of this chapter: those of Tables 1 and 2, the variants that the paper mentions in its text, and our
+# small ones.
+#
+# ```
+# papermill book/07_pascal_voc.ipynb pascal_voc.ipynb --cwd book -p preset paper \
+#     -p data_root DATA -p weights_root WEIGHTS -p device cuda
+# ```
+#
+# Experiments with a record are skipped, interrupted ones resume, and one that lacks its data or weights costs a line.
+# It takes a while: the authors report three days for FCN-32s alone on a K40c.
+# `-p experiments "voc2011-vgg16-32s voc-vgg16-32s-heavy"` trains only those two. With `-p preset smoke`, every
+# experiment takes two steps on a handful of images.
+
+# %% tags=["full-width", "nbval-ignore-output"]
+made = here.run(chapter_tables.VOC_RUNS)
+if made.empty:
+    print("Nothing was trained just now: the tables below are read from the records.")
+else:
+    display(made)
 
 # %%
-data = folder.parents[2] if folder.is_dir() else None
-tabled = [e for e in EXPERIMENTS.values() if e.paper and e.paper[0] in ("Table 1", "Table 2")]
-for experiment in tabled if preset == "paper" else []:
-    runs.run(experiment, data=data, device=device, seed=seed, out=Path("../runs"), results=Path(results_dir))
-
-found = load_records(results_dir)
+found = here.records()
 chapter_tables.table_1(found)
 
 # %% [markdown]
@@ -356,95 +383,91 @@ chapter_tables.table_1(found)
 #
 # ### Forward time
 #
-# The last column is the time of one forward pass on an image of 500×500 pixels, on an NVIDIA Tesla K40c, the mean of
-# 20 trials. Beside it stand the medians of 20 trials on another machine, measured by `python -m fcn benchmark`; with
-# `preset` set to `small` or `paper` they are measured on yours. In brackets how many
-# times as long as FCN-VGG16 in the same column: that can be compared between machines, milliseconds cannot.
+# The last column of Table 1 is the time of one forward pass on an image of 500×500 pixels on an NVIDIA Tesla K40c, the
+# mean of 20 trials. We compare it with the medians of 20 trials on two CPU cores, measured by
+# `python -m fcn benchmark`. With `preset` set to `small` or `paper`, the nets are also timed on your machine. In
+# brackets is the ratio to FCN-VGG16 in the same column, which can be compared between machines; milliseconds cannot.
 
 
 # %%
-def forward_times() -> dict:
-    """Milliseconds of 20 forward passes of each of the paper's nets, one image of 500 x 500, on this machine."""
-    return benchmark.forward_times(device)
-
-
-times, _ = snapshots.compute_or_load("forward-times", forward_times, preset != "read", results_dir)
-print(f"here: {times['hardware']}, {times['threads']} threads")
-chapter_tables.forward_times({"here": times})  # milliseconds
+times = {"two cores": snapshots.load("forward-times", presets.COMMITTED)}
+if here.preset in ("small", "paper"):
+    times["here"] = benchmark.forward_times(here.device)
+for name, measured in times.items():
+    print(f"{name}: {measured['hardware']}, {measured['threads']} threads")
+chapter_tables.forward_times(times)  # milliseconds
 
 # %%
-spread = {
-    f"{net}, {alignment}": benchmark.quartiles(row)
-    for net, alignment, row in zip(times["nets"], times["alignments"], times["milliseconds"], strict=True)
-}
-widest = max(spread, key=lambda name: spread[name][2] / spread[name][0])
-low, _, high = spread[widest]
-print(f"middle half of the trials: at most {100 * (high / low - 1):.0f} % apart ({widest})")
+for name, measured in times.items():
+    quartiles = [benchmark.quartiles(trials) for trials in measured["milliseconds"]]
+    widest = max(100 * (high / low - 1) for low, _, high in quartiles)
+    print(f"{name}: the middle half of a net's trials is at most {widest:.0f} % apart")
 
 # %% [markdown]
 # Two columns, since there are two ways to score the whole image. *tight* is this package's default, where the maps
 # cover the image and no more. *reference* pads the first layer by 100 pixels, as the authors' release does, and so
 # computes $700^2 / 500^2 \approx 2$ times as much in the early layers. The paper does not say which it timed.
 #
-# The recorded times were taken on two cores of a virtual machine, in 32-bit floats, with nothing else running: good for
-# ratios, not for records. They tell the same story as the K40c's. VGG16 costs several times
+# The two cores are those of a virtual machine, with 32-bit floats and nothing else running: good for ratios, not for
+# records. Their times tell the same story as the K40c's. VGG16 costs several times
 # as much as either of the small nets, and the depth of GoogLeNet, 22 convolutions one after the other, costs less than
 # the width of VGG16. FCN-8s takes about as long as FCN-32s on the same backbone: two 1×1 convolutions and two upsamplings
-# are nothing beside it. So the paper's 175 ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot be the
+# are negligible next to it. So the paper's 175 ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot be the
 # net's doing; what else differed, the size of the photos perhaps, it does not say.
 #
 # ## Table 2: skips
 #
 # Now VGG16 alone, with SBD's labels, scored on seg11valid. FCN-32s-fixed trains the score layer and nothing else.
-# Each finer net goes on from the coarser one (chapter [5](05_skips.ipynb)).
+# Each finer net starts from the coarser one (chapter [5](05_skips.ipynb)).
 
 # %% tags=["full-width"]
 table_2 = chapter_tables.table_2(found)
 table_2
 
 # %% [markdown]
-# *The first four columns are Table 2 of the paper. Then mean IU alone: what the README of the authors' release reports,
-# and the best-known replication, pytorch-fcn, by the same recipe; then our runs, by the paper's recipe and by the
-# release's ("heavy"). Paper and release are different runs with different recipes, which is why a column apart.*
+# *The first four columns are Table 2 of the paper. The others are mean IU: as the README of the
+# [authors' release](https://github.com/shelhamer/fcn.berkeleyvision.org) reports it, as the replication
+# [pytorch-fcn](https://github.com/wkentaro/pytorch-fcn) reports it for the release's recipe, and from our runs, by the
+# paper's recipe and by the release's ("heavy"). Paper and release trained different nets with different recipes.*
 #
 # What to read from it:
 #
 # - *Features must be fine-tuned.* From 32s-fixed to 32s, all metrics jump.
 # - *The first skip brings most.* From 32s to 16s more is gained than from 16s to 8s, in the paper and in the release.
-# - *The recipe outweighs the last skip.* The release's FCN-32s stands above the paper's FCN-8s, with a summed loss,
+# - *The recipe outweighs the last skip.* The release's FCN-32s scores higher than the paper's FCN-8s, with a summed loss,
 #   single images and a momentum of 0.99. Longer training it is not: 100 000 iterations of one image are about twelve
 #   epochs of SBD's photos, where the paper asks for 175. Whoever compares a net of their own with "the FCN number"
 #   should say which.
-# - *Small differences are small.* Repetitions of one recipe in pytorch-fcn spread by about 0.6 points. The step from 16s
-#   to 8s is 0.3 in the paper and 0.5 in the release.
+# - *Small differences may be chance.* Repeated runs of one recipe in pytorch-fcn spread by about 0.6 points. The step
+#   from 16s to 8s is 0.3 in the paper and 0.5 in the release, each from a single run.
 
 # %%
 fixed, full = (float(table_2.loc[label, "mean IU"]) for label in ("FCN-32s-fixed", "FCN-32s"))
 print(f"32s-fixed reaches {100 * fixed / full:.0f} % of the mean IU of 32s")
 
 # %% [markdown]
-# The commands, for whoever has the data and a GPU:
+# The same nets from the command line, one at a time:
 
 # %%
-for experiment in tabled:
-    if experiment.paper[0] == "Table 2":
+for experiment in EXPERIMENTS.values():
+    if experiment.paper and experiment.paper[0] == "Table 2":
         print("python -m fcn train", experiment.name)
 
 # %% [markdown]
 # ### What the text says without a table
 #
-# Sections 4.2 and 4.3 report more trials in words. Each is an experiment of the catalogue. On VOC none could be run
-# here. Each has a counterpart on SIFT Flow with the small backbone, a pair of short runs with one thing changed, which can
-# show the sign of a large effect and not the size of a small one. Chapter [12](12_results.ipynb) has them with their
-# records, and says when a difference counts.
+# Sections 4.2 and 4.3 report more trials in words. Each is an experiment of the catalogue on VOC, and each has a
+# counterpart on SIFT Flow with the small backbone: two runs that differ in this one thing. A verdict needs converged
+# runs and three seeds on both sides; until a pair has them, the table says that it is too early to tell.
+# Chapter [12](12_results.ipynb) explains the rule and links the records.
 
 # %% tags=["full-width", "nbval-ignore-output"]
 chapter_tables.voc_claims(found)
 
 # %% [markdown]
-# *Left what the paper says of VOC with VGG16; then our runs of the same, mean IU; then the difference in mean IU that
-# the change made in our runs on SIFT Flow. The 70 % for fine-tuning only the score layers stand in section 4.3; Table
-# 2's own numbers, above, make it a little more.*
+# *From left to right: what the paper says about VOC with VGG16; the mean IU of our run of that experiment; the points of
+# mean IU that the change adds in our runs on SIFT Flow so far; and the verdict. The 70 % for training only the score
+# layers is from section 4.3; Table 2's own numbers, above, make it a little more.*
 #
 # Training all strides *at once* is not in the CVPR paper's tables; the authors' release added it. The skips are scaled
 # down (0.01 for pool4, 0.0001 for pool3), so that layers of very different size of activation can learn at one rate:
@@ -454,8 +477,8 @@ chapter_tables.voc_claims(found)
 #
 # The labels of VOC's test photos are not public. One uploads label maps, and the server scores them. What it takes is
 # an archive of one folder, `results/VOC2012/Segmentation/comp6_test_cls`, with a palette PNG of the photo's own size
-# for every photo of the list `test.txt`, `NAME.png`. Competition 6 is the one for nets that have seen other data than
-# VOC's, and ImageNet is such. `predict --submission` writes that folder:
+# for every photo of the list `test.txt`, `NAME.png`. Competition 6 admits nets trained on data other than
+# VOC's, such as ImageNet. `predict --submission` writes that folder:
 #
 # ```
 # cd VOCdevkit/VOC2012
@@ -486,11 +509,11 @@ with tempfile.TemporaryDirectory() as scratch:
 #
 # ## Ours: a small net on a subset
 #
-# Of VOC's labelled photos, 882 were at hand for this edition: 437 of VOC 2012 train, to learn from, and 445 of val, to
+# Of VOC's labelled photos, 882 were available for this edition: 437 of VOC 2012 train, to learn from, and 445 of val, to
 # score. They are photos of cats, cows, dogs, horses and sheep, and of the people with them; other classes appear where
 # they happen to be in the picture. They had been compressed once more before they reached us. This is **not the
-# benchmark**. It has fewer photos and fewer, rather similar, classes. None of its numbers may stand beside one of the
-# tables above, which is why they stand here.
+# benchmark**. It has fewer photos and fewer, rather similar, classes. None of its numbers can be compared with the
+# tables above, which is why they have a section of their own.
 
 # %%
 subset = images[[*voc.CLASSES]].loc[["train_with_photos", "val_with_photos"]].T
@@ -502,10 +525,10 @@ print("photos that show one of the other 14 classes: at most", most["photos, tra
 print(most["photos, scored"], "scored; classes without any to learn from:", ", ".join(none))
 
 # %% [markdown]
-# A class with a handful of photos cannot be learned and hardly be scored. So besides the mean over all classes present,
-# which is dominated by such classes, we give the mean over background and the six. The recipe is our own: AdamW, a
-# decaying rate, mirrored photos, a few epochs; the finer nets go on from the coarser. FCN-AlexNet starts from BVLC's
-# conv1 to conv5, its fc6 and fc7 at random, since their weights are not at hand; FCN-GoogLeNet starts from all of its
+# A net cannot learn a class from a handful of photos, and so few photos cannot score it either. The mean over all classes
+# present is dominated by such classes, so we add the mean over background and the six. The recipe is our own: AdamW, a
+# decaying rate, mirrored photos, a few epochs; the finer nets start from the coarser. FCN-AlexNet starts from BVLC's
+# conv1 to conv5, with fc6 and fc7 at random because their weights were missing; FCN-GoogLeNet starts from its whole
 # backbone.
 
 # %% tags=["full-width", "nbval-ignore-output"]
@@ -541,10 +564,10 @@ if ours:
 chapter_tables.subset_classes(found, {column: values.tolist() for column, values in subset.items()})
 
 # %% [markdown]
-# *Table: the IU of every class that the scored photos hold, beside the number of photos that show it.*
+# *Table: the number of photos that show a class, and its IU for every class in the scored photos.*
 #
-# The comparison of strides has the same catch as the paper's: a finer net has also been trained longer. Each of these
-# is one run with one seed.
+# The comparison of strides has the same confound as the paper's: a finer net has also been trained longer. The figure
+# and the table show the first seed of each net.
 #
 # ### On photos that it has never seen
 #
@@ -553,7 +576,7 @@ chapter_tables.subset_classes(found, {column: values.tolist() for column, values
 # the class background.
 
 # %% tags=["nbval-ignore-output"]
-net_file = Path(f"../weights/voc-subset-googlenet-8s.seed{seed}.safetensors")
+net_file = Path(f"../weights/voc-subset-googlenet-8s.seed{here.seed}.safetensors")
 photos = {name: photo(name) for name in ("chelsea", "astronaut", "coffee")}
 if net_file.is_file():
     trained = fcn.load(net_file)
@@ -587,7 +610,7 @@ if net_file.is_file():
 #   receptive field of 907 pixels counts a pool that the net does not have.
 # - Table 2 has two sets of numbers, the paper's and the release's: the recipe moved more than the last skip.
 # - The test server takes one folder of palette PNGs, which `predict --submission` writes.
-# - Our own runs are on a subset, and say so.
+# - Our committed runs are on a subset, and say so.
 #
 # ## Exercises
 #

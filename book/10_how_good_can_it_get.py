@@ -25,14 +25,18 @@
 # - why these bounds can be passed, and what they still say of FCN-32s, 16s and 8s.
 
 # %% tags=["parameters"]
-preset = "read"  # "read": a few scenes, and what was recorded; others: also compute Appendix A from VOC's label maps
-data_root = ""
-device = "cpu"
+preset = "read"  # "read", "smoke", "small" or "paper"
+data_root = ""  # folder of the data sets; empty: FCN_DATA
 seed = 0
 results_dir = "../results"
 
 # %%
-import os
+import presets
+
+here = presets.check(preset=preset, data_root=data_root, seed=seed, results_dir=results_dir)
+
+# %%
+import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -47,15 +51,13 @@ from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.data.synthetic.palette import CLASSES
 from fcn.losses import pixel_softmax_loss
 from fcn.metrics import ConfusionMatrix
-from fcn.replication import upper_bounds
+from fcn.replication import smoke, upper_bounds
 from fcn.replication.paper import TABLES
-from fcn.replication.snapshots import compute_or_load, source
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Bounds, Protocol
 from figures import shared, style
 from figures import upper_bounds as figures
 
 style.use()
-torch.set_num_threads(1)
 pd.set_option("display.max_colwidth", None)
 
 # %% [markdown]
@@ -80,7 +82,8 @@ pd.DataFrame(PAPER, index=["mean IU"]).rename(columns=lambda factor: f"1/{factor
 # scenes are the procedural ones of [chapter 2](02_pixels_to_scores.ipynb), here of 192×256 pixels.
 
 # %%
-scenes = Scenes({"read": 24}.get(preset, 200), (192, 256), seed, "test")
+count = 24 if here.preset in ("read", "smoke") else 200
+scenes = Scenes(count, (192, 256), here.seed, "test")
 samples = [scenes[i] for i in range(len(scenes))]
 labels = torch.stack([sample.labels["semantic"] for sample in samples])  # N x H x W, void 255
 
@@ -137,13 +140,13 @@ print(*PROTOCOLS, sep="\n")
 #
 # ## Fifteen answers on the paper's images
 #
-# The label maps of the 736 images of `seg11valid` were at hand for this project, though not all of the photos, and
-# nothing else is needed. The rows below are recorded; with `preset="paper"` and VOC 2012 in place they are computed anew,
-# in some minutes.
+# The bounds need the label maps of the 736 images of `seg11valid` and no photos. The committed numbers below were computed
+# by this project; with `-p preset paper -p data_root DATA`, where `DATA` holds VOC 2012, the chapter recomputes them in
+# a few minutes and saves them in `results_dir`.
 
 # %%
-data = Path(data_root or os.environ.get("FCN_DATA") or "no-data")
-folder = data / "pascal" / "VOCdevkit" / "VOC2012"
+VOC = Path("pascal", "VOCdevkit", "VOC2012")
+folder = (here.data or Path("no-data")) / VOC
 
 
 def compute() -> dict:
@@ -151,8 +154,16 @@ def compute() -> dict:
     return upper_bounds.seg11valid(folder)
 
 
-at_hand = preset != "read" and folder.is_dir()
-found, is_live = compute_or_load("appendix-a", compute, at_hand, results_dir, [voc.SEG11VALID])
+if here.preset == "smoke":  # the computation itself, on a few small label maps
+    with tempfile.TemporaryDirectory() as tiny:
+        smoke.write_data("voc", Path(tiny))
+        print("label maps:", upper_bounds.seg11valid(Path(tiny) / VOC)["images"])
+
+if here.preset == "paper" and not folder.is_dir():
+    print(f"no {VOC}: name the folder above it with -p data_root FOLDER")
+
+is_there = here.preset == "paper" and folder.is_dir()
+found, is_live = here.snapshot("appendix-a", compute, is_there, [voc.SEG11VALID])
 lines = upper_bounds.ranked(found)
 table = pd.DataFrame([line.mean_iu for line in lines], [line.label for line in lines])
 table.columns = [f"1/{factor}" for factor in table]
@@ -160,7 +171,7 @@ table["distance"] = [line.distance for line in lines]
 table.round(1)
 
 # %% tags=["nbval-ignore-output"]
-print(source("appendix-a", is_live, results_dir))
+print(here.source("appendix-a", is_live))
 
 # %% [markdown]
 # *Mean IU by scale, the nearest row first; `distance` is the mean over the six scales of the absolute difference from

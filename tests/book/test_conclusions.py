@@ -78,8 +78,9 @@ def adamw_was_better() -> bool:
     return better and len(counted) == 1 and run(TUNED).recipe["optimizer"] == "adamw"
 
 
-def finer_is_better() -> bool:
-    return all(mean_iu(fine) > mean_iu(coarse) for coarse, fine in pairwise(SHORT.values()))
+def only_the_first_skip_exceeds_the_seeds() -> bool:
+    coarse, middle, fine = map(mean_iu, SHORT.values())
+    return abs(fine - middle) < chapter_tables.widest_range(RECORDS, "sift-flow") < middle - coarse
 
 
 def gains_and_losses() -> bool:
@@ -204,13 +205,22 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
     (
         "05",
         "A pair of runs on SIFT Flow, one epoch each, agrees with it",
-        lambda: difference("max-fusion").outcome == "lower",
+        lambda: difference("max-fusion").difference < 0,
     ),
     ("06", "four most frequent classes, sky, building, mountain and tree", four_most_frequent),
     ("06", "The rarest in the test images, bird,", rarest_and_absent),
     ("06", "Three classes, cow, desert and moon, have no pixel", rarest_and_absent),
     ("06", "We took AdamW", adamw_was_better),
-    ("06", "the order of the paper's Table 2", finer_is_better),
+    (
+        "06",
+        "more than any two seeds of one recipe differ here",
+        only_the_first_skip_exceeds_the_seeds,
+    ),
+    (
+        "06",
+        "less than that, so these runs do not say which of the two is better",
+        only_the_first_skip_exceeds_the_seeds,
+    ),
     ("06", "The largest gains in IU are those of staircase", gains_and_losses),
     ("06", "came with the training alone, and the skip is worth", training_and_skip_both_gain),
     ("06", "a tuned net above the paper's row", lambda: mean_iu(TUNED) > TABLE_5["mean_iu"]),
