@@ -29,14 +29,30 @@
 # - Figure 5: what sampling does to training, against iterations and against images.
 
 # %% tags=["parameters"]
-preset = "read"  # "small" and "paper" measure the times again, where the weights are at hand: minutes on a CPU
-data_root = ""
-device = "cpu"
+preset = "read"  # "read", "smoke", "small" or "paper"
+experiments = ""  # with "paper": only these, such as "sift-flow-googlenet-32s-keep50"
+data_root = ""  # folder of the data sets; empty: FCN_DATA
+weights_root = ""  # folder of the ImageNet weights; empty: FCN_WEIGHTS
+device = "auto"
 seed = 0
 results_dir = "../results"
+runs_dir = "../runs"
 
 # %%
-import os
+import presets
+
+here = presets.check(
+    preset=preset,
+    experiments=experiments,
+    data_root=data_root,
+    weights_root=weights_root,
+    device=device,
+    seed=seed,
+    results_dir=results_dir,
+    runs_dir=runs_dir,
+)
+
+# %%
 import timeit
 from pathlib import Path
 from time import perf_counter, process_time
@@ -59,13 +75,12 @@ from fcn.dilation import dilated, shift_and_stitch, unpadded
 from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.snapshots import compute_or_load, provenance
-from fcn.training.record import load_records
+from fcn.replication.snapshots import provenance
+from fcn.training.record import find
 from figures import dilation as figures
 from figures import sampling, shared, style
 
-torch.manual_seed(seed)
-torch.set_num_threads(1)
+torch.manual_seed(here.seed)
 style.use()
 
 # %% [markdown]
@@ -166,7 +181,7 @@ plt.show()
 # %%
 def random_backbone(build, width):
     """A narrow backbone in double precision, with biases, which tell zeros from activations."""
-    torch.manual_seed(seed + 3)
+    torch.manual_seed(here.seed + 3)
     classifier = build(num_classes=10, width=width)
     for layer in classifier.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -321,24 +336,26 @@ shared.glue_values(**{f"more_{net}": times for net, times in more.items()})
 #
 # Counting is not timing. A dilated filter gathers its cells from far apart, and the maps of stride 1 no longer fit
 # the processor's caches. So here are times, of GoogLeNet with its ImageNet weights on Chelsea the cat, all 1024 shifts
-# run one after the other. They were measured once and recorded, since they take minutes; with `preset="small"` and the
-# weights at hand they are measured again.
+# run one after the other. They take minutes, so `preset="read"` shows recorded ones; `preset="small"` and
+# `preset="paper"` measure them again if the folder of the ImageNet weights has `bvlc_googlenet.caffemodel`.
+# On a CPU we count processor time, summed over threads, so other work on the machine does not distort it.
 
 # %%
-weights = Path(os.environ.get("FCN_WEIGHTS", "")) / "bvlc_googlenet.caffemodel"
+weights = (here.weights or Path()) / "bvlc_googlenet.caffemodel"
 SIDE = 256
 
 
 def seconds(work, repeat: int) -> float:
-    """The fastest of some tries; on a CPU this one thread's own time, whatever else the machine is doing."""
-    on_cpu = torch.device(device).type == "cpu"
+    """The fastest of some tries; on a CPU, this process's time over all threads."""
+    on_cpu = here.device == "cpu"
 
     def finished():
         work()
         if not on_cpu:
             torch.accelerator.synchronize()
 
-    return min(timeit.repeat(finished, number=1, repeat=repeat, timer=process_time if on_cpu else perf_counter))
+    timer = process_time if on_cpu else perf_counter
+    return min(timeit.repeat(finished, number=1, repeat=repeat, timer=timer))
 
 
 @torch.no_grad()
@@ -346,12 +363,14 @@ def shift_and_stitch_times():
     """Seconds for dense scores of GoogLeNet by each way, one image, 256 x 256, and how far the ways agree."""
     classifier = googlenet().eval()
     load_into(classifier, read_weights(weights, "googlenet"))
-    net = backbone(classifier).eval().to(device)
-    nets = {s: fcn.FCN("googlenet", s, num_classes=21, upsampling="interpolate").eval().to(device) for s in (32, 16, 8)}
+    net = backbone(classifier).eval().to(here.device)
+    options = {"num_classes": 21, "upsampling": "interpolate"}
+    nets = {s: fcn.FCN("googlenet", s, **options) for s in (32, 16, 8)}
     for one in nets.values():
         one.trunk.load_state_dict(net.state_dict())
-    photo = photos.filled(photos.photo("chelsea"), (SIDE, SIDE)).to(device)
-    mean = torch.tensor([104.0, 117.0, 123.0], device=device).view(1, 3, 1, 1)
+        one.eval().to(here.device)
+    photo = photos.filled(photos.photo("chelsea"), (SIDE, SIDE)).to(here.device)
+    mean = torch.tensor([104.0, 117.0, 123.0], device=here.device).view(1, 3, 1, 1)
     x = photo.flip(1) * 255 - mean
     shifted = nn.functional.pad(x, (31, 0, 31, 0))  # the paper's shifts: to the right and down
 
@@ -371,7 +390,8 @@ def shift_and_stitch_times():
     # Without padding, on a photo that is large enough for a receptive field and a few cells more.
     bare = unpadded(net).eval()
     size = fcn.receptive_field(bare).size
-    large = photos.filled(photos.photo("chelsea"), (size + 8, size + 31)).to(device).flip(1) * 255 - mean
+    large = photos.filled(photos.photo("chelsea"), (size + 8, size + 31)).to(here.device)
+    large = large.flip(1) * 255 - mean
     dense = dilated(bare)(large)
     pairs = [(bare(large[..., a:, b:]), dense[..., a::32, b::32]) for a, b in TWELVE]
     ways, strides = zip(*taken, strict=True)
@@ -385,11 +405,12 @@ def shift_and_stitch_times():
 
 
 # %% tags=["nbval-ignore-output"]
-again = preset != "read" and weights.is_file()
-timed, live = compute_or_load("shift-and-stitch", shift_and_stitch_times, again, results_dir, files=[weights])
+again = here.preset in ("small", "paper") and weights.is_file()
+name = "shift-and-stitch"
+timed, live = here.snapshot(name, shift_and_stitch_times, again, [weights])
 taken = {(way, int(s)): t for way, s, t in zip(timed["ways"], timed["strides"], timed["seconds"], strict=True)}
-machine = provenance("shift-and-stitch", results_dir)["hardware"]
-print("measured just now" if live else f"measured on: {machine}; one thread's own time, the machine was busy")
+about = provenance(name, here.folder_of(name))
+print("measured just now" if live else f"measured on: {about['hardware']}")
 rows = [
     (way, s, taken[way, s], taken[way, s] / taken["FCN", 8], counts["googlenet"][way][s])
     for way, s in (("FCN", 32), ("FCN", 16), ("FCN", 8), ("dilated", 8), ("dilated", 1), ("shift-and-stitch", 1))
@@ -489,13 +510,13 @@ pd.DataFrame(rows, index=index).T
 # stride 8, without padding, a score layer on top, on a scene with labels and void.
 
 # %%
-torch.manual_seed(seed)
+torch.manual_seed(here.seed)
 stage = unpadded(padded)
 net = nn.Sequential(stage, nn.Conv2d(padded[-1].channels, len(CLASSES), 1).double())
 field = fcn.receptive_field(net)
 window, step = field.size, int(field.stride)
 side = window + 7 * step
-scene = Scenes(1, (side, side), seed=seed)[0]
+scene = Scenes(1, (side, side), seed=here.seed)[0]
 image = scene.image[None].double() / 255
 with torch.no_grad():
     rows, columns = net(image).shape[-2:]
@@ -562,11 +583,11 @@ shared.glue_values(saved=saved, patches=len(patches))
 # procedural scenes for some seconds.
 
 # %%
-scenes = [Scenes(64, (64, 64), seed=seed)[i] for i in range(64)]
+scenes = [Scenes(64, (64, 64), seed=here.seed)[i] for i in range(64)]
 images = torch.stack([s.image for s in scenes]) / 255
 labels = torch.stack([s.labels["semantic"] for s in scenes])
 
-torch.manual_seed(seed)
+torch.manual_seed(here.seed)
 small = fcn.FCN("alexnet", 32, num_classes=len(CLASSES), upsampling="interpolate", width=1 / 8)
 next(small.trunk.parameters()).data /= 64  # random filters expect inputs of about 1, not of 128
 optimizer = torch.optim.Adam(small.parameters(), lr=2e-3)
@@ -582,7 +603,7 @@ with torch.no_grad():
 # %% tags=["nbval-ignore-output"]
 KEEP = (0.5, 0.25, 0.1, 0.01)
 batch = slice(0, 8)
-generator = torch.Generator().manual_seed(seed)
+generator = torch.Generator().manual_seed(here.seed)
 with torch.no_grad():
     scores = small(images[batch])
     cells = nn.functional.cross_entropy(scores, labels[batch], ignore_index=255, reduction="none").flatten().double()
@@ -655,11 +676,20 @@ plt.show()
 #
 # The paper's Figure 5 makes the experiment: training loss with all cells, with 50 % and with 25 % of them, the batch
 # grown accordingly, against iterations and against images. Ours is FCN-32s on GoogLeNet and SIFT Flow, by the recipe
-# settings below; each run takes the same number of iterations.
+# settings below; each run takes the same number of iterations. A fourth run, the control, comes further down.
+#
+# ### What this run computed
+#
+# With `preset="paper"`, the next cell trains the four nets, unless they are recorded, and lists the runs made now;
+# `preset="read"` makes none.
 
 # %%
-records = load_records(results_dir)
-runs = figure_5.find(records, seed)
+computed = here.run([*figure_5.EXPERIMENTS.values(), figure_5.CONTROL])
+computed if len(computed) else None
+
+# %%
+records = here.records()
+runs = figure_5.find(records, here.seed)
 print(figure_5.not_run(runs) or "all three runs are recorded")
 
 # %%
@@ -681,13 +711,7 @@ if runs:
 figure_5.compared(runs) if runs else None
 
 # %%
-if len(runs) == len(figure_5.EXPERIMENTS):
-    steps, seen = figure_5.common(runs)
-    shared.glue_values(common_steps=steps, common_images=seen)
-    for keep in (0.5, 0.25):
-        for key, end in (("step", steps), ("images", seen)):
-            percent, _ = figure_5.difference(runs[keep], runs[1.0], key, end)
-            shared.glue_values(**{f"keep{100 * keep:.0f}_{key}": -percent})
+shared.glue_values(**figure_5.values(runs))
 
 # %% [markdown]
 # - **After {glue:text}`common_steps:.0f` iterations**, the loss with 50 % of the cells is
@@ -722,7 +746,8 @@ if len(runs) == 3:
 # Half of that explanation can be tested by one more run: batches of 32 photos, as for the quarter, and *all* their cells.
 
 # %%
-control = next((run for run in records if run.experiment == figure_5.CONTROL and run.seed == seed), None)
+controls = (run for run in find(records, figure_5.CONTROL) if run.seed == here.seed)
+control = next(controls, None)
 if control and 0.25 in runs:
     steps, _ = figure_5.common({1.0: control, 0.25: runs[0.25]})
     for name, run in (("control", control), ("quarter", runs[0.25])):
