@@ -107,7 +107,8 @@ for task in (59, 33):
     gains = {"above_cfm": above_cfm, "first_skip": middle - coarse, "second_skip": fine - middle}
     shared.glue_values(**{f"{name}_{task}": gain for name, gain in gains.items()})
 on_voc = [row("Table 2", f"FCN-{stride}s").metrics["mean_iu"] for stride in (32, 16, 8)]
-shared.glue_values(first_skip_voc=on_voc[1] - on_voc[0], second_skip_voc=on_voc[2] - on_voc[1])
+coarse, middle, fine = on_voc
+shared.glue_values(first_skip_voc=middle - coarse, second_skip_voc=fine - middle)
 
 # %% [markdown]
 # FCN-8s is {glue:text}`above_cfm_59:.1f` points above CFM on 59 classes and {glue:text}`above_cfm_33:.1f` on 33. The
@@ -138,14 +139,15 @@ tables.table("Table 6", here.records())
 
 # %%
 others_of_59 = [other for other in OTHERS if other.table == "Table 6"]
-theirs = {other.label: other.metrics["mean_iu"] for other in others_of_59}
 pd.DataFrame(
-    {"mean IU": [f"{value:.1f}" for value in theirs.values()], "net": [other.note for other in others_of_59]},
-    list(theirs),
+    [(f"{other.metrics['mean_iu']:.1f}", other.note) for other in others_of_59],
+    [other.label for other in others_of_59],
+    ["mean IU", "net"],
 )
 
 # %%
-gaps = [shared.points(value, mean_iu["59 classes", "FCN-8s"]) for value in theirs.values()]
+fcn_8s = mean_iu["59 classes", "FCN-8s"]
+gaps = [shared.points(other.metrics["mean_iu"], fcn_8s) for other in others_of_59]
 shared.glue_values(lower_gap=min(gaps), upper_gap=max(gaps))
 
 # %% [markdown]
@@ -245,7 +247,8 @@ Markdown(f"- *stuff* ({len(STUFF)}): {', '.join(STUFF)}\n- *other things* ({len(
 # %%
 fine = {of: row("Table 6", "FCN-8s", f"{of} classes").metrics for of in (59, 33)}
 for of, metrics in fine.items():
-    shared.glue_values(**{f"fine_{of}": metrics["mean_iu"], f"pixel_{of}": metrics["pixel_accuracy"]})
+    iu, accuracy = metrics["mean_iu"], metrics["pixel_accuracy"]
+    shared.glue_values(**{f"fine_{of}": iu, f"pixel_{of}": accuracy})
 dropped = [name for name in CLASSES[59] if name not in CLASSES[33]]
 kinds = {
     name: "VOC's objects" if name in objects else "stuff" if name in STUFF else "other things" for name in CLASSES[59]
@@ -392,7 +395,8 @@ recipe = Recipe(
     clip=1,
     warmup=16 * 8 / number,
 )
-run = train(net, tasks[59], recipe, seed=here.seed, device=here.device, log=lambda line: None)
+settings = {"seed": here.seed, "device": here.device}
+run = train(net, tasks[59], recipe, **settings, log=lambda line: None)
 print(f"loss at first: {run.curve[0]['loss']:.2f}, the logarithm of 60 is {np.log(60):.2f}")
 print("at last below a third of that:", run.curve[-1]["loss"] < np.log(60) / 3)
 
@@ -404,7 +408,7 @@ print("pixels in the confusion matrix:", int(confusion.matrix.sum()), "of", int(
 print("classes in the ground truth:", metrics.classes_counted, "of", len(heads[59]))
 
 # %% tags=["nbval-ignore-output"]
-without = confusion.matrix[1:].cpu()  # rows: background left out of the ground truth, not of the predictions
+without = confusion.matrix[1:].cpu()  # rows: ground truth without background
 iu = without[:, 1:].diagonal() / (without.sum(1) + without[:, 1:].sum(0) - without[:, 1:].diagonal())
 pd.DataFrame(
     {
