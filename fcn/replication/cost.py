@@ -1,0 +1,110 @@
+"""The cost of training the experiments: multiply-adds from the nets, hours from assumed rates.
+
+Assumptions, none of them measured: a training step costs three forward passes (one if only the
+heads are trained); skips cost nothing, which is right to one per cent; a GPU sustains a share of
+its peak that is given as a range; photos have the size in ``SIZES``. Scoring the test images is
+left out. The hours of the runs that have a record are measured.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fcn import models
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.experiment import Experiment
+from fcn.training.record import Record, find
+
+SIZES = {"sift-flow": (256, 256), "scenes": (64, 64), "nyud": (425, 560), "": (375, 500)}
+"""Height and width by the beginning of a data set's name; PASCAL's photos are mostly 375 x 500."""
+IMAGES = {
+    "voc": 8498,
+    "voc2011": 1112,
+    "voc-subset": 437,
+    "sift-flow": 2486,
+    "scenes": 800,
+    "nyud": 795,
+    "pascal-context": 4998,
+}
+"""Training images by the beginning of a data set's name."""
+H100 = 989e12
+"""Dense bfloat16 peak of an H100 SXM by its data sheet, in operations per second."""
+UTILIZATION = (0.1, 0.4)
+"""The share of the peak that training sustains: an assumption, as a range."""
+
+
+def multiply_adds(experiment: Experiment) -> float:
+    """Multiply-adds of one forward pass on one image, of the net without skips, 21 classes."""
+    net = experiment.net, experiment.width, experiment.alignment, experiment.inputs
+    return _counted(*net, _of(experiment.dataset, SIZES))
+
+
+def images(experiment: Experiment) -> float:
+    """Images seen in training."""
+    return experiment.recipe.epochs * _of(experiment.dataset, IMAGES)
+
+
+def costs(
+    records: Iterable[Record], utilization: tuple[float, float] = UTILIZATION
+) -> pd.DataFrame:
+    """One row per experiment, with one seed each: work, GPU hours as a range, measured hours.
+
+    ``exaflops`` are 10^18 operations, two for each multiply-add. ``gpu_hours_low`` and ``_high``
+    are those of one H100 at the larger and the smaller ``utilization``. ``measured_hours`` are
+    those of the record with the lowest seed on its ``hardware``; missing without a record.
+    """
+    records, rows = list(records), []
+    for experiment in EXPERIMENTS.values():
+        passes = 1 if experiment.recipe.fixed_trunk else 3
+        work = 2 * multiply_adds(experiment) * passes * images(experiment)
+        low, high = (work / H100 / share / 3600 for share in sorted(utilization, reverse=True))
+        done = find(records, experiment.name, experiment.purpose)[:1]
+        rows.append(
+            {
+                "experiment": experiment.name,
+                "table": experiment.paper[0] if experiment.paper else "one change",
+                "images": images(experiment),
+                "exaflops": work / 1e18,
+                "gpu_hours_low": low,
+                "gpu_hours_high": high,
+                "measured_hours": done[0].seconds / 3600 if done else None,
+                "hardware": done[0].hardware if done else None,
+            }
+        )
+    return pd.DataFrame(rows).set_index("experiment")
+
+
+def by_table(costs: pd.DataFrame) -> pd.DataFrame:
+    """The sums of :func:`costs` over the experiments of each table, and over all."""
+    grouped = costs.groupby("table")
+    counted = {"experiments": grouped.size(), "recorded": grouped["measured_hours"].count()}
+    table = pd.concat([pd.DataFrame(counted), grouped.sum(numeric_only=True)], axis=1)
+    table.loc["all"] = table.sum()
+    return table.astype({"experiments": int, "recorded": int})
+
+
+def _of(dataset: str, values: dict[str, Any]) -> Any:
+    """The value for the longest beginning of the data set's name."""
+    return values[max((start for start in values if dataset.startswith(start)), key=len)]
+
+
+@cache
+def _counted(net: str, width: float, alignment: str, inputs: str, size: tuple[int, int]) -> float:
+    inputs = "rgb" if inputs == "hha" else inputs
+    settings: dict[str, Any] = {
+        "net": net,
+        "width": width,
+        "alignment": alignment,
+        "inputs": inputs,
+        "stride": 32,
+    }
+    channels = {"rgbd": 4, "rgb-hha": 6}.get(inputs, 3)
+    with torch.device("meta"), torch.no_grad():
+        built = models.build(settings | {"heads": {"semantic": 21}})
+        with FlopCounterMode(display=False) as counter:
+            built(torch.empty(1, channels, *size))
+    return counter.get_total_flops() / 2
