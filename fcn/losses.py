@@ -5,7 +5,7 @@ is one step on the batch of all its patches. Ignoring cells at random samples fr
 (section 3.4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -25,6 +25,7 @@ def pixel_softmax_loss(
     generator: torch.Generator | None = None,
     void: int = 255,
     weights: Tensor | None = None,
+    all_reduce: Callable[[Tensor], Tensor] = lambda count: count,
 ) -> Tensor:
     """Cross-entropy, in nats, of ``scores`` (N x C x H x W) given ``labels`` (N x H x W).
 
@@ -33,6 +34,8 @@ def pixel_softmax_loss(
     ``keep``: p of section 3.4, the probability of keeping a cell, drawn with ``generator``. The
     loss is not scaled by 1/p; instead, the paper uses 1/p times as many images per batch.
     ``weights``: C, of the classes (see ``balanced_weights``); a mean is then a weighted mean.
+    ``all_reduce``: sums the divisor of a mean (the number of labelled pixels, or their weight) over
+    the processes that share the batch, so that the sum of their losses is the mean over the batch.
     Scores in half precision are converted to float32, under autocast too.
 
     Raises ValueError if the shapes do not match, labels are floating point, ``keep`` is not in
@@ -55,8 +58,9 @@ def pixel_softmax_loss(
         return total
     labelled = labels != void
     if weights is None:
-        return total / labelled.sum().clamp(min=1)
-    return total / weights[labels[labelled]].sum().clamp(min=torch.finfo(weights.dtype).tiny)
+        return total / all_reduce(labelled.sum()).clamp(min=1)
+    weight = all_reduce(weights[labels[labelled]].sum())
+    return total / weight.clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def balanced_weights(pixels: Tensor) -> Tensor:
@@ -80,6 +84,7 @@ def multi_head_loss(
     generator: torch.Generator | None = None,
     void: int = 255,
     weights: Mapping[str, Tensor] | None = None,
+    all_reduce: Callable[[Tensor], Tensor] = lambda count: count,
 ) -> Tensor:
     """The sum of ``pixel_softmax_loss`` over heads: joint training of tasks, as on SIFT Flow.
 
@@ -99,7 +104,11 @@ def multi_head_loss(
         if keep != 1.0:
             kept = _kept_cells(target, keep, generator) if kept is None else kept
             target = target.masked_fill(~kept, void)
-        losses.append(pixel_softmax_loss(of_head, target, reduction, void=void, weights=balance))
+        losses.append(
+            pixel_softmax_loss(
+                of_head, target, reduction, void=void, weights=balance, all_reduce=all_reduce
+            )
+        )
     return torch.stack(losses).sum()
 
 

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable
+from contextlib import closing
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,9 @@ from torch import Tensor
 from fcn.data.sample import VOID, SegmentationDataset
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
+from fcn.training.checkpoint import Stopped
+from fcn.training.gpu import Resident, loading_processes
+from fcn.training.loader import prefetch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -24,11 +29,14 @@ def evaluate(
     *,
     device: str = "auto",
     log: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    workers: int | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """One confusion matrix per head of ``net``, over images at their original sizes.
 
-    Under ``torchrun`` each process takes its share of the images and all return the sum. Raises
-    ValueError if the classes of net and data set differ.
+    Under ``torchrun`` each process takes its share of the images and all return the sum.
+    ``workers``: see :func:`~fcn.training.gpu.loading_processes`. Raises Stopped, in all processes,
+    when ``stop`` returns True in one; ValueError if the classes of net and data set differ.
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device)
@@ -36,16 +44,45 @@ def evaluate(
     matrices = {
         head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads
     }
-    for i in range(fabric.global_rank, len(dataset), fabric.world_size):
-        sample = dataset[i]
-        scores = net(fabric.to_device(sample.image[None]).float() / 255)
-        for head, score in by_head(scores, heads).items():
-            matrices[head].update(fabric.to_device(sample.labels[head][None]), score.argmax(dim=1))
-        if log is not None and (i + 1) % 50 == 0:
-            log(f"scored {i + 1} of {len(dataset)} images")
+    mine = range(fabric.global_rank, len(dataset), fabric.world_size)
+    stopped = False
+    workers = loading_processes(dataset, fabric.device, workers)
+    on_gpu = fabric.device.type == "cuda" and not isinstance(dataset, Resident)
+    with closing(prefetch(dataset.__getitem__, mine, workers, on_gpu)) as samples:
+        for i, sample in zip(mine, samples, strict=True):
+            scores = net(fabric.to_device(sample.image[None]).float() / 255)
+            for head, score in by_head(scores, heads).items():
+                truth = fabric.to_device(sample.labels[head][None])
+                matrices[head].update(truth, score.argmax(dim=1))
+            if log is not None and (i + 1) % 50 == 0:
+                log(f"scored {i + 1} of {len(dataset)} images")
+            if stopped := i < mine[-1] and stop():
+                break
+    if any(agree(fabric, stopped)):
+        raise Stopped("while scoring the images")
     for matrix in matrices.values():
         matrix.matrix = fabric.all_reduce(matrix.matrix, reduce_op="sum")  # type: ignore[assignment]
     return matrices
+
+
+def all_reduce(count: Tensor) -> Tensor:
+    """The sum of ``count`` over the processes, in place."""
+    torch.distributed.all_reduce(count)
+    return count
+
+
+def agree(fabric: "Fabric", *flags: bool) -> list[bool]:
+    """Each flag, true in all processes if it is true in one. Does not wait for a GPU."""
+    if fabric.world_size == 1:
+        return list(flags)
+    reduced = torch.tensor(flags, dtype=torch.uint8)
+    torch.distributed.all_reduce(reduced, torch.distributed.ReduceOp.MAX, _cpu_group())
+    return [bool(flag) for flag in reduced.tolist()]
+
+
+@lru_cache(maxsize=1)
+def _cpu_group() -> Any:  # torch.distributed.ProcessGroup
+    return torch.distributed.new_group(backend="gloo")
 
 
 def is_main_process() -> bool:
@@ -54,15 +91,25 @@ def is_main_process() -> bool:
 
 
 def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
-    """Launch Fabric on one ``device``, or on one per process under ``torchrun``."""
+    """Launch Fabric on one ``device``, or on one per process under ``torchrun``.
+
+    Raises ValueError if the nodes have different numbers of processes.
+    """
     package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
     Fabric = import_module(package).Fabric  # slow to import
 
-    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ["LOCAL_WORLD_SIZE"]) if world > 1 else 1
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", world // local)) if world > 1 else 1
+    if world != nodes * local:
+        raise ValueError(
+            f"{world} processes on {nodes} nodes, {local} of them here: start as many on each node"
+        )
     fabric = Fabric(
         accelerator=device,
-        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1,
-        strategy="ddp" if many else "auto",
+        devices=local,
+        num_nodes=nodes,
+        strategy="ddp" if world > 1 else "auto",
         precision=precision,
     )
     fabric.launch()

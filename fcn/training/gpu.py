@@ -34,7 +34,7 @@ class Resident(SegmentationDataset):
 
     def __init__(self, dataset: SegmentationDataset, device: torch.device | str = "cpu") -> None:
         self.name, self.split, self.heads = dataset.name, dataset.split, dataset.heads
-        self.names = list(dataset.names)
+        self.names, self.contents = list(dataset.names), dataset.contents
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             samples = list(pool.map(lambda i: _bytes(dataset[i]), range(len(self.names))))
         self.sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
@@ -89,6 +89,22 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
                 case _:
                     raise ValueError(f'augmentation "{augment}" is not available on the device')
     return mirrored, right, down
+
+
+def loading_processes(
+    dataset: SegmentationDataset, device: torch.device, workers: int | None
+) -> int:
+    """The number of processes that load ``dataset`` for ``device``: ``workers``, if given.
+
+    By default up to eight per GPU, as decoding photos takes longer than a step; none on a CPU,
+    whose cores are busy with the step. A :class:`Resident` data set needs none.
+    """
+    if isinstance(dataset, Resident):
+        return 0
+    if workers is not None or device.type != "cuda":
+        return workers or 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(8, (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _bytes(sample: Sample) -> Sample:

@@ -1,11 +1,14 @@
 """Data loading: shuffling, augmentation and sharding, all determined by the seed and the step."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from fcn.data.augment import GREY, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
@@ -15,22 +18,87 @@ Batch = tuple[Tensor, dict[str, Tensor]]
 """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W})."""
 
 
-def schedule(
-    images: int, recipe: Recipe, seed: int, steps: Iterable[int], rank: int, processes: int
-) -> Iterator[list[tuple[list[int], list[int]]]]:
-    """For each step, the image indices and augmentation seeds of a process's forward passes.
+Loader = Callable[[Sequence[int], str, Sequence[int]], Batch]
+"""The batch of these images, augmented in this way with one seed per image."""
 
-    Each process takes every ``processes``-th image of a batch, at most a micro-batch at a time.
+
+def load_step(
+    load: Loader, images: int, recipe: Recipe, seed: int, rank: int, processes: int, step: int
+) -> list[Batch]:
+    """The parts of a step's batch that a process passes forward, one at a time.
+
+    A part is a micro-batch. Process r of P takes the parts r, r + P, ...; of fewer parts than
+    processes, each takes its share: the images r, r + P, ... of every part.
     """
-    batch = recipe.batch_size
-    share = batch // processes
-    size = min(recipe.micro_batch or share, share)
-    for step in steps:
-        mine = range(step * batch + rank, (step + 1) * batch, processes)
-        epochs = [_order(images, recipe.replacement, seed, p // images) for p in mine]
-        indices = [order[p % images] for order, p in zip(epochs, mine, strict=True)]
-        seeds = [mix(seed, p, 1 << 16) for p in mine]
-        yield [(indices[i : i + size], seeds[i : i + size]) for i in range(0, share, size)]
+    first, size = step * recipe.batch_size, recipe.micro_batch or recipe.batch_size
+    parts = [range(p, p + size) for p in range(first, first + recipe.batch_size, size)]
+    if splits_parts(recipe, processes):
+        parts = [part[rank::processes] for part in parts]
+    else:
+        parts = parts[rank::processes]
+    batch = []
+    for positions in parts:
+        epochs = [_order(images, recipe.replacement, seed, p // images) for p in positions]
+        indices = [order[p % images] for order, p in zip(epochs, positions, strict=True)]
+        seeds = [mix(seed, p, 1 << 16) for p in positions]
+        batch.append(load(indices, recipe.augment, seeds))
+    return batch
+
+
+def splits_parts(recipe: Recipe, processes: int) -> bool:
+    """True if a batch has fewer parts than there are processes, which then share every part.
+
+    Raises ValueError if a part has fewer images than there are processes, too.
+    """
+    size = recipe.micro_batch or recipe.batch_size
+    parts = recipe.batch_size // size
+    if max(parts, size) < processes:
+        raise ValueError(
+            f"a batch of {recipe.batch_size} images in {parts} parts of {size} cannot be shared by "
+            f"{processes} processes; start at most {max(parts, size)}"
+        )
+    return parts < processes
+
+
+class _Loaded(Dataset[Any]):
+    def __init__(self, load: Callable[[int], Any]) -> None:
+        self.load = load
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.load(index)
+        except Exception as error:  # DataLoader would add a worker's traceback to the message
+            return error
+
+
+def prefetch(
+    load: Callable[[int], Any], indices: Sequence[int], workers: int, pin_memory: bool
+) -> Generator[Any]:
+    """``load`` of each index, in order, called ahead of time in ``workers`` processes if any.
+
+    Close the generator to end the processes. Raises what ``load`` raises.
+    """
+    items: DataLoader[Any] = DataLoader(
+        _Loaded(load),
+        batch_size=None,
+        sampler=indices,
+        num_workers=workers,
+        prefetch_factor=1 if workers else None,  # an item is a batch: more would fill the memory
+        pin_memory=pin_memory,
+        worker_init_fn=_ignore_signals,
+        generator=torch.Generator(),  # of seeds that nothing uses: leave the global one alone
+    )
+    for item in items:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+def _ignore_signals(worker: int) -> None:
+    """Leave signals, which may be sent to all processes, to the process that trains and stops."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):  # not all exist on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 @lru_cache(maxsize=2)  # a batch may contain the end of one epoch and the start of the next

@@ -8,22 +8,33 @@ has to be saved.
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
-from fcn.training.checkpoint import Stopped, read_checkpoint, write_checkpoint
-from fcn.training.evaluate import by_head, launch_fabric, scored_heads
-from fcn.training.gpu import Resident, Step, captured_step
-from fcn.training.loader import Batch, load_batch, mix, pixels_per_class, schedule
+from fcn.training.checkpoint import Stopped, damaged, read_checkpoint, write_checkpoint
+from fcn.training.evaluate import agree, all_reduce, by_head, launch_fabric, scored_heads
+from fcn.training.gpu import Resident, Step, captured_step, loading_processes
+from fcn.training.loader import (
+    Batch,
+    Loader,
+    load_batch,
+    load_step,
+    mix,
+    pixels_per_class,
+    prefetch,
+    splits_parts,
+)
 from fcn.training.optimizer import optimizer_for, set_rate
 from fcn.training.recipe import Recipe
 from fcn.training.record import Point
@@ -71,20 +82,23 @@ def train(
     Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
     continues from it, if it exists, bit for bit on a CPU. ``identity`` says what else a checkpoint
     must agree with: the start weights, the content of the data set. ``capture`` launches each step
-    as one CUDA graph, if the data set is :class:`~fcn.training.gpu.Resident` and has images of one
-    size.
+    as one CUDA graph, if the data set is :class:`~fcn.training.gpu.Resident`, has images of one
+    size and is not shared among processes. ``workers`` are the processes that load the data (see
+    :func:`~fcn.training.gpu.loading_processes`); the result is the same for any number.
 
-    Raises Stopped, at a checkpoint, when ``stop`` returns True; Diverged; ValueError if the
-    checkpoint belongs to another run, if the classes of net and data set differ, or if the
-    processes cannot share a batch equally.
+    Several processes compute the gradient and the loss that one would, on any number of nodes, even
+    if their shares of a batch differ. Three things depend on the number of processes: the order of
+    summation, and so rounding; dropout and sampled cells (``keep``), which each process draws for
+    itself; and the padding of photos of different sizes, to the largest of a process's share.
+
+    Raises Stopped, at a checkpoint and in all processes, when ``stop`` returns True in one;
+    Diverged; ValueError if the checkpoint belongs to another run, if the classes of net and data
+    set differ, or if there are too many processes to share a batch.
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device, recipe.precision)
-    processes = fabric.world_size
-    if recipe.batch_size % processes:
-        message = f"batch_size {recipe.batch_size} cannot be divided among {processes} processes"
-        raise ValueError(message)
-    rank = fabric.global_rank
+    processes, rank = fabric.world_size, fabric.global_rank
+    split = splits_parts(recipe, processes)
     net.to(fabric.device).to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(net, optimizer_for(net, recipe))
     weights = [parameter.detach() for parameter in net.parameters()]
@@ -96,21 +110,26 @@ def train(
     run = Run(0, 0, 0.0, [])
     losses: list[Tensor] = []  # of the stretch, on the device: reading them would make it wait
     agreed = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
-    agreed |= {"data": dataset.checksum, **identity}
+    agreed |= {"list of images": dataset.checksum, **identity}
     if checkpoint is not None and fabric.broadcast(resume and checkpoint.is_file()):
         state = read_checkpoint(checkpoint, agreed)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        for average, saved in zip(averages, state["ema"], strict=True):
-            average.copy_(saved)
-        run = Run(**state["run"])
-        losses = [torch.tensor(loss, device=fabric.device) for loss in state["losses"]]
+        with damaged(checkpoint):
+            net.load_state_dict(state["net"])
+            optimizer.load_state_dict(state["optimizer"])
+            for average, kept in zip(averages, state["ema"], strict=True):
+                average.copy_(kept)
+            run = TypeAdapter(Run).validate_python(state["run"])
+            known = [float(loss) if rank == 0 else 0.0 for loss in state["losses"]]  # to be summed
+            losses = [torch.tensor(loss, device=fabric.device) for loss in known]
 
     def rate_of(step: int) -> float:
         return recipe.rate_at(step * recipe.batch_size / len(dataset))
 
     def read_losses() -> list[float]:  # in one transfer from the device
-        numbers: list[float] = torch.stack(losses).tolist() if losses else []
+        if not losses:
+            return []
+        sums = torch.stack(losses)
+        numbers: list[float] = (all_reduce(sums) if processes > 1 else sums).tolist()
         for ago, loss in zip(range(len(numbers), 0, -1), numbers, strict=True):
             if not math.isfinite(loss):
                 raise Diverged(
@@ -135,9 +154,13 @@ def train(
     class_weights = {h: balanced_weights(n).to(fabric.device) for h, n in pixels.items()}
     resident = dataset if isinstance(dataset, Resident) else None
 
+    parts = recipe.batch_size // (recipe.micro_batch or recipe.batch_size)
+    divisor = 1 if recipe.reduction == "sum" else parts
+    options: dict[str, Any] = {"reduction": recipe.reduction, "keep": recipe.keep}
+    options |= {"weights": class_weights} | ({"all_reduce": all_reduce} if split else {})
+
     def train_step(batch: list[Batch]) -> Tensor:  # gradients accumulate over parts of a batch
-        # Fabric averages over processes, so a mean is the mean of the parts' means, as in Caffe.
-        scale = processes if recipe.reduction == "sum" else 1 / len(batch)
+        # A mean is the mean of the parts' means, as in Caffe. Fabric averages over processes.
         optimizer.zero_grad()
         total = torch.zeros((), device=fabric.device)
         for i, (images, labels) in enumerate(batch):
@@ -145,57 +168,69 @@ def train(
                 inputs = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
                 scores = by_head(model(inputs.float() / 255), heads)
                 truth = {head: fabric.to_device(labels[head]) for head in heads}
-                loss = multi_head_loss(
-                    scores, truth, recipe.reduction, recipe.keep, weights=class_weights
-                )
-                fabric.backward(loss * scale)
+                loss = multi_head_loss(scores, truth, **options)
+                fabric.backward(loss * (processes / divisor))
                 total += loss.detach()
         if recipe.clip:
             fabric.clip_gradients(model, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
         optimizer.step()
-        return total if recipe.reduction == "sum" else total / len(batch)
+        return total / divisor
 
     step: Step = train_step
-    one_part = recipe.micro_batch in (0, recipe.batch_size) and processes == 1
-    if capture and one_part and resident and resident.one_size:
+    if capture and parts == processes == 1 and resident and resident.one_size:
         step = captured_step(train_step, heads, optimizer, log)
 
     model.train()
-    load = resident.batch if resident else partial(load_batch, dataset)
+    load: Loader = resident.batch if resident else partial(load_batch, dataset)
+    load_mine = partial(load_step, load, len(dataset), recipe, seed, rank, processes)
+    workers = loading_processes(dataset, fabric.device, workers)
+    pin = fabric.device.type == "cuda" and not resident
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step
-    pending = range(run.step, steps)
-    for parts in schedule(len(dataset), recipe, seed, pending, rank, processes):
-        rate = rate_of(run.step + 1)
-        set_rate(optimizer, rate)
-        torch.manual_seed(mix(seed, run.step, rank + 1))  # dropout, loss sampling
-        losses.append(step([load(indices, recipe.augment, seeds) for indices, seeds in parts]))
-        if averages:
-            update_averages(averages, weights, None)
-        run.step += 1
-        run.images_seen += recipe.batch_size
-        run.seconds = earlier + time.perf_counter() - started
-        if run.step % stretch == 0 or run.step == steps:
-            numbers = read_losses()
-            losses.clear()
-            mean = sum(numbers) / len(numbers)
-            run.curve.append(
-                {"step": run.step, "images": run.images_seen, "loss": mean, "learning_rate": rate}
-            )
-            if fabric.is_global_zero:
-                speed = (run.step - first) / (run.seconds - earlier)
-                log(
-                    f"step {run.step}/{steps}  loss {mean:.4f}  rate {rate:.3g}  "
-                    f"{speed * recipe.batch_size:.1f} images/s  "
-                    f"{(steps - run.step) / speed / 60:.0f} min left"
+    with closing(prefetch(load_mine, range(run.step, steps), workers, pin)) as batches:
+        for batch in batches:
+            rate = rate_of(run.step + 1)
+            set_rate(optimizer, rate)
+            torch.manual_seed(mix(seed, run.step, rank + 1))  # dropout, loss sampling
+            losses.append(step(batch))
+            if averages:
+                update_averages(averages, weights, None)
+            run.step += 1
+            run.images_seen += recipe.batch_size
+            run.seconds = earlier + time.perf_counter() - started
+            if run.step % stretch == 0 or run.step == steps:
+                numbers = read_losses()
+                losses.clear()
+                mean = sum(numbers) / len(numbers)
+                run.curve.append(
+                    {
+                        "step": run.step,
+                        "images": run.images_seen,
+                        "loss": mean,
+                        "learning_rate": rate,
+                    }
                 )
-        if time.perf_counter() - saved > checkpoint_every:
-            save()
-            saved = time.perf_counter()
-        if run.step < steps and stop():
-            save()
-            raise Stopped(f"at step {run.step} of {steps}")
-    save()
+                if fabric.is_global_zero:
+                    speed = (run.step - first) / (run.seconds - earlier)
+                    log(
+                        f"step {run.step}/{steps}  loss {mean:.4f}  rate {rate:.3g}  "
+                        f"{speed * recipe.batch_size:.1f} images/s  "
+                        f"{(steps - run.step) / speed / 60:.0f} min left"
+                    )
+            if run.step == steps:
+                break
+            due = time.perf_counter() - saved > checkpoint_every
+            due, stopping = agree(fabric, due, stop())
+            if due or stopping:
+                save()
+                saved = time.perf_counter()
+            if stopping:
+                fabric.barrier()  # no process ends before the checkpoint is written
+                raise Stopped(f"at step {run.step} of {steps}")
+    try:
+        save()
+    except OSError as error:  # a full disk may have room for the net
+        log(f"no checkpoint of the last step: {error}")
     for weight, average in zip(weights, averages, strict=False):  # no averages without EMA
         weight.copy_(average)
     net.eval()

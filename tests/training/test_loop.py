@@ -3,7 +3,6 @@
 import copy
 import math
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from fcn.data.synthetic.outdoor import Scenes
 from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
-from fcn.training.checkpoint import Stopped, interruptible, read_checkpoint
+from fcn.training.checkpoint import Stopped, read_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.loader import collate
 from fcn.training.loop import Diverged, train
@@ -399,65 +398,6 @@ def test_stopped_anywhere_a_run_goes_on(stamps, tmp_path):
     assert_same_weights(parts[-1], whole)
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's handler of Ctrl-C, which a process started in the background lacks."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_ends_at_a_checkpoint_from_which_the_run_goes_on(stamps, tmp_path):
-    torch.manual_seed(0)
-    whole = Tiny()
-    nets = [copy.deepcopy(whole) for _ in range(2)]
-    recipe = Recipe(1e-2, epochs=3, batch_size=1, optimizer="adamw")
-    expected = run(whole, stamps, recipe)
-    lines = []
-
-    def log(line):
-        lines.append(line)
-        if line.startswith("step 5/"):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt), interruptible(log) as stop:
-        train(
-            nets[0], stamps, recipe, device="cpu", checkpoint=tmp_path / "a.pt", log=log, stop=stop
-        )
-    assert "step 6/" not in str(lines)
-    assert "--resume" in lines[-1]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert same_run(
-        run(nets[1], stamps, recipe, checkpoint=tmp_path / "a.pt", resume=True), expected
-    )
-    assert_same_weights(nets[1], whole)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_a_second_ctrl_c_does_not_wait():
-    def pressed_twice():
-        with interruptible(print) as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert stop()
-            os.kill(os.getpid(), signal.SIGINT)
-            pytest.fail("still here")
-
-    with pytest.raises(KeyboardInterrupt):
-        pressed_twice()
-
-
-def test_an_interrupt_that_something_else_handles_is_left_to_it():
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with interruptible(print) as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert not stop()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
 def test_a_checkpoint_is_written_between_two_points_of_the_curve_and_never_of_what_diverged(
     stamps, tmp_path
 ):
@@ -469,7 +409,7 @@ def test_a_checkpoint_is_written_between_two_points_of_the_curve_and_never_of_wh
     def seen():
         return paths[0].is_file()
 
-    with pytest.raises(Stopped, match="at step 1 of 4000"):
+    with pytest.raises(Stopped, match="at step 2 of 4000"):
         run(Tiny(), stamps, recipe, checkpoint=paths[0], checkpoint_every=0, stop=seen)
     wild = replace(recipe, learning_rate=1e38, optimizer="sgd")
     with pytest.raises(Diverged, match=r"at step [1-9] of 4000"):
@@ -500,7 +440,11 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(scenes, tmp_pat
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="no space left"):
-        run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True)
+        run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True, checkpoint_every=0)
+    assert checkpoint.read_bytes() == before
+    lines = []
+    run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True, log=lines.append)
+    assert "no checkpoint of the last step" in lines[-1]  # and the net is returned
     assert checkpoint.read_bytes() == before
 
 
@@ -698,15 +642,6 @@ def test_two_processes_do_what_one_does(tmp_path):
             moved[name], step, atol=1e-8 + 1e-3 * step.abs().max().item(), rtol=0
         )
     assert all(step.any() for step in by_one.values())
-
-
-def test_a_batch_that_does_not_divide_is_refused(scenes, monkeypatch):
-    class Three:
-        world_size = 3
-
-    monkeypatch.setattr("fcn.training.loop.launch_fabric", lambda device, precision: Three())
-    with pytest.raises(ValueError, match="batch_size 2 cannot be divided among 3 processes"):
-        run(Tiny(), scenes, RECIPE)
 
 
 @pytest.mark.parametrize(
