@@ -1,14 +1,15 @@
-"""Checkpoints, and stopping at one on Ctrl-C."""
+"""Checkpoints: the state of a run, labelled with what makes it that run, and locked by it."""
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import platform
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from fcn.environment import atomic_write
 
@@ -19,62 +20,80 @@ class Stopped(Exception):
     """Raised when a run was asked to stop and has written its checkpoint."""
 
 
-def write_checkpoint(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
+def write_checkpoint(path: Path, identity: Mapping[str, Any], state: dict[str, Any]) -> None:
     """Write ``state`` atomically, labelled with the ``identity`` of its run."""
     with atomic_write(path) as partial:
-        torch.save({"identity": identity} | state, partial)
+        torch.save({"identity": dict(identity)} | state, partial)
 
 
-def read_checkpoint(path: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
-    """The state saved by the run with this ``identity``.
+def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The state saved by the run with this ``identity``: nested settings, and checksums.
 
-    Raises FileNotFoundError if it is missing, ValueError if it is damaged or another run's.
+    Raises ValueError if the file is damaged, or another run's: the message names what differs.
     """
-    if path is None or not path.is_file():
-        raise FileNotFoundError(f"{path}: no checkpoint to resume; start the run without --resume")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except Exception:  # torch raises a dozen types for a file it cannot read
-        state = None
-    if not isinstance(state, dict) or not state.keys() >= ENTRIES:
-        remedy = "remove it and start the run without --resume"
-        raise ValueError(f"{path}: not a complete checkpoint; {remedy}")
-    if state["identity"] != identity:
-        raise ValueError(f"{path}: from another run (its recipe, seed, data or net differs)")
+    with damaged(path):
+        with zipfile.ZipFile(path) as archive:  # torch.load does not compare the checksums
+            if bad := archive.testzip():
+                raise ValueError(bad)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not state.keys() >= ENTRIES:
+            raise ValueError("entries are missing")
+        differences = list(_differences(state["identity"], identity))
+    if differences:
+        raise ValueError(
+            f"{path}: from another run: {', '.join(differences)}; "
+            "resume with the settings of then, or delete it to start again"
+        )
     return state
 
 
 @contextmanager
-def interruptible(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Yield a ``stop`` for :func:`~fcn.training.loop.train` that turns True on Ctrl-C.
-
-    The step finishes and its checkpoint is written before KeyboardInterrupt is raised; a second
-    Ctrl-C raises it at once. Does nothing if SIGINT already has a handler, outside the main thread,
-    and in a run of several processes, which would stop at different steps.
-    """
-    interrupted = threading.Event()
-
-    def handle(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        interrupted.set()
-
-    active = (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        and threading.current_thread() is threading.main_thread()
-        and "WORLD_SIZE" not in os.environ
-    )
+def damaged(path: Path) -> Iterator[None]:
+    """Turn the dozen types of errors that a damaged checkpoint causes into a ValueError."""
     try:
-        if active:
-            signal.signal(signal.SIGINT, handle)
-        yield interrupted.is_set
-    except Stopped:
-        if not interrupted.is_set():
-            raise
+        yield
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:
+        remedy = "delete it to start again"
+        raise ValueError(f"{path}: not a complete checkpoint; {remedy}") from error
+
+
+def _differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    for name in {**given, **saved}:
+        old, new = saved.get(name), given.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new)
+        elif old != new:
+            yield f"{name} was {_short(old)} and is {_short(new)}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+@contextmanager
+def exclusive(checkpoint: Path) -> Iterator[None]:
+    """Lock the run with this checkpoint, and delete what a killed process left half written.
+
+    The lock ends with the process. Raises OSError if another process has it.
+    """
+    stem = checkpoint.stem
+    path = checkpoint.with_suffix(".lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with suppress(OSError):
+            holder = path.read_text(encoding="utf-8")
+        raise OSError(f"{stem} is already running here ({holder}); see {path}") from None
+    try:
+        path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        for kind in ("checkpoint", "safetensors"):
+            for left in path.parent.glob(f".{stem}.{kind}.*.partial"):
+                left.unlink()
+        yield
     finally:
-        if active:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-    if interrupted.is_set():
-        log("interrupted; the same command with --resume continues from the checkpoint")
-        raise KeyboardInterrupt
+        path.unlink(missing_ok=True)
+        lock.release()

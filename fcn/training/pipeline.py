@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,8 +11,8 @@ from fcn import models
 from fcn.data.sample import SegmentationDataset
 from fcn.environment import PROJECT, check_writable, sha256
 from fcn.models import FCN, LateFusion
-from fcn.training import provenance, record
-from fcn.training.checkpoint import interruptible
+from fcn.training import provenance, record, signals
+from fcn.training.checkpoint import exclusive
 from fcn.training.evaluate import evaluate, is_main_process, launch_fabric, scored_heads
 from fcn.training.loop import train
 from fcn.training.recipe import Recipe
@@ -30,6 +31,8 @@ def train_and_record(
     results: Path,
     device: str,
     metadata: dict[str, str] | None = None,
+    identity: Mapping[str, Any] = {},
+    resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
     **options: Any,
@@ -37,17 +40,24 @@ def train_and_record(
     """Train ``net``, save it as ``weights``, evaluate that file, write the record to ``results``.
 
     Seed torch before building the net. ``weights`` is a .safetensors file; ``metadata`` is added to
-    it. The checkpoint is next to it until the record is written. ``options`` are those of
-    :func:`~fcn.training.loop.train`: ``resume``, ``checkpoint_every``, ``capture``.
+    it. The checkpoint is next to it until the record is written; ``identity`` is what it must agree
+    with beyond what ``plan`` and ``train_set`` tell. ``options`` are those of
+    :func:`~fcn.training.loop.train`: ``checkpoint_every``, ``capture``.
 
-    Raises what ``train`` raises; ValueError, before it, for a folder that is not writable.
+    Raises what ``train`` raises; ``signals.Interrupted``, at a checkpoint, on a signal; before it,
+    ValueError for a folder that is not writable, OSError for a checkpoint without ``resume`` and if
+    another process has the run.
     """
     check_writable(weights.parent, "--out")
     check_writable(results, "--results")
     environment = provenance.environment(device)
     heads = {head: train_set.heads[head] for head in scored_heads(net, train_set)}
     checkpoint = weights.with_suffix(".checkpoint")
-    with interruptible(log) as interrupted:
+    alone = exclusive(checkpoint) if is_main_process() else nullcontext()
+    with alone, signals.interruptible() as interrupted:
+        if broadcast(checkpoint.is_file() and not resume, device):
+            raise FileExistsError(f"{checkpoint}: exists; continue it with --resume, or delete it")
+        start = plan.initial_weights
         run = train(
             net,
             train_set,
@@ -55,30 +65,43 @@ def train_and_record(
             seed=plan.seed,
             device=device,
             checkpoint=checkpoint,
+            resume=resume,
             stop=lambda: interrupted() or stop(),
             log=log,
+            identity={
+                "start weights": start and f"{start.name} ({start.checksum})",
+                "classes": heads,
+                "images and labels": train_set.contents,
+                **identity,
+            },
             **options,
         )
-    if is_main_process():
-        about = {"dataset": train_set.name, "experiment": plan.experiment}
-        models.save(net, weights, {"classes": json.dumps(heads)} | about | (metadata or {}))
-    broadcast(None, device)  # the others wait until it is saved
-    matrices = evaluate(models.load(weights), test_set, device=device, log=log)
-    kept = weights.resolve()
-    entries = dict(plan)
-    if kept.is_relative_to(PROJECT / "weights"):
-        entries["weights"] = Weights(kept.relative_to(PROJECT).as_posix(), sha256(kept))
-    written = Record(
-        **entries,
-        images_seen=run.images_seen,
-        seconds=round(run.seconds, 1),
-        heads={head: Head.scored(names, matrices[head]) for head, names in heads.items()},
-        curve=run.curve,
-        **environment,
-    )
-    if is_main_process():
-        record.write(written, results)
-        checkpoint.unlink(missing_ok=True)
+        if is_main_process():
+            about = {"dataset": train_set.name, "experiment": plan.experiment}
+            models.save(net, weights, {"classes": json.dumps(heads)} | about | (metadata or {}))
+        broadcast(None, device)  # the others wait until it is saved
+        matrices = evaluate(
+            models.load(weights),
+            test_set,
+            device=device,
+            log=log,
+            stop=lambda: interrupted() or stop(),
+        )
+        kept = weights.resolve()
+        entries = dict(plan)
+        if kept.is_relative_to(PROJECT / "weights"):
+            entries["weights"] = Weights(kept.relative_to(PROJECT).as_posix(), sha256(kept))
+        written = Record(
+            **entries,
+            images_seen=run.images_seen,
+            seconds=round(run.seconds, 1),
+            heads={head: Head.scored(names, matrices[head]) for head, names in heads.items()},
+            curve=run.curve,
+            **environment,
+        )
+        if is_main_process():
+            record.write(written, results)
+            checkpoint.unlink(missing_ok=True)
     return written
 
 
