@@ -71,9 +71,9 @@ def pixels(index: int, *channels: int, size: tuple[int, int] = SIZES[0]) -> NDAr
 def labels(
     index: int, classes: int, *, size: tuple[int, int] = SIZES[0], void: bool = True
 ) -> NDArray[np.uint8]:
-    """A random label map; five columns are void if ``void`` is True."""
+    """A random label map; two columns are void if ``void`` is True."""
     found = np.random.default_rng(100 + index).integers(0, classes, size, np.uint8)
-    found[:, : 5 * void] = VOID
+    found[:, : 2 * void] = VOID
     return found
 
 
