@@ -142,7 +142,7 @@ is_there = folder.is_dir()
 counts, is_live = here.snapshot("sift-flow-classes", class_counts, is_there, lists)
 
 # %% tags=["nbval-ignore-output"]
-print(here.source("sift-flow-classes", is_live))
+print("Counted just now." if is_live else "Counted earlier: the label maps are missing here.")
 
 # %%
 labelled = 100 * counts["pixels"][:, :33] / counts["pixels"][:, :33].sum(1, keepdims=True)
@@ -279,18 +279,19 @@ chapter_tables.recipes(names)
 #
 # ## Running the experiments
 #
-# The chapter trains every experiment that its tables and figures show, from Table 5's own net on VGG16 to the two
-# trial recipes, if you ask for it:
+# On request, this chapter trains every experiment that its tables and figures show, from Table 5's own net on VGG16 to
+# the two trial recipes:
 #
 # ```
 # papermill book/06_sift_flow.ipynb sift_flow.ipynb --cwd book -p preset paper \
 #     -p data_root DATA -p weights_root WEIGHTS -p device cuda
 # ```
 #
-# Experiments with a record are skipped, interrupted ones resume, and one that lacks its data or weights costs a line.
-# `-p experiments "sift-flow-vgg16-32s sift-flow-vgg16-16s"` trains only those two. With `-p preset small`, a net of a
-# quarter of the width learns procedural scenes in minutes, by the same code; with `smoke`, every experiment takes two
-# steps on a handful of images.
+# It skips experiments that have a record, resumes interrupted ones, and reports each one that lacks its data or weights
+# in one line. Records go to `results_dir`, nets and checkpoints to `runs_dir`. To train only some of them, add
+# `-p experiments "sift-flow-vgg16-32s sift-flow-vgg16-16s"`. With `-p preset small`, a net of a quarter of the width
+# learns procedural scenes in minutes, by the same code; with `smoke`, every experiment takes two steps on a handful of
+# images.
 
 # %% tags=["full-width", "nbval-ignore-output"]
 made = here.run(chapter_tables.SIFT_FLOW_RUNS, small=[DEMO])
@@ -301,14 +302,14 @@ else:
 
 # %% tags=["nbval-ignore-output"]
 if here.preset == "small":
-    file = here.runs / f"{DEMO}.seed{here.seed}.demonstration.safetensors"
-    demo = fcn.load(file).eval()
+    record = Path(made["record"][0])
+    demo = fcn.load(record.parents[1] / f"{record.stem}.safetensors").eval()
     painted = [dataset("scenes", "test")[i] for i in (0, 3, 6)]
-    photos = [sample.image for sample in painted]
+    images = [sample.image for sample in painted]
     with torch.no_grad():
-        answers = [demo(image[None] / 255)["semantic"][0].argmax(0) for image in photos]
+        answers = [demo(image[None] / 255)["semantic"][0].argmax(0) for image in images]
     truths = [sample.labels["semantic"] for sample in painted]
-    shared.labellings(photos, {"labels": truths, "FCN-8s": answers}, classes, PALETTE)
+    shared.labellings(images, {"labels": truths, "FCN-8s": answers}, classes, PALETTE)
     plt.show()
 
 # %% [markdown]
@@ -320,7 +321,7 @@ if here.preset == "small":
 # rates and epochs of the short recipe were chosen by no score at all, but by the time at hand: the rate is one at which
 # the training loss fell and did not diverge.
 #
-# The AdamW trial was run before the tuned run began, the SGD trial at the same time, and neither left a record. We
+# The AdamW trial was first run before the tuned run began, the SGD trial alongside it, and neither left a record. We
 # repeated both from a clean checkout and got the same numbers. The records are those of the repetitions, so their
 # commit is later than that of the tuned run.
 
@@ -396,15 +397,13 @@ if ours:
 
 # %% [markdown]
 # *Figure: Table 5 at a glance. Most earlier methods report one or two of the five numbers.*
-
+#
 # Ours less the paper's FCN-16s on VGG16, in points:
 
 # %%
 columns = {metric: tables.COLUMNS[metric] for metric in tables.MEASURED}
-less = {
-    label: [f"{shared.points(scores[m], PAPER.metrics[m]):+.1f}" for m in columns] for label, scores in means.items()
-}
-pd.DataFrame(less, columns.values()).T
+less = {label: {m: shared.points(scores[m], PAPER.metrics[m]) for m in columns} for label, scores in means.items()}
+pd.DataFrame(less).T.rename(columns=columns).map("{:+.1f}".format)
 
 # %%
 shared.glue_values(between_seeds=chapter_tables.widest_range(found, "sift-flow"))
@@ -413,13 +412,13 @@ shared.glue_values(between_seeds=chapter_tables.widest_range(found, "sift-flow")
 # :::{note}
 # **How far these numbers carry.** All caveats of this chapter are collected here.
 #
-# - *Backbone, stride and recipe change together.* The two rows above use GoogLeNet, stride 8 and our recipes, the
-#   paper's uses VGG16, stride 16 and its own. So a tuned net above the paper's row has not beaten VGG16, which was the
-#   better of the two in the paper's Table 1, and which we have no tuned recipe for. The effect of a recipe shows
-#   between our own rows, which share a backbone.
-# - *Few seeds.* The table says how many there are. In our committed runs, two seeds of one recipe differ by up to
-#   {glue:text}`between_seeds:.1f` points of mean IU, so a smaller difference between single runs means nothing.
-# - *Short schedules.* The short runs stop long before they converge. Where one net starts from another, it has also been
+# - *Backbone, stride and recipe change together.* The two rows above use GoogLeNet, stride 8 and our recipes; the
+#   paper's row uses VGG16, stride 16 and its own. So a tuned net above the paper's row has not beaten VGG16: in the
+#   paper's Table 1, VGG16 is far better than GoogLeNet, and we have not trained it with the tuned recipe. The effect of
+#   a recipe shows between our own rows, which share a backbone.
+# - *Few seeds.* A row without ± is a single run. Among our runs, two seeds of one recipe differ by up to
+#   {glue:text}`between_seeds:.1f` points of mean IU, so a smaller difference between single runs may be chance.
+# - *Short schedules.* The short runs stop long before they converge. A net that starts from another has also been
 #   trained longer.
 # - *Data.* The geometric labels are derived, and the training photos were recompressed before they reached us. The test
 #   images, their semantic labels and the metrics are the paper's.
@@ -457,8 +456,8 @@ if len(short) == len(SHORT):
     )
 
 # %% [markdown]
-# In mean IU, 16s gains {glue:text}`step_16s:+.1f` points over 32s, more than any two seeds of one recipe differ here.
-# From 16s to 8s the gain is {glue:text}`step_8s:+.1f`, less than that, so these runs do not say which of the two
+# From 32s to 16s, mean IU changes by {glue:text}`step_16s:+.1f` points, which is more than any two seeds of one recipe
+# differ here. The {glue:text}`step_8s:+.1f` from 16s to 8s is less than that, so these runs do not tell which of the two
 # is better. From 32s to 8s, pixel accuracy changes by {glue:text}`gain_pixel_accuracy:+.1f`, mean
 # accuracy by {glue:text}`gain_mean_accuracy:+.1f`, mean IU by {glue:text}`gain_mean_iu:+.1f` and frequency weighted IU
 # by {glue:text}`gain_frequency_weighted_iu:+.1f`. The largest gains in IU are those of staircase
@@ -566,7 +565,9 @@ if len(pairs):
 # (Rachel Michetti, CC0) and the cat Chelsea (Stéfan van der Walt, CC0). Guess how each will come out before you look.
 
 # %% tags=["nbval-ignore-output"]
-weights_file = Path(f"../weights/{TUNED}.seed{here.seed}.safetensors")
+file_name = f"{TUNED}.seed{here.seed}.safetensors"
+shipped = Path("../weights") / file_name
+weights_file = shipped if shipped.is_file() else here.runs / file_name
 photos = {name: photo(name) for name in ("china", "rocket", "coffee", "chelsea")}
 if weights_file.is_file():
     trained = fcn.load(weights_file)
@@ -617,7 +618,7 @@ if tuned and len(short) == len(SHORT):
         table_1_vgg16=vgg16,
         table_1_googlenet=googlenet,
         table_1_gap=vgg16 - googlenet,
-        tuned_less_paper=float(less["tuned, 8s"][list(columns).index("mean_iu")]),
+        tuned_less_paper=less["tuned, 8s"]["mean_iu"],
         **{f"recipe_{m}": means["tuned, 8s"][m] - means["short, 8s"][m] for m in columns},
         seen_tuned=tuned.images_seen,
         seen_paper=175 * tuned.dataset.trained_on.images,

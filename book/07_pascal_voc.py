@@ -154,7 +154,7 @@ pixels = pd.DataFrame(counts["pixels"], SPLITS, [*voc.CLASSES, "void"])
 images = pd.DataFrame(counts["photos"], SPLITS, [*voc.CLASSES, "void"])
 
 # %% tags=["nbval-ignore-output"]
-print(here.source("voc-labels", is_live))
+print("Counted just now." if is_live else "Counted earlier: the label maps are missing here.")
 
 # %%
 labelled = pixels.drop(columns="void").T
@@ -350,19 +350,18 @@ chapter_tables.structure(computed)
 #
 # ### Running the experiments
 #
-# The mean IU is the column that needs training, and so does most of what follows. If you ask for it, the next cell
-# trains every net of this chapter: those of Tables 1 and 2, the variants that the paper mentions in its text, and our
-# small ones.
+# The mean IU of Table 1 needs training, and so does most of what follows. On request, the next cell trains every net of
+# this chapter: those of Tables 1 and 2, the variants that the paper mentions in its text, and our small ones.
 #
 # ```
 # papermill book/07_pascal_voc.ipynb pascal_voc.ipynb --cwd book -p preset paper \
 #     -p data_root DATA -p weights_root WEIGHTS -p device cuda
 # ```
 #
-# Experiments with a record are skipped, interrupted ones resume, and one that lacks its data or weights costs a line.
-# It takes a while: the authors report three days for FCN-32s alone on a K40c.
-# `-p experiments "voc2011-vgg16-32s voc-vgg16-32s-heavy"` trains only those two. With `-p preset smoke`, every
-# experiment takes two steps on a handful of images.
+# It skips experiments that have a record, resumes interrupted ones, and reports each one that lacks its data or weights
+# in one line. Records go to `results_dir`, nets and checkpoints to `runs_dir`. The authors report three days for
+# FCN-32s alone on a K40c; to train only some of the nets, add `-p experiments "voc2011-vgg16-32s voc-vgg16-32s-heavy"`.
+# With `-p preset smoke`, every experiment takes two steps on a handful of images.
 
 # %% tags=["full-width", "nbval-ignore-output"]
 made = here.run(chapter_tables.VOC_RUNS)
@@ -576,7 +575,9 @@ chapter_tables.subset_classes(found, {column: values.tolist() for column, values
 # the class background.
 
 # %% tags=["nbval-ignore-output"]
-net_file = Path(f"../weights/voc-subset-googlenet-8s.seed{here.seed}.safetensors")
+file_name = f"voc-subset-googlenet-8s.seed{here.seed}.safetensors"
+shipped = Path("../weights") / file_name
+net_file = shipped if shipped.is_file() else here.runs / file_name
 photos = {name: photo(name) for name in ("chelsea", "astronaut", "coffee")}
 if net_file.is_file():
     trained = fcn.load(net_file)

@@ -171,7 +171,7 @@ table["distance"] = [line.distance for line in lines]
 table.round(1)
 
 # %% tags=["nbval-ignore-output"]
-print(here.source("appendix-a", is_live))
+print("Computed just now." if is_live else "Computed earlier by this project.")
 
 # %% [markdown]
 # *Mean IU by scale, the nearest row first; `distance` is the mean over the six scales of the absolute difference from
