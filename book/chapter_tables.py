@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from fcn.data.voc import CLASSES
-from fcn.replication import paper, tables
+from fcn.replication import claims, paper, tables
 from fcn.replication.benchmark import NETS, PAPER, quartiles
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.claims import CLAIMS, LONG_CLAIMS, compare
+from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Comparison, compare
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
 from fcn.replication.experiment import Experiment
 from fcn.replication.paper import METRICS
@@ -284,6 +284,46 @@ LARGE = (
     "sift-flow-vgg16-16s",
     "pascal-context-59-vgg16-32s",
 )
+
+
+def verdicts(records: Sequence[Record]) -> dict[str, int]:
+    """The number of claims: all, those with runs on both sides, and of these by their verdict."""
+    found = [pair.verdict for one in (*CLAIMS, *LONG_CLAIMS) if (pair := compare(one, records))]
+    agree = sum(verdict == "as the paper says" for verdict in found)
+    early = sum(verdict.startswith("too early") for verdict in found)
+    counts = {"claims": len(CLAIMS) + len(LONG_CLAIMS), "compared": len(found)}
+    return counts | {"agree": agree, "early": early, "differ": len(found) - agree - early}
+
+
+def effort(records: Sequence[Record]) -> dict[str, float | str]:
+    """All runs together: their number, hours, training images and machines."""
+    return {
+        "runs": len(records),
+        "all_hours": sum(run.seconds for run in records) / 3600,
+        "all_images": sum(run.images_seen for run in records),
+        "machines": "; ".join(sorted({run.hardware for run in records})) or "no machine",
+    }
+
+
+def rules(records: Sequence[Record]) -> dict[str, float]:
+    """The numbers in the rules for a verdict, and what shows that a flat loss is not enough."""
+    seeds = (-1.0, 0.0, 1.0)  # three, with a standard deviation of one
+    numbers: dict[str, float] = {
+        "rule_epochs": claims.EPOCHS,
+        "rule_steps": claims.HEAVY_STEPS,
+        "m_short": len(CLAIMS),
+        "m_long": len(LONG_CLAIMS),
+        "width": Comparison(LONG_CLAIMS[0], seeds, seeds).uncertain,
+        "margin": claims.MARGINS["mean_iu"],
+        "geometric_margin": claims.MARGINS["geometric_accuracy"],
+    }
+    brief, tuned = find(records, f"{PREFIX}8s-brief"), find(records, TUNED)
+    if brief and tuned:
+        losses = np.array([point["loss"] for point in brief[0].curve])
+        before, last = (part.mean() for part in np.array_split(losses, 5)[-2:])
+        numbers["flat"] = abs(100 * (last / before - 1))
+        numbers["after_flat"] = tuned[0].scores["mean_iu"] - brief[0].scores["mean_iu"]
+    return numbers
 
 
 def replications(records: Sequence[Record], table: str, label: str) -> dict[str, list[dict[str, float]]]:

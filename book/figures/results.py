@@ -61,7 +61,7 @@ def one_change(comparisons: Sequence[Comparison]) -> Figure:
     axes.axvline(0, color="0.4", linewidth=1, zorder=0)
     axes.set_yticks(range(len(comparisons)), [one.claim.change for one in comparisons])
     axes.set(xlim=(-end, end), ylim=(len(comparisons) - 0.5, -0.5))
-    axes.set_xlabel("points with the change less those without")
+    axes.set_xlabel("points with the change minus those without")
     axes.grid(axis="x", color="0.9")
     figure.legend(handles=_keys(), loc="outside upper left", ncols=2)
     return figure
@@ -91,7 +91,7 @@ def coverage(frame: pd.DataFrame) -> Figure:
     rows = frame.drop(index="all")
     figure, axes = plt.subplots(figsize=(8, 0.36 * len(rows) + 1.0))
     axes.barh(rows.index, rows["experiments"], color="0.9", label="not run")
-    axes.barh(rows.index, rows["recorded"], color=style.COLOURS["ours"], label="recorded")
+    axes.barh(rows.index, rows["recorded"], color=style.COLOURS["ours"], label="with a final run")
     for y, (_, row) in enumerate(rows.iterrows()):
         label = f"  {row['recorded']} of {row['experiments']}"
         axes.text(row["experiments"], y, label, va="center", fontsize="small")

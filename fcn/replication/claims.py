@@ -177,7 +177,7 @@ def compare(claim: Claim, records: Sequence[Record]) -> Comparison | None:
 def table(
     records: Sequence[Record], claims: Sequence[Claim] = CLAIMS, results: str = "results"
 ) -> pd.DataFrame:
-    """The claims, their runs with and without the change, the difference so far and the verdict.
+    """The claims, the difference so far, the verdict, and the runs with and without the change.
 
     Runs are Markdown links to their records below ``results``, or "not run".
     """
@@ -187,10 +187,10 @@ def table(
         rows[f"{one.section}: {one.change}"] = {
             "the paper says": one.says,
             "in points": _criterion(one),
-            "with": _linked(records, one.changed, one.metric, results),
-            "without": _linked(records, one.base, one.metric, results),
             "so far": found.so_far if found else ABSENT,
             "verdict": found.verdict if found else NOT_RUN,
+            "with": _linked(records, one.changed, one.metric, results),
+            "without": _linked(records, one.base, one.metric, results),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -5,13 +5,14 @@ from dataclasses import asdict
 import chapter_tables
 import numpy as np
 import pytest
-from book_records import head, record
+from book_records import head, points, record
 from chapter_tables import SHORT, SUBSET, TABLE_1, TUNED
 
 from fcn.data.voc import CLASSES
 from fcn.replication import paper, upper_bounds
 from fcn.replication.benchmark import NETS
 from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.claims import CLAIMS, LONG_CLAIMS, claim
 from fcn.training.record import Deviation
 
 # Several chapters
@@ -262,3 +263,47 @@ def test_cost_is_epochs_times_images():
     one = record(TUNED, images_seen=175 * 8498 // 2)
     shown = chapter_tables.cost([one]).loc[f"{TUNED} (recorded)", "images"]
     assert shown == f"{175 * 8498 // 2:,}"
+
+
+def long_run(name, seed, hit):
+    """A run of 175 epochs; ``hit`` of 1000 pixels of the first class are right."""
+    recipe = asdict(EXPERIMENTS[name].recipe)
+    heads = {"semantic": (("sky", "tree"), [[hit, 1000 - hit], [400, 600]])}
+    return record(name, heads, seed=seed, recipe=recipe)
+
+
+def test_verdicts_are_counted_over_both_lists():
+    assert chapter_tables.verdicts([])["compared"] == 0
+    one = claim("skip-16s", LONG_CLAIMS)
+    for gain, outcome in ((62, "agree"), (400, "differ")):  # +3 points, or more than the paper's
+        runs = [
+            long_run(name, seed, hit + seed)
+            for name, hit in ((one.base, 500), (one.changed, 500 + gain))
+            for seed in range(3)
+        ]
+        counts = chapter_tables.verdicts(runs)
+        assert counts["claims"] == len(CLAIMS) + len(LONG_CLAIMS)
+        assert (counts["compared"], counts[outcome], counts["early"]) == (1, 1, 0)
+        assert chapter_tables.verdicts(runs[:-1])["early"] == 1
+
+
+def test_the_effort_is_that_of_all_runs():
+    runs = [
+        record(TUNED, seconds=1800.0, images_seen=5, hardware="b"),
+        record(TUNED, purpose="validation", seconds=5400.0, images_seen=7, hardware="a"),
+    ]
+    expected = {"runs": 2, "all_hours": 2.0, "all_images": 12, "machines": "a; b"}
+    assert chapter_tables.effort(runs) == expected
+
+
+def test_the_width_of_an_interval_is_that_of_three_seeds_a_side():
+    numbers = chapter_tables.rules([])
+    assert numbers["width"] == pytest.approx(5.746 * (2 / 3) ** 0.5, abs=1e-3)
+    assert "flat" not in numbers
+
+
+def test_the_loss_is_flat_if_its_last_fifth_is_like_the_one_before():
+    brief = record("sift-flow-googlenet-8s-brief", curve=points([9, 5, 3, 2.0, 2.2]))
+    numbers = chapter_tables.rules([brief, record(TUNED)])
+    assert numbers["flat"] == pytest.approx(10)
+    assert numbers["after_flat"] == 0
