@@ -25,7 +25,8 @@ DENSE = {  # with the classifiers whose layers a dense net used, in the paper th
     "SDS": (2014, 7, "R-CNN with proposed masks", ()),
     "FCN": (2014, 11, "pixels in, pixels out, one net", ("AlexNet", "VGG16", "GoogLeNet")),
     "DeepLab": (2014, 12, "dilation instead of stride", ("VGG16",)),
-    "DeconvNet, U-Net": (2015, 5, "decoders as deep as encoders", ("VGG16",)),
+    "DeconvNet": (2015, 5, "a decoder as deep as its encoder", ("VGG16",)),
+    "U-Net": (2015, 5, "a deep decoder, not pretrained", ()),
     "DeepLab v2": (2016, 6, "dilated ResNet-101", ("ResNet-152",)),
 }
 
@@ -142,7 +143,7 @@ def architecture(
     return figure
 
 
-def fully_connected(image: np.ndarray, kernel: int = 7) -> Figure:
+def fully_connected(image: np.ndarray, kernel: int = 6) -> Figure:
     """A fully connected layer on a map of its own size, on that of a wider ``image``, and as a convolution."""
     figure, axes = _canvas(6.4, 5.0)
     block = image.shape[0] // kernel  # a cell is the mean colour of a block

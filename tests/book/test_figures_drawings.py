@@ -48,6 +48,12 @@ def test_every_line_of_the_timeline_joins_two_of_its_works():
         assert {*classifiers} <= {*welcome.CLASSIFIERS}
 
 
+def test_the_timeline_draws_u_net_on_no_classifier():
+    sources = {name: classifiers for name, (*_, classifiers) in welcome.DENSE.items()}
+    assert sources["DeconvNet"] == ("VGG16",)
+    assert sources["U-Net"] == ()
+
+
 def figures(image, labels):
     truth = np.array([[0, 0, VOID], [1, 1, 2]])
     guess = np.array([[0, 1, 1], [1, 1, 0]])
