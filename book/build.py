@@ -3,10 +3,10 @@
 A chapter is a text file, NN_name.py (jupytext, percent format); the site shows the same chapter executed,
 NN_name.ipynb. Two runs on one machine are equal byte for byte.
 
-    execute         run the chapters with papermill into _build/executed
+    execute         run the chapters with papermill into _build/executed; each takes the parameters that it declares
     notebooks       run the chapters with their default parameters and replace the committed notebooks
     check           compare the committed notebooks with their sources, without running them
-    compare         run the committed notebooks again (pytest --nbval) and compare their outputs
+    compare         run the committed notebooks again (pytest --nbval book) and compare their outputs
     links           check the links of the built site, and that it needs nothing from other hosts
     readme-picture  draw book/assets/results.png
 """
@@ -33,14 +33,19 @@ from fcn.environment import atomic_write
 BOOK = Path(__file__).resolve().parent
 BUILD = BOOK.parent / "_build"
 MODES = ("execute", "notebooks", "check", "compare", "links", "readme-picture")
-PARAMETERS = ("preset", "data_root", "device", "seed", "results_dir")
+PARAMETERS = (
+    "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
+)  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # more threads change the last digits
-ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
+REPEATABLE = dict.fromkeys(THREADS, "1") | {
     # The instructions that all x86 CPUs of the last decade share: others change the last digits, too.
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
     "PYTHONHASHSEED": "0",
+}
+"""For outputs that are equal in every run."""
+ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
     "IPYTHONDIR": str(BUILD / "ipython"),  # without the user's start-up files and settings
@@ -148,24 +153,37 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(BOOK.parent)) if path.is_relative_to(BOOK.parent) else str(path)
 
 
-def prepare_environment(user_folders: bool) -> None:
-    """Set the environment of the chapters' processes, without the user's data and weights unless asked to."""
-    os.environ.update(ENVIRONMENT)
+def prepare_environment(*, committed: bool = True, repeatable: bool = True) -> None:
+    """Set the environment of the chapters' processes.
+
+    ``committed``: as for the committed notebooks, without the user's data, weights and GPU. ``repeatable``: one thread
+    and the instructions that all machines have; slower.
+    """
+    os.environ.update(ENVIRONMENT | (REPEATABLE if repeatable else {}))
+    if committed:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     profile = Path(ENVIRONMENT["IPYTHONDIR"]) / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     # No warning that loopback is not encrypted, no message about the interrupt at shutdown.
     (profile / "ipython_kernel_config.py").write_text('get_config().IPKernelApp.log_level = "CRITICAL"\n')
     for name in USER_FOLDERS:
         folder = os.environ.pop(name, None)
-        if folder and user_folders:
+        if folder and not committed:
             os.environ[name] = os.path.abspath(folder)  # chapters run in book/
+
+
+def declared(source: Path, parameters: dict[str, object]) -> dict[str, object]:
+    """Those of the parameters that the chapter declares in its cell ``parameters``."""
+    cells = [cell.source for cell in read_source(source).cells if "parameters" in cell.metadata.get("tags", [])]
+    names = re.findall(r"^(\w+) *=", "\n".join(cells), flags=re.MULTILINE)
+    return {name: value for name, value in parameters.items() if name in names}
 
 
 def execute_all(chapters: list[Path], parameters: dict[str, object], jobs: int) -> list[Path]:
     """Run all chapters, ``jobs`` at a time, and print the seconds of each; errors are raised together at the end."""
     executed, errors = [], []
     with ProcessPoolExecutor(jobs) as pool:
-        runs = {chapter: pool.submit(execute, chapter, parameters) for chapter in chapters}
+        runs = {chapter: pool.submit(execute, chapter, declared(chapter, parameters)) for chapter in chapters}
         for chapter, run in runs.items():
             try:
                 target, seconds = run.result()
@@ -207,10 +225,9 @@ def check(book: Path = BOOK) -> None:
 
 
 def compare(chapters: list[Path], jobs: int) -> int:
-    """Run the committed notebooks again with pytest --nbval; returns its exit status."""
+    """Run the committed notebooks again with pytest --nbval (see conftest.py); returns its exit status."""
     notebooks = [str(chapter.with_suffix(".ipynb")) for chapter in chapters]
-    nbval = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(BOOK / "sanitize.cfg")]
-    command = [sys.executable, "-m", "pytest", *nbval, "-n", str(jobs), "--dist", "loadfile", *notebooks]
+    command = [sys.executable, "-m", "pytest", "--nbval", "-n", str(jobs), "--dist", "loadfile", *notebooks]
     return subprocess.call(command, cwd=BOOK.parent)
 
 
@@ -227,13 +244,16 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, ob
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=MODES)
     parser.add_argument("--only", action="append", metavar="NN", help="a chapter, by the beginning of its name")
-    parser.add_argument("--jobs", type=int, default=2, help="chapters to run in parallel (default 2)")
+    parser.add_argument("--jobs", type=int, help="chapters to run in parallel (default 2; small and paper: 1)")
     group = parser.add_argument_group("parameters of the chapters (execute only)")
-    group.add_argument("--preset", choices=["read", "small", "paper"], help="amount of computation")
-    group.add_argument("--data-root", type=Path, help="folder of the data sets")
-    group.add_argument("--device", help="cpu, cuda, ...")
+    group.add_argument("--preset", choices=["read", "smoke", "small", "paper"], help="amount of computation")
+    group.add_argument("--experiments", metavar="NAMES", help="with the preset paper: only these")
+    group.add_argument("--data-root", type=Path, help="folder of the data sets (default: FCN_DATA)")
+    group.add_argument("--weights-root", type=Path, help="folder of the ImageNet weights (default: FCN_WEIGHTS)")
+    group.add_argument("--device", help="auto, cpu, cuda, ...")
     group.add_argument("--seed", type=int)
-    group.add_argument("--results-dir", type=Path, help="folder of the records")
+    group.add_argument("--results-dir", type=Path, help="folder of the records, new or not")
+    group.add_argument("--runs-dir", type=Path, help="folder of checkpoints and nets, new or not")
     options = parser.parse_args(arguments)
 
     # Only given parameters are passed: without any, papermill adds no cell.
@@ -242,8 +262,10 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, ob
     if parameters and options.mode != "execute":
         parser.error(f"{options.mode} takes no parameters of the chapters: the committed notebooks use the defaults")
     for name, value in given.items():
-        if isinstance(value, Path) and not value.is_dir():
+        if name in ("data_root", "weights_root") and not Path(str(value)).is_dir():
             parser.error(f"argument --{name.replace('_', '-')}: {value}: no such folder")
+    if options.jobs is None:
+        options.jobs = 1 if options.preset in ("small", "paper") else 2  # these use all cores
     if options.jobs < 1:
         parser.error(f"argument --jobs: {options.jobs}: must be at least 1")
     try:
@@ -256,7 +278,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, ob
 def main(arguments: list[str] | None = None) -> int:
     """Run one mode; returns the exit status."""
     options, parameters = parse(arguments)
-    prepare_environment(user_folders=options.mode == "execute")
+    prepare_environment(committed=options.mode != "execute", repeatable=options.preset in (None, "read", "smoke"))
     chapters = sources(only=options.only)
     try:
         if options.mode == "check":

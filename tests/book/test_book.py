@@ -1,6 +1,10 @@
 """The committed chapters, the command line that runs them, the link check of the site."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -13,15 +17,6 @@ import yaml
 BOOK = Path(build.BOOK)
 GLUED = "application/papermill.record/"  # prefix of glued outputs
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.py"))
-PARAMETERS = {
-    "preset": "read",
-    "data_root": "",
-    "device": "cpu",
-    "seed": 0,
-    "results_dir": "../results",
-}
-
-
 # The chapters
 
 
@@ -92,16 +87,6 @@ class TestChapter:
         )
         assert build.strip(committed(source)) == notebook
         assert "version" not in notebook.metadata.get("language_info", {})
-
-    def test_takes_the_parameters_of_the_book(self, source):
-        (cell,) = [
-            cell
-            for cell in build.read_source(source).cells
-            if "parameters" in cell.metadata.get("tags", [])
-        ]
-        values: dict[str, object] = {}
-        exec(cell.source, values)
-        assert {name: values.get(name, "missing") for name in PARAMETERS} == PARAMETERS
 
     def test_ends_with_a_summary_and_three_exercises(self, source):
         prose = "\n\n".join(
@@ -178,6 +163,53 @@ def test_parameters_reach_the_chapter(toy, tmp_path):
         cell.outputs for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs")
     ]
     assert outputs[0][0].data["text/plain"] == "('small', 0.13436424411240122)"
+
+
+def test_a_chapter_receives_the_parameters_that_it_declares(toy, tmp_path, monkeypatch):
+    given = {"preset": "small", "seed": 1, "runs_dir": "/runs", "random": 3}
+    assert build.declared(toy, given) == {"preset": "small", "seed": 1}
+    assert build.declared(toy, {}) == {}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_the_environment_of_the_chapters(monkeypatch, tmp_path, committed, repeatable):
+    monkeypatch.setattr(os, "environ", {"FCN_DATA": "data", "OMP_NUM_THREADS": "4"})
+    monkeypatch.setitem(build.ENVIRONMENT, "IPYTHONDIR", str(tmp_path))
+    build.prepare_environment(committed=committed, repeatable=repeatable)
+    assert os.environ.get("FCN_DATA") == (None if committed else os.path.abspath("data"))
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == ("" if committed else None)
+    assert os.environ["OMP_NUM_THREADS"] == ("1" if repeatable else "4")
+    assert ("MKL_CBWR" in os.environ) == repeatable
+
+
+def test_nbval_compares_in_the_environment_of_the_committed_notebooks(toy, tmp_path):
+    """As with the real chapters: the folder is all that is named, and only chapters are read."""
+    toy.write_text(
+        toy.read_text() + "\n# %%\nimport os\n\nprint(os.environ.get('FCN_DATA'), "
+        "os.environ['OMP_NUM_THREADS'], os.environ['PYTHONHASHSEED'])\n"
+        "\n# %%\nimport time\n\nprint(f'{time.perf_counter():.4f} s')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(BOOK), "FCN_DATA": "data"}
+    script = "import sys, pathlib, build; source, run = map(pathlib.Path, sys.argv[1:]); "
+    script += "build.prepare_environment(); build.execute(source, {}, run)"
+    command = [sys.executable, "-c", script, toy, tmp_path / "run"]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    text = (tmp_path / "run" / "01_toy.ipynb").read_text()
+    assert "None 1 0" in text
+    shutil.copy(BOOK / "conftest.py", toy.parent)
+    (toy.parent / "helpers").mkdir()
+    (toy.parent / "helpers" / "broken.ipynb").write_text("no notebook")
+
+    def compared(text: str) -> subprocess.CompletedProcess[str]:
+        toy.with_suffix(".ipynb").write_text(text)
+        command = [sys.executable, "-m", "pytest", "--nbval", "book/", "-p", "no:cacheprovider"]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    assert "6 passed" in compared(text).stdout
+    assert "1 failed, 5 passed" in compared(text.replace("None 1 0", "None 2 0")).stdout
 
 
 def test_a_failing_chapter_names_the_line_and_leaves_the_committed_notebook(executed_toy, tmp_path):
@@ -302,7 +334,7 @@ def test_broken_links_fail_the_check_one_per_line(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--only", "99"], ["--jobs", "0"], ["--data-root", "no/such"], ["--results-dir", "no/such"]],
+    [["--only", "99"], ["--jobs", "0"], ["--data-root", "no/such"], ["--weights-root", "no/such"]],
 )
 def test_a_wrong_argument_is_named_before_anything_runs(wrong, capsys):
     with pytest.raises(SystemExit, match="2"):
