@@ -40,6 +40,26 @@ def taps(image: np.ndarray, fields: Mapping[int, ReceptiveField], centre: tuple[
     return figure
 
 
+def training(nets: Mapping[str, Sequence[tuple[int, Sequence[Mapping[str, float]], Sequence[float]]]]) -> Figure:
+    """Loss against images seen, {net: [(images seen before, training curve, fixed losses), ...]}; grey: a new stage.
+
+    The training loss is faint. The loss on fixed images is bold, and has one value more: before the first step.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.8))
+    for name, stages in nets.items():
+        for i, (before, curve, fixed) in enumerate(stages):
+            seen = [before, *(before + point["images"] for point in curve)]
+            axes.plot(seen[1:], [point["loss"] for point in curve], color=SERIES[name], lw=0.8, alpha=0.3)
+            dashes, label = "--" if name == LONGER else "-", None if i else f"FCN-{name}"
+            axes.plot(seen, fixed, dashes, color=SERIES[name], lw=2, label=label)
+            if before:
+                axes.axvline(before, color="0.8", lw=0.8, zorder=0)
+    axes.set(xlabel="images seen", ylabel="loss, nats per pixel", xlim=(0, None), ylim=(0, None))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.legend()
+    return figure
+
+
 def against_distance(errors: Mapping[str, np.ndarray], share: np.ndarray) -> Figure:
     """Error of each net at 1, 2, ... pixels from the nearest border, and the ``share`` of these pixels; in percent."""
     figure, (axes, below) = plt.subplots(2, 1, figsize=(6.4, 4.4), sharex=True, height_ratios=(3, 1))

@@ -235,11 +235,6 @@ def sizes_agree_except_googlenets() -> bool:
 
 
 CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
-    (
-        "05",
-        "A pair of runs on SIFT Flow, one epoch each, agrees with it",
-        lambda: difference("max-fusion").difference < 0,
-    ),
     ("06", "four most frequent classes, sky, building, mountain and tree", four_most_frequent),
     ("06", "The rarest in the test images, bird,", rarest_and_absent),
     ("06", "Three classes, cow, desert and moon, have no pixel", rarest_and_absent),

@@ -47,6 +47,22 @@ def test_taps_draws_each_field_around_a_cell_and_each_cell_at_its_centre():
     assert "stride 16, sees 48 px" in entries(figure)
 
 
+def test_training_joins_the_fixed_losses_of_two_stages():
+    first = [{"images": 8, "loss": 2.0}, {"images": 16, "loss": 1.0}]
+    second = [{"images": 8, "loss": 1.4}]
+    figure = skips.training(
+        {"32s": [(0, first, [2.3, 1.5, 0.9])], "16s": [(16, second, [0.9, 0.7])]}
+    )
+    (axes,) = figure.axes
+    bold = [line for line in axes.lines if line.get_linewidth() == 2]
+    (coarse, fine) = (line.get_xydata().tolist() for line in bold)
+    assert coarse == [[0, 2.3], [8, 1.5], [16, 0.9]]
+    assert fine == [[16, 0.9], [24, 0.7]]
+    faint = [line.get_xydata().tolist() for line in axes.lines if line.get_alpha() == 0.3]
+    assert faint == [[[8, 2.0], [16, 1.0]], [[24, 1.4]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["FCN-32s", "FCN-16s"]
+
+
 def test_against_distance_marks_the_last_ring_as_open():
     errors = {"32s": np.array([50.0, 30.0, 10.0]), skips.LONGER: np.array([40.0, 20.0, 5.0])}
     axes, below = skips.against_distance(errors, np.array([20.0, 30.0, 50.0])).axes
