@@ -27,11 +27,13 @@
 # - how the loss that trains the net treats each pixel, and void.
 
 # %% tags=["parameters"]
-preset = "read"  # "read", "small" or "paper": how many scenes are scored
-data_root = ""
-device = "cpu"
+preset = "read"  # "read", "smoke", "small" or "paper": how many scenes are scored
 seed = 0
-results_dir = "../results"
+
+# %%
+import presets
+
+here = presets.check(preset=preset, seed=seed)
 
 # %%
 from fractions import Fraction
@@ -49,7 +51,6 @@ from fcn.metrics import ConfusionMatrix
 from figures import labelling, shared, style
 
 style.use()
-torch.set_num_threads(1)
 NAMES = Scenes.heads["semantic"]
 
 # %% [markdown]
@@ -63,7 +64,7 @@ NAMES = Scenes.heads["semantic"]
 # The scenes of this chapter are painted by the project. Their labels are exact, which no hand-labelled photo can claim.
 
 # %%
-street = Scenes(12, (192, 256), seed=seed, split="test").scene(11)
+street = Scenes(12, (192, 256), seed=here.seed, split="test").scene(11)
 image, labels = street.image.permute(1, 2, 0).numpy(), street.semantic.numpy()
 things = [NAMES.index(name) for name in ("pole", "car", "tree")]
 labelling.tasks(image, labels, NAMES, PALETTE, things)
@@ -188,8 +189,8 @@ SHORT = {
 # - **one class**: the commonest class of the split, everywhere.
 
 # %%
-count = {"read": 60, "small": 240, "paper": 1000}[preset]
-dataset = Scenes(count, (96, 128), seed=seed, split="val")
+count = {"read": 60, "smoke": 30, "small": 240, "paper": 1000}[here.preset]
+dataset = Scenes(count, (96, 128), seed=here.seed, split="val")
 scenes = [dataset.scene(i) for i in range(count)]
 truths = [scene.semantic.numpy() for scene in scenes]
 pixels = sum(np.bincount(labels.flat, minlength=VOID + 1) for labels in truths)[: len(NAMES)]
@@ -379,7 +380,7 @@ print(f"a perfect prediction would have a mean IU of {100 * 30 / 33:.1f}")
 # No net yet, so let us invent scores: the true classes, blurred as a coarse net would, with some noise.
 
 # %%
-generator = torch.Generator().manual_seed(seed)
+generator = torch.Generator().manual_seed(here.seed)
 labels, truth = street.semantic.numpy(), street.semantic
 onehot = F.one_hot(torch.from_numpy(nearest(labels, labels == VOID)), len(NAMES)).permute(2, 0, 1).float()
 blurred = torch.from_numpy(ndimage.gaussian_filter(onehot.numpy(), (0, 6, 6)))
