@@ -120,11 +120,11 @@ pd.DataFrame({**kinds}).pipe(lambda t: pd.concat([t, t.sum().to_frame("all").T])
 
 # %%
 folder = (here.data or Path("no-data")) / "sift-flow"
+maps = folder / "SemanticLabels" / sift_flow.COLLECTION
 
 
 def class_counts() -> dict:
     """SIFT Flow's pixels by split (training, test) and class, void last; the number of photos that show each class."""
-    maps = folder / "SemanticLabels" / sift_flow.COLLECTION
     pixels, images = np.zeros((2, 34), int), np.zeros((2, 34), int)
     checksum = hashlib.sha256()
     for row, split in enumerate(("trainval", "test")):
@@ -138,8 +138,9 @@ def class_counts() -> dict:
 
 
 lists = [folder / "trainval.txt", folder / "test.txt"]
-is_there = folder.is_dir()
-counts, is_live = here.snapshot("sift-flow-classes", class_counts, is_there, lists)
+every = splits["trainval"] + splits["test"]
+are_there = all((maps / f"{name}.mat").is_file() for name in every)
+counts, is_live = here.snapshot("sift-flow-classes", class_counts, are_there, lists)
 
 # %% tags=["nbval-ignore-output"]
 print("Counted just now." if is_live else "Counted earlier: the label maps are missing here.")
