@@ -2,10 +2,6 @@
 
 import copy
 import math
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -586,62 +582,6 @@ def test_scoring_tells_how_far_it_is(scenes):
     lines = []
     evaluate(Tiny(), Kept(list(scenes) * 17), device="cpu", log=lines.append)
     assert lines == ["scored 50 of 102 images", "scored 100 of 102 images"]
-
-
-# Several processes
-
-# torchrun's own launcher; forking spares each of the two processes the imports.
-LAUNCHER = """
-import sys
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from test_loop import one_of_two
-
-config = LaunchConfig(
-    1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork", run_id="test"
-)
-elastic_launch(config, one_of_two)(sys.argv[1])
-"""
-
-
-def score_and_train():
-    """Counts over six images of two sizes, then weights after two steps on four of one size."""
-    net = without_chance(net_for())
-    images = list(Scenes(5, (48, 64)))
-    matrices = evaluate(net, Kept([*images, Scenes(1, (70, 52), seed=1)[0]]), device="cpu")
-    recipe = Recipe(1e-7, epochs=1, batch_size=2, reduction="sum", weight_decay=0)
-    before = copy.deepcopy(net)
-    run(net, Kept(images[:4]), recipe)
-    moved = {
-        name: p.detach() - q
-        for (name, p), q in zip(net.named_parameters(), before.parameters(), strict=True)
-    }
-    return {head: matrix.matrix for head, matrix in matrices.items()}, moved
-
-
-def one_of_two(out):
-    assert os.environ["WORLD_SIZE"] == "2"
-    result = score_and_train()
-    if os.environ["RANK"] == "0":
-        torch.save(result, out)
-
-
-def test_two_processes_do_what_one_does(tmp_path):
-    """The confusion matrices are the same, and a summed loss trains to the same weights."""
-    try:
-        socket.create_server(("localhost", 0)).close()
-    except OSError as error:
-        pytest.skip(f"processes cannot meet on this machine: {error}")
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", LAUNCHER, str(tmp_path / "out.pt")]
-    subprocess.run(command, check=True, timeout=500, env=environment)
-    matrices, moved = torch.load(tmp_path / "out.pt", weights_only=True)
-    expected, by_one = score_and_train()
-    assert all(torch.equal(matrices[head], expected[head]) for head in HEADS)
-    for name, step in by_one.items():
-        torch.testing.assert_close(
-            moved[name], step, atol=1e-8 + 1e-3 * step.abs().max().item(), rtol=0
-        )
-    assert all(step.any() for step in by_one.values())
 
 
 @pytest.mark.parametrize(
