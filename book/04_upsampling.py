@@ -24,11 +24,13 @@
 #   never type one in again.
 
 # %% tags=["parameters"]
-preset = "read"
-data_root = ""
-device = "cpu"
+preset = "read"  # "read", "smoke", "small" or "paper": how many scenes are shifted
 seed = 0
-results_dir = "../results"
+
+# %%
+import presets
+
+here = presets.check(preset=preset, seed=seed)
 
 # %%
 import matplotlib.pyplot as plt
@@ -44,12 +46,10 @@ from fcn.data.synthetic.palette import CLASSES
 from fcn.geometry import IMAGE, ReceptiveField, offset_between
 from fcn.metrics import ConfusionMatrix
 from fcn.upsampling import Deconvolution, bilinear_filter, crop, upsample_onto, upsampler
-
-torch.manual_seed(seed)
-torch.set_num_threads(1)
 from figures import style
 from figures import upsampling as figures
 
+torch.manual_seed(here.seed)
 style.use()
 
 # %% [markdown]
@@ -228,7 +228,8 @@ plt.show()
 # then does its work faithfully on the wrong grid.
 
 # %%
-scenes = Scenes({"read": 6, "small": 40, "paper": 200}[preset], (256, 256), seed=seed)
+count = {"read": 6, "smoke": 4, "small": 40, "paper": 200}[here.preset]
+scenes = Scenes(count, (256, 256), seed=here.seed)
 classes = torch.arange(len(CLASSES)).view(1, -1, 1, 1)
 
 
@@ -378,7 +379,7 @@ table.map(lambda crop: "" if np.isnan(crop) else f"{crop:g}")
 # %%
 def one_hot(count, split):
     """Each class's map of each scene, N x 1 x 64 x 64, those of which there is next to nothing left out."""
-    scenes = Scenes(count, (64, 64), seed=seed, split=split)
+    scenes = Scenes(count, (64, 64), seed=here.seed, split=split)
     maps = torch.cat([(scene.labels["semantic"][None] == classes[0]).float() for scene in scenes])[:, None]
     return maps[maps.mean((1, 2, 3)) > 0.02]
 
@@ -394,7 +395,7 @@ def error(layer, maps):
 
 maps, new_maps = one_hot(24, "train"), one_hot(12, "test")
 fixed, learned = Deconvolution(1, 2, 4), Deconvolution(1, 2, 4, learned=True)
-torch.manual_seed(seed)
+torch.manual_seed(here.seed)
 nn.init.normal_(learned.weight, std=0.3)
 
 STEPS = 300
@@ -440,7 +441,7 @@ plt.show()
 
 # %%
 ones = torch.ones(1, 1, 9, 9)
-torch.manual_seed(seed)
+torch.manual_seed(here.seed)
 kernels = {
     "3×3 of equal taps": torch.full((1, 1, 3, 3), 4 / 9),
     "4×4 of random taps": torch.rand(1, 1, 4, 4) / 2,
