@@ -141,6 +141,8 @@ def _save(path: Path, image: NDArray[Any], palette: NDArray[np.uint8] | None = N
 def _save_mat(path: Path, **variables: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scipy.io.savemat(path, variables)
+    with path.open("r+b") as file:  # the header has the time: a resumed run would find other data
+        file.write(b"MATLAB 5.0 MAT-file".ljust(116))
 
 
 def _save_lists(folder: Path, **lists: tuple[str, ...]) -> None:
