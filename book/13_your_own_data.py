@@ -21,14 +21,16 @@
 # - which mistakes are found for you, and what to try when a run goes wrong.
 
 # %% tags=["parameters"]
-preset = "read"
-data_root = ""
-device = "cpu"
+preset = "read"  # "read", "smoke": 60 scenes, 2 epochs; "small", "paper": more of both
+device = "auto"
 seed = 0
-results_dir = "../results"
 
 # %%
-import os
+import presets
+
+here = presets.check(preset=preset, device=device, seed=seed)
+
+# %%
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,7 +38,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from fcn.__main__ import DEFAULT_NET
@@ -49,7 +50,6 @@ from figures import own_data as figures
 from figures import style
 
 style.use()
-torch.set_num_threads(1)
 
 # %% [markdown]
 # ## A net that has seen photos before
@@ -80,18 +80,19 @@ torch.set_num_threads(1)
 
 # %%
 start = DEFAULT_NET  # in weights/, the net that `python -m fcn predict` uses
-home = tempfile.TemporaryDirectory()
-os.chdir(home.name)  # from here on, every path is that of the stranger
+temporary = tempfile.TemporaryDirectory()
+home = Path(temporary.name)
+photos, labels, classes = home / "photos", home / "labels", home / "classes.txt"
 
-count, scale = {"read": (60, 1), "small": (300, 1.5), "paper": (1000, 2)}[preset]
+SIZES = {"read": (60, 1), "small": (300, 1.5), "paper": (1000, 2)}
+count, scale = (SIZES | {"smoke": SIZES["read"]})[here.preset]
 sizes = [(96, 128), (104, 120), (128, 96)]
 
-photos, labels, classes = Path("photos"), Path("labels"), Path("classes.txt")
 photos.mkdir()
 labels.mkdir()
 for i in range(count):
     height, width = sizes[i % 3]
-    scene = Scenes(count, (int(scale * height), int(scale * width)), seed=seed)[i]
+    scene = Scenes(count, (int(scale * height), int(scale * width)), seed=here.seed)[i]
     Image.fromarray(scene.image.permute(1, 2, 0).numpy()).save(photos / f"scene-{i:04d}.jpg", quality=92)
     Image.fromarray(scene.labels["semantic"].numpy().astype(np.uint8)).save(labels / f"scene-{i:04d}.png")
 lines = [
@@ -165,23 +166,29 @@ print(len(train), "to learn from;", len(held_out), "held out:", ", ".join(held_o
 # python -m fcn fit photos labels classes.txt --epochs 2 --batch 4
 # ```
 #
-# and from Python as below. Two epochs on so few small scenes are a demonstration, no more; by default it takes 20.
+# and from Python as below. The default is 20 epochs. Two, on a few small scenes, are only a demonstration.
+
 
 # %%
-epochs = {"read": 2, "small": 10, "paper": 20}[preset]
+def say(line: str, folder: Path = home) -> None:
+    """Print a line with paths relative to the folder."""
+    print(line.replace(f"{folder}/", ""))
+
+
+EPOCHS = {"read": 2, "smoke": 2, "small": 10, "paper": 20}
 fitted = finetune.fit(
     photos,
     labels,
     classes,
     start=start,
-    epochs=epochs,
+    epochs=EPOCHS[here.preset],
     batch_size=4,
-    device=device,
-    seed=seed,
-    out=Path("out"),
-    log=lambda line: None if line.startswith("step") else print(line),
+    device=here.device,
+    seed=here.seed,
+    out=home / "out",
+    log=lambda line: None if line.startswith("step") else say(line),
 )
-print(*sorted(path.name for path in Path("out").iterdir()), sep="\n")
+print(*sorted(path.name for path in (home / "out").iterdir()), sep="\n")
 
 # %% [markdown]
 # What it did:
@@ -213,7 +220,7 @@ print(f"first loss {curve[0]['loss']:.3f}, ln({len(names)}) = {np.log(len(names)
 # ## What came out
 #
 # The four metrics of chapter [2](02_pixels_to_scores.ipynb), in percent, on the held-out photos. These are scores on a
-# handful of synthetic scenes after two epochs: they show that the way works from end to end, and say nothing of photos.
+# handful of synthetic scenes after little training: they show that every step works, and say nothing about photos.
 
 # %% tags=["nbval-ignore-output"]
 metrics = fitted.scores.metrics
@@ -250,7 +257,7 @@ fitted.per_class()
 # and an overlay in your colours. In Python:
 
 # %%
-segmenter = Segmenter(fitted.weights, device)
+segmenter = Segmenter(fitted.weights, here.device)
 chosen = [held_out[i] for i in range(3)]
 found = [segmenter(sample.image).cpu() for sample in chosen]
 figures.predictions(chosen, found, segmenter.classes, segmenter.palette)
@@ -267,49 +274,59 @@ plt.show()
 # before the training begins.
 
 # %%
-intact = Path("intact")
+intact = home / "intact"
 for folder in (photos, labels):
-    (intact / folder).mkdir(parents=True)
+    (intact / folder.name).mkdir(parents=True)
     for path in sorted(folder.iterdir())[:4]:
-        shutil.copy(path, intact / folder)
+        shutil.copy(path, intact / folder.name)
 shutil.copy(classes, intact)
 
 
 def after(mistake) -> None:
-    """Make a mistake in a copy of the data and print what is said of it."""
-    shutil.copytree(intact, "copy")
-    os.chdir("copy")
-    mistake()
-    try:
-        finetune.fit(photos, labels, classes, start=start, device=device, out=Path("out"), log=lambda line: None)
-    except (OSError, ValueError) as error:
-        print("fcn:", error)
-    os.chdir("..")
-    shutil.rmtree("copy")
+    """Make a mistake in a copy of the data and print what the command says about it."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(intact, copy)
+        mistake(copy)
+        data = copy / "photos", copy / "labels", copy / "classes.txt"
+        try:
+            finetune.fit(*data, start=start, device=here.device, out=copy / "out", log=lambda line: None)
+        except (OSError, ValueError) as error:
+            say(f"fcn: {error}", copy)
 
 
-def change(edit, every: bool = False) -> None:
-    for path in sorted(labels.iterdir()) if every else [labels / "scene-0002.png"]:
-        Image.fromarray(edit(np.array(Image.open(path)))).save(path)
+def renamed(old: str, new: str):
+    """A mistake: a file of the copy has another name."""
+    return lambda copy: (copy / old).rename(copy / new)
+
+
+def changed(edit, files: str = "scene-0002.png"):
+    """A mistake: the label maps that match ``files`` are edited."""
+
+    def mistake(copy: Path) -> None:
+        for path in (copy / "labels").glob(files):
+            Image.fromarray(edit(np.array(Image.open(path)))).save(path)
+
+    return mistake
 
 
 # %% [markdown]
 # A label map is missing, or is called otherwise than its photo:
 
 # %%
-after(lambda: (labels / "scene-0002.png").rename(labels / "scene-0002_mask.png"))
+after(renamed("labels/scene-0002.png", "labels/scene-0002_mask.png"))
 
 # %% [markdown]
 # Labels count from 1, as many tools do, or the list of classes is too short:
 
 # %%
-after(lambda: change(lambda stored: np.where(stored == VOID, VOID, stored + 4).astype(np.uint8)))
+after(changed(lambda stored: np.where(stored == VOID, VOID, stored + 4).astype(np.uint8)))
 
 # %% [markdown]
 # The photo was resized and its label map was not:
 
 # %%
-after(lambda: change(lambda stored: stored[::2, ::2]))
+after(changed(lambda stored: stored[::2, ::2]))
 
 # %% [markdown]
 # A map in colours was resized with smoothing, so that it shows colours that are no class's:
@@ -321,20 +338,21 @@ def smoothed(stored: np.ndarray) -> np.ndarray:
     return np.array(painted.resize((64, 64)).resize(painted.size))
 
 
-after(lambda: change(smoothed))
+after(changed(smoothed))
 
 # %% [markdown]
 # A mask of two values was saved as black and white, 0 and 255, and 255 is void:
 
 # %%
-after(lambda: change(lambda stored: np.where(stored == 0, 255, 0).astype(np.uint8), every=True))
+after(changed(lambda stored: np.where(stored == 0, 255, 0).astype(np.uint8), "*.png"))
 
 # %% [markdown]
 # A class is listed twice; a photo is of a kind that is not read:
 
 # %%
-after(lambda: classes.write_text(classes.read_text().replace("road", "ground")))
-after(lambda: (photos / "scene-0001.jpg").rename(photos / "scene-0001.heic"))
+twice = classes.read_text().replace("road", "ground")
+after(lambda copy: (copy / "classes.txt").write_text(twice))
+after(renamed("photos/scene-0001.jpg", "photos/scene-0001.heic"))
 
 # %% [markdown]
 # What no check can find is a label map that is valid and wrong. For those there is only the look.
