@@ -3,7 +3,10 @@
 import json
 import os
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +41,21 @@ def option(text: str, *names: str, **limits: Any) -> Any:
 DataOption = Annotated[Path | None, option("Folder of the data sets; by default FCN_DATA.")]
 DeviceOption = Annotated[str, option('"auto", "cpu", "cuda" or "mps".')]
 SeedOption = Annotated[int, option("Random seed.", min=0, max=2**32 - 1)]
-ResumeOption = Annotated[bool, option("Continue from the checkpoint.", "--resume")]
+ResumeOption = Annotated[bool, option("Continue from the checkpoint, if any.", "--resume")]
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Exit with status 75 when SIGINT, SIGTERM or SIGUSR1 has stopped a command."""
+    from fcn.training import signals
+
+    try:
+        with signals.interruptible():
+            yield
+    except signals.Interrupted as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"fcn: {stopped}", file=sys.stderr, flush=True)
+        raise typer.Exit(signals.EXIT_STATUS) from None
 
 
 @app.command("list")
@@ -126,9 +143,11 @@ Names = Annotated[
 
 
 @app.command()
+@stoppable()
 def train(
     experiments: Names = None,
     data: DataOption = None,
+    weights: Annotated[Path | None, option("ImageNet weights; by default FCN_WEIGHTS.")] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     seeds: Annotated[int, option("Number of seeds, from --seed up.", min=1)] = 1,
@@ -137,14 +156,18 @@ def train(
     resume: ResumeOption = False,
     validation: Annotated[bool, option("Score on the validation split.", "--validation")] = False,
     out: Annotated[Path, option("Folder for checkpoints and nets.")] = Path("runs"),
-    results: Annotated[Path, option("Folder for records.")] = RESULTS,
+    results: Annotated[Path | None, option("Folder for records.")] = None,
+    smoke: Annotated[bool, option("Two steps of a tiny net on tiny data.", "--smoke")] = False,
     deviation: Annotated[list[str] | None, option("A deviation to note; repeatable.")] = None,
 ) -> None:
-    """Train and score experiments, and write a record of each run.
+    """Train and score experiments in order, and write a record of each run.
 
-    Several names, several seeds, --minutes or --by-worth make a queue: runs that have a record are
-    skipped, interrupted ones resume. --validation holds out the validation split of the training
-    images and scores on it. Under torchrun, several processes share each batch.
+    Runs that have a record are skipped. With --resume, or if there are several runs, interrupted
+    ones continue. If the net that a run starts from has no record, it is trained first. SIGINT,
+    SIGTERM and SIGUSR1 stop at a checkpoint (status 75), --minutes too (status 0); failed runs are
+    reported and the rest continues (status 1). --validation holds out the validation split of the
+    training images and scores on it. --smoke tests that experiments run, with all files in
+    OUT/smoke. Under torchrun, several processes share each batch.
     """
     from fcn.replication import catalogue, run
     from fcn.training.evaluate import is_main_process
@@ -154,23 +177,36 @@ def train(
     if not names:
         raise ValueError("name an experiment: `python -m fcn list` shows all, or give --by-worth")
     chosen = [catalogue.find(name) for name in names]
-    settings: dict[str, Any] = {
-        "purpose": "validation" if validation else "final",
-        "data": data,
-        "device": device,
-        "out": out,
-        "results": results,
-        "deviations": tuple(Deviation("other", text) for text in deviation or ()),
-        "log": _log,
-    }
-    if len(chosen) > 1 or seeds > 1 or minutes is not None or by_worth:
-        failed = run.run_queue(chosen, range(seed, seed + seeds), minutes=minutes, **settings)
-        raise typer.Exit(1 if failed else 0)
-    path = run.run(chosen[0], seed=seed, resume=resume, **settings)
-    if is_main_process():
+
+    def show(path: Path) -> None:
         for name, head in read(path).heads.items():
             _print_metrics(name, head.metrics, head.classes_counted, len(head.classes))
-        print(f"wrote the record {path}")
+
+    settings: dict[str, Any] = {
+        "minutes": minutes,
+        "purpose": "validation" if validation else None,
+        "data": data,
+        "weights_root": weights,
+        "device": device,
+        "out": out,
+        "results": results or RESULTS,
+        "deviations": tuple(Deviation("other", text) for text in deviation or ()),
+        "resume": resume or len(chosen) * seeds > 1 or minutes is not None,
+        "log": _log,
+        "done": show,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if smoke:
+            from fcn.replication import smoke as tiny
+
+            for name in {experiment.dataset for experiment in chosen}:
+                tiny.write_data(name, Path(folder))
+            settings |= {"change": tiny.shrink, "data": Path(folder), "out": out / "smoke"}
+            settings["results"] = results or out / "smoke" / "results"
+        failed = run.run_queue(chosen, range(seed, seed + seeds), **settings)
+    if failed and is_main_process():
+        print(f"fcn: {len(failed)} failed: {', '.join(failed)}", file=sys.stderr)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
@@ -185,7 +221,7 @@ def evaluate(
     from fcn.replication import catalogue, released, run
 
     found = catalogue.find(experiment)
-    purpose: Purpose = "validation" if validation else "final"
+    purpose: Purpose | None = "validation" if validation else None
     matrices = run.score(found, weights, data=data, device=device, purpose=purpose)
     for name, matrix in matrices.items():
         metrics = matrix.metrics()
@@ -230,6 +266,7 @@ START = option("A saved net, 'imagenet' or 'scratch'.", show_default="trained on
 
 
 @app.command()
+@stoppable()
 def fit(
     photos: Annotated[Path, typer.Argument(help="Folder of photos, any sizes.")],
     labels: Annotated[Path, typer.Argument(help="Folder of PNGs with the same names; void: 255.")],

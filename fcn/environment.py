@@ -16,12 +16,15 @@ PROJECT = Path(__file__).parents[1]
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` on success and is deleted on error.
 
+    Its content is on the disk before it replaces ``path``, which a loss of power may not undo.
     Creates the folder if necessary. Raises OSError, naming ``path``, if it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk can raise all three
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]

@@ -15,7 +15,7 @@ from torch import nn
 from fcn import models
 from fcn.data.registry import dataset
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import PROJECT, folder_of, resolve_device, sha256
+from fcn.environment import PROJECT, check_writable, folder_of, resolve_device, sha256
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.replication import released
@@ -110,9 +110,12 @@ def run_queue(
     path of each new record. On CUDA, data sets are resident, steps are captured as CUDA graphs, and
     convolutions are in bfloat16. ``options`` are those of :func:`run`.
 
-    Under ``torchrun`` an error ends all processes. Raises ValueError for a missing device.
+    Under ``torchrun`` an error ends all processes. Raises ValueError for a missing device and for a
+    folder that is not writable.
     """
     device = resolve_device(device)
+    check_writable(out, "--out")
+    check_writable(results, "--results")
     cuda, alone = device == "cuda", int(os.environ.get("WORLD_SIZE", "1")) == 1
     log = log if is_main_process() else lambda line: None
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes

@@ -133,6 +133,7 @@ def fit(
         results=out,
         device=device,
         metadata={} if palette is None else {"palette": json.dumps(palette.tolist())},
+        identity={"input size": side},
         resume=resume,
         log=log,
     )

@@ -26,6 +26,7 @@ from fcn.replication import catalogue
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training import record as records
+from fcn.training.checkpoint import exclusive
 from fcn.training.recipe import Recipe
 
 SIZE = (40, 56)
@@ -72,6 +73,15 @@ def refused(outcome: Outcome, *parts: object) -> None:
     assert err.count("\n") == 1, err
     for part in parts:
         assert str(part) in err
+
+
+def failed(outcome: Outcome, *parts: object) -> None:
+    """Exit status 1, and one line on stdout that says what failed and contains every part."""
+    code, out, err = outcome
+    (line,) = [line for line in out.splitlines() if ": failed: " in line]
+    assert (code, err) == (1, f"fcn: 1 failed: {line.partition(':')[0]}\n")
+    for part in parts:
+        assert str(part) in line
 
 
 def files(folder: Path) -> list[str]:
@@ -240,19 +250,20 @@ def test_a_validation_run_sees_neither_its_images_nor_the_test_images(cli, data)
 
 def test_a_finer_net_goes_on_from_the_coarser_one(cli, data):
     staged = ("train", "tiny-8s-staged", "--data", data, "--device", "cpu", "--results", "results")
-    refused(cli(*staged), "tiny-32s.seed0.safetensors", "python -m fcn train tiny-32s")
-    assert files(Path()) == []
-    assert (
-        cli("train", "tiny-32s", "--data", data, "--device", "cpu", "--results", "results")[0] == 0
-    )
-    assert cli(*staged)[0] == 0
+    code, out, _ = cli(*staged)
+    assert code == 0
+    assert "tiny-8s-staged.seed0: starts from tiny-32s.seed0, which runs first\n" in out
     record = records.read("results/tiny-8s-staged.seed0.json")
     assert record.initial_weights is not None
     assert record.initial_weights.name == "tiny-32s.seed0.safetensors"
+    Path("results/tiny-8s-staged.seed0.json").unlink()
+    Path("runs/tiny-32s.seed0.safetensors").unlink()
+    says = ("tiny-32s.seed0.safetensors: missing", "copy the net", "delete the record")
+    failed(cli(*staged), "tiny-8s-staged.seed0", *says)
 
 
 def test_scenes_are_a_demonstration(cli, data, monkeypatch):
-    demo = replace(TINY, name="tiny-scenes", dataset="scenes")
+    demo = replace(TINY, name="tiny-scenes", dataset="scenes", purpose="demonstration")
     monkeypatch.setitem(EXPERIMENTS, demo.name, demo)
     monkeypatch.setattr(outdoor, "Scenes", lambda count, split: Scenes(4, (40, 40), split=split))
     assert cli("train", "tiny-scenes", "--device", "cpu", "--results", "results")[0] == 0
@@ -313,27 +324,28 @@ BAD_DATA = (
 def test_train_refuses_bad_data_before_it_trains(cli, data, damage):
     says = damage(data)
     outcome = cli("train", "tiny-8s", "--data", data, "--device", "cpu", "--results", "results")
-    refused(outcome, says)
-    assert outcome[1] == ""
+    failed(outcome, says)
+    assert "step" not in outcome[1]
     assert files(Path()) == []
 
 
 def test_train_without_any_folder_of_data(cli, data):
-    refused(cli("train", "tiny-8s"), "--data", "FCN_DATA")
-    refused(cli("train", "tiny-8s", "--data", "nowhere"), "nowhere: no such folder")
+    failed(cli("train", "tiny-8s"), "--data", "FCN_DATA")
+    failed(cli("train", "tiny-8s", "--data", "nowhere"), "nowhere: no such folder")
 
 
 def test_train_without_imagenet_weights(cli, data):
-    refused(
+    failed(
         cli("train", "sift-flow-googlenet-8s-tuned", "--data", data, "--results", "results"),
         "FCN_WEIGHTS",
+        "--weights",
     )
     assert files(Path()) == []
 
 
 def test_train_where_the_data_set_has_no_loader(cli, monkeypatch):
     monkeypatch.setitem(EXPERIMENTS, "tiny-8s", replace(TINY, dataset="atlantis"))
-    refused(cli("train", "tiny-8s"), '"atlantis"', "choose one of sift-flow, scenes, voc")
+    failed(cli("train", "tiny-8s"), '"atlantis"', "choose one of sift-flow, scenes, voc")
 
 
 @pytest.mark.parametrize(
@@ -370,7 +382,7 @@ def test_train_on_a_device_that_is_not_there(cli, data):
 
 
 def test_train_that_diverges(cli, data):
-    refused(
+    failed(
         cli("train", "tiny-wild", "--data", data, "--device", "cpu", "--results", "results"),
         "the loss is",
         "1e+30",
@@ -378,12 +390,50 @@ def test_train_that_diverges(cli, data):
     assert files(Path()) == []
 
 
-def test_resume_without_a_checkpoint(cli, data):
-    refused(
-        cli("train", "tiny-8s", "--resume", "--data", data, "--device", "cpu"),
-        "tiny-8s.seed0.checkpoint",
-        "--resume",
-    )
+def test_resume_without_a_checkpoint_starts_from_the_beginning(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    code, out, err = cli("train", "tiny-8s", "--resume", *options)
+    assert (code, err) == (0, "")
+    assert "tiny-8s.seed0: started" in out
+    assert files(Path("results")) == ["tiny-8s.seed0.json"]
+
+
+def test_a_checkpoint_is_never_overwritten_by_a_new_run(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    Path("runs").mkdir()
+    Path("runs/tiny-8s.seed0.checkpoint").write_text("of a week")
+    outcome = cli("train", "tiny-8s", *options)
+    failed(outcome, "runs/tiny-8s.seed0.checkpoint", "--resume", "delete")
+    assert Path("runs/tiny-8s.seed0.checkpoint").read_text() == "of a week"
+    failed(cli("train", "tiny-8s", "--resume", *options), "not a complete checkpoint")
+
+
+def test_a_run_with_a_record_is_skipped(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    assert cli("train", "tiny-8s", *options)[0] == 0
+    code, out, err = cli("train", "tiny-8s", *options)
+    assert (code, err) == (0, "")
+    skipped = "tiny-8s.seed0: skipped, has a record; to run it anew, delete results/"
+    assert out == f"{skipped}tiny-8s.seed0.json\n"
+
+
+def test_a_smoke_test_needs_no_data(cli):
+    code, out, err = cli("train", "nyud-vgg16-16s-rgb-hha", "--smoke", "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert "semantic: pixel acc." in out
+    names = ["32s-hha", "32s-rgb", "32s-rgb-hha", "16s-rgb-hha"]
+    print(out)
+    records_ = [f"runs/smoke/results/nyud-vgg16-{n}.seed0.demonstration.json" for n in names]
+    assert set(records_) <= set(files(Path()))
+
+
+def test_two_processes_do_not_run_the_same_run(cli, data):
+    options = ("--data", data, "--device", "cpu", "--results", "results")
+    Path("runs").mkdir()
+    with exclusive(Path("runs/tiny-8s.seed0.checkpoint")):
+        failed(cli("train", "tiny-8s", *options), "tiny-8s.seed0 is already running here (process")
+    assert cli("train", "tiny-8s", *options)[0] == 0
+    assert files(Path("runs")) == ["tiny-8s.seed0.safetensors"]
 
 
 def test_evaluate_with_the_weights_of_another_net(cli, data, net_file):
