@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Results: every table, side by side
 #
-# The ledger of this replication: every table of {cite:t}`long2015` next to what we ran, and the paper's remarks on training
-# with the verdicts that our runs allow. First, one page in the form of the ML Reproducibility Challenge.
+# Every table of {cite:t}`long2015` next to what we ran, and the paper's remarks on training with the verdicts that our
+# runs allow. First, one page in the form of the ML Reproducibility Challenge.
 #
 # ## Reproducibility summary
 #
@@ -64,10 +64,10 @@ from IPython.display import Markdown
 import chapter_tables
 import fcn
 import figure_5
-from fcn.replication import claims, deviations, paper, snapshots, tables, upper_bounds
+from fcn.replication import claims, cost, deviations, paper, snapshots, tables, upper_bounds
 from fcn.replication.catalogue import EXPERIMENTS
 from figures import results as figures
-from figures import shared, style
+from figures import shared, style, workflow
 
 style.use()
 pd.set_option("display.max_colwidth", None, "display.max_rows", None)
@@ -451,24 +451,39 @@ linked(deviations.package_defaults())
 # With `alignment="reference"` our nets compute what the released ones do: a test gives both the same weights and
 # compares their scores, through a reader of Caffe's nets that is not ours.
 #
-# ## What it would take
+# ## The whole paper as a graph
 #
-# The number of images that a run sees, over all its epochs, measures its cost on any machine. Here it is for runs by
-# the paper's own recipe, and for our largest run:
+# The experiments depend on each other: a finer net starts from the coarser one, late fusion from two nets, every table
+# from the records of its runs. `workflow/Snakefile` states these dependencies for
+# [Snakemake](https://snakemake.readthedocs.io), generated from the catalogue: data and ImageNet weights, the stages from 32s
+# to 8s, records, chapters, site. `make paper` runs what is missing, on one machine, or with the same graph on a Slurm or
+# Kubernetes cluster; `make paper DRY=1` only prints it. A run with a record is done, a stopped run continues from its
+# checkpoint, and a failed run holds up only the runs that start from it.
 
 # %% tags=["remove-input"]
-chapter_tables.cost(finals)
-
-# %% tags=["remove-input"]
-if finals:
-    largest = max(finals, key=lambda run: run.images_seen)
-    rate = largest.images_seen / (largest.seconds / 3600)
-    hours = chapter_tables.images_to_see()["voc-vgg16-32s"] / rate
-    shared.glue_values(hours=largest.seconds / 3600, hours_of_paper=hours, machine=largest.hardware)
+workflow.graph(list(EXPERIMENTS.values()), {run.experiment for run in found})
+plt.show()
 
 # %% [markdown]
-# The largest run took {glue:text}`hours:.1f` hours on {glue:text}`machine`. Even at its pace, with a smaller backbone
-# on smaller photos, Table 2's FCN-32s would take {glue:text}`hours_of_paper:,.0f` hours on the same machine.
+# *Figure: the {glue:text}`graph_experiments:.0f` experiments of the catalogue, one dot each, filled if there is a record
+# ({glue:text}`graph_recorded:.0f`). Lines lead from a net to those that start from it. Dots without lines start from
+# ImageNet weights, and no other run starts from them.*
+#
+# What does the whole paper cost? Our recorded hours are measured. For everything else we count the multiply-adds of a
+# forward pass, take three passes per training step, and assume that an H100 sustains between {glue:text}`gpu_least:.0f` and
+# {glue:text}`gpu_most:.0f` % of its peak in bfloat16. These hours are modelled, for one seed per experiment and without
+# scoring the test images.
+
+# %% tags=["hide-input"]
+costs = cost.costs(found)
+shared.glue_values(**chapter_tables.modelled(costs))
+chapter_tables.costs_by_table(costs)
+
+# %% [markdown]
+# If the assumption holds, the whole catalogue takes between **{glue:text}`gpu_low:.0f` and {glue:text}`gpu_high:.0f` GPU
+# hours** per seed. Our runs took {glue:text}`measured_hours:.1f` hours on {glue:text}`measured_on`, at
+# {glue:text}`measured_gigaflops:.0f` billion operations per second. At that rate, the whole catalogue would take
+# {glue:text}`years:.1f` years.
 #
 # ## Summary
 #

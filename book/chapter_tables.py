@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fcn.data.voc import CLASSES
-from fcn.replication import claims, paper, tables
+from fcn.replication import claims, cost, paper, tables
 from fcn.replication.benchmark import NETS, PAPER, quartiles
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Comparison, compare
@@ -32,6 +32,12 @@ def starts_first(experiments: Iterable[Experiment]) -> tuple[str, ...]:
     for name in sorted(chosen, key=lambda name: chosen[name].paper is None):
         add(name)
     return tuple(ordered)
+
+
+def over_seeds(values: Sequence[float]) -> str:
+    """The mean with one decimal and, of several values, ± their sample standard deviation."""
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
 
 def mean_scores(records: Sequence[Record], experiment: str) -> dict[str, float]:
@@ -143,9 +149,9 @@ def structure(computed: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
 
 
 def mean_ius(records: Sequence[Record], experiment: str) -> str:
-    """Mean IU of an experiment's final runs, averaged over the seeds, or "not run"."""
+    """Mean IU of an experiment's final runs over the seeds, or "not run"."""
     runs = tables.final(records, experiment)
-    return f"{np.mean([run.scores['mean_iu'] for run in runs]):.1f}" if runs else NOT_RUN
+    return over_seeds([run.scores["mean_iu"] for run in runs]) if runs else NOT_RUN
 
 
 def table_1(records: Sequence[Record]) -> pd.DataFrame:
@@ -242,20 +248,19 @@ def mean_iu(run: Record, classes: Sequence[str] = ("background", *SIX)) -> float
 
 def subset_table(records: Sequence[Record]) -> pd.DataFrame:
     """Our runs on the subset: images seen, metrics over all classes present, mean IU of background and the six."""
-    found = subset(records)
     lines = {}
     for net, name in SUBSET.items():
-        run = found.get(net)
+        runs = find(records, name)
         lines[net] = (
-            {"record": f"python -m fcn train {name}"}
-            if run is None
-            else {
-                "images seen": f"{run.images_seen:,}",
-                **{COLUMNS[m]: f"{run.scores[m]:.1f}" for m in METRICS},
-                f"mean IU of {1 + len(SIX)}": f"{mean_iu(run):.1f}",
-                "classes": f"{run.heads['semantic'].classes_counted}",
-                "record": f"seed {run.seed}",
+            {
+                "images seen": f"{runs[0].images_seen:,}",
+                **{COLUMNS[m]: over_seeds([run.scores[m] for run in runs]) for m in METRICS},
+                f"mean IU of {1 + len(SIX)}": over_seeds([mean_iu(run) for run in runs]),
+                "classes": f"{runs[0].heads['semantic'].classes_counted}",
+                "record": f"seed{'s' * (len(runs) > 1)} {', '.join(str(run.seed) for run in runs)}",
             }
+            if runs
+            else {"record": f"python -m fcn train {name}"}
         )
     table = pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_RUN)
     return table[[*table.columns.drop("record"), "record"]]
@@ -274,16 +279,6 @@ def subset_classes(records: Sequence[Record], photos: Mapping[str, Sequence[int]
 
 
 # Chapter 12: results
-
-TRAINING_IMAGES = {"voc2011": 1112, "voc": 8498, "nyud-rgb": 795, "sift-flow": 2486, "pascal-context-59": 4998}
-"""Training images of the paper's experiments by data set (sections 4.3 and 5, and the authors' lists)."""
-LARGE = (
-    "voc2011-vgg16-32s",
-    "voc-vgg16-32s",
-    "nyud-vgg16-32s-rgb",
-    "sift-flow-vgg16-16s",
-    "pascal-context-59-vgg16-32s",
-)
 
 
 def verdicts(records: Sequence[Record]) -> dict[str, int]:
@@ -361,15 +356,35 @@ def deviations(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame([row[1:] for row in rows], [row[0] for row in rows], ["deviation", "in"])
 
 
-def images_to_see() -> dict[str, int]:
-    """Images that one experiment per data set sees over all its epochs, by the paper's recipe."""
-    return {n: round(EXPERIMENTS[n].recipe.epochs * TRAINING_IMAGES[EXPERIMENTS[n].dataset]) for n in LARGE}
+def costs_by_table(costs: pd.DataFrame) -> pd.DataFrame:
+    """The cost of the experiments (``fcn.replication.cost.costs``) by table of the paper; hours per seed."""
+    table = cost.by_table(costs).rename(index={"one change": "no table"})
+    low, high = (table[f"gpu_hours_{end}"] for end in ("low", "high"))
+    return pd.DataFrame(
+        {
+            "experiments": table["experiments"],
+            "recorded": table["recorded"],
+            "10^18 operations": table["exaflops"].round(2),
+            "GPU hours, modelled": [f"{x:.1f} to {y:.1f}" for x, y in zip(low, high, strict=True)],
+            "hours, measured": table["measured_hours"].round(1),
+        }
+    )
 
 
-def cost(records: Sequence[Record]) -> pd.DataFrame:
-    """``images_to_see`` as a table, with the largest run that has a record in the last row."""
-    images = images_to_see()
-    if records:
-        largest = max(records, key=lambda run: run.images_seen)
-        images[f"{largest.experiment} (recorded)"] = largest.images_seen
-    return pd.Series({name: f"{seen:,}" for name, seen in images.items()}, name="images").to_frame()
+def modelled(costs: pd.DataFrame) -> dict[str, float | str]:
+    """The numbers in the sentences on the cost of the whole paper."""
+    total = cost.by_table(costs).loc["all"].to_dict()
+    done = costs.dropna(subset="measured_hours")
+    rate = done["exaflops"].sum() / done["measured_hours"].sum()  # of all machines together
+    return {
+        "graph_experiments": len(costs),
+        "graph_recorded": len(done),
+        "gpu_least": 100 * min(cost.UTILIZATION),
+        "gpu_most": 100 * max(cost.UTILIZATION),
+        "gpu_low": total["gpu_hours_low"],
+        "gpu_high": total["gpu_hours_high"],
+        "measured_hours": total["measured_hours"],
+        "measured_gigaflops": 1e9 * rate / 3600,
+        "years": total["exaflops"] / rate / 24 / 365,
+        "measured_on": " and ".join(sorted(done["hardware"].unique())),
+    }
