@@ -256,7 +256,7 @@ def _existing(name: str, value: object, variable: str) -> Path | None:
 
 def _new(name: str, value: object) -> Path:
     """A folder that need not exist yet."""
-    path = _path(name, value or "")
+    path = _path(name, value)
     if value == "" or (path.exists() and not path.is_dir()):
         _refuse(name, str(value), "give a folder, new or not")
     return path
