@@ -197,8 +197,8 @@ plt.show()
 #
 # ## First, a net at stride 32
 #
-# Now a real net, if a small one: FCN-AlexNet with an eighth of the channels, which learns from random weights in a few
-# seconds. AlexNet is the quickest of the paper's three backbones (its Table 1). The paper itself adds skips only to VGG16,
+# Now a real net, if a small one: FCN-AlexNet with an eighth of the channels (with `preset="small"`, a quarter), which
+# learns from random weights in a few seconds (minutes). AlexNet is the quickest of the paper's three backbones (its Table 1). The paper itself adds skips only to VGG16,
 # at `pool4` and `pool3`; the maps of the same strides here are those in the table.
 #
 # Two things differ from the paper on purpose. There are no ImageNet weights, so the backbone starts from random filters,
@@ -258,6 +258,7 @@ def learn(net: FCN, stage: int, **changes: float | str) -> tuple[Run, list[float
         replace(recipe, **changes),
         seed=here.seed + stage,
         device=here.device,
+        workers=0,  # the scenes are in memory
         log=lambda line: losses.append(fixed_loss(net)),  # called once per point
     )
     return run, losses
@@ -281,7 +282,8 @@ print(
 
 # %% [markdown]
 # The loss begins at $\ln 10$: the score layer is zero, so all ten classes are equally likely. On 96×96 pixels the
-# coarsest map has 3×3 cells, each of which sees the whole scene. That is all FCN-32s has to paint with.
+# coarsest map has 3×3 cells (with `preset="small"`, 4×4), each of which sees the whole scene. That is all FCN-32s has to
+# paint with.
 #
 # ## A skip that changes nothing, at first
 #
@@ -431,8 +433,8 @@ plt.show()
 # %% [markdown]
 # *IU of each class; the mean at the top.*
 #
-# Nearly every class gains from each skip. The exception is the pole, which none of these nets has learned: thin and
-# rare, it needs a longer training than this, and even the coarsened ground truth kept few of its pixels at stride 8.
+# Nearly every class gains from each skip. The pole is among the worst: it is thin and rare, and even the coarsened
+# ground truth kept few of its pixels at stride 8. The nets of `preset="read"` never learn it.
 #
 # ## Where the gain lies
 #
