@@ -71,10 +71,10 @@ backbones = {name: CLASSIFIERS[name] for name in ("alexnet", "vgg16", "googlenet
 # of the cost of classifying patch by patch.
 #
 # Nets had run on larger inputs before, as the paper's related work says. {cite:t}`matan1991` extended a digit
-# classifier to strings of digits, the first convnet for inputs of arbitrary size. {cite:t}`wolf1994` turned images of
-# mail into two-dimensional maps of detection scores for the four corners of the address block. OverFeat
-# {cite:p}`sermanet2014` slid a classifier over photos to find objects. The FCN is trained end to end to label every
-# pixel.
+# classifier to strings of digits, to the authors' knowledge the first convnet for inputs of arbitrary size.
+# {cite:t}`wolf1994` turned images of mail into two-dimensional maps of detection scores for the four corners of the
+# address block. OverFeat {cite:p}`sermanet2014` slid a classifier over photos to find objects. What the FCN adds is to
+# train the whole net, end to end, for a label at every pixel.
 #
 # ## An example that fits on the page
 #
