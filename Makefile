@@ -46,13 +46,14 @@ serve: ## serve the site locally, PORT=8000
 	@$(PYTHON3) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: export OMP_NUM_THREADS := 1
-test: $(READY) ## lint, import order, types, tests, and every chapter rerun and compared
+test: $(READY) ## lint, import order, types, tests, every chapter rerun and compared, every experiment smoke-tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python book/build.py compare
+	$(BIN)/python book/build.py execute --preset smoke
 
 records-gpu: export PYTHONPATH := $(TARGET):$(PYTHONPATH)
 records-gpu: export FCN_WEIGHTS := $(WEIGHTS)
