@@ -246,8 +246,10 @@ def _existing(name: str, value: object, variable: str) -> Path | None:
     """The folder given, or else that of the environment; None without either."""
     if value is None:
         return None
-    if value == "" and not (value := os.environ.get(variable, "")):
-        return None
+    if value == "":
+        name, value = variable, os.environ.get(variable, "")
+        if not value:
+            return None
     path = _path(name, value)
     if not path.is_dir():
         _refuse(name, str(value), f"no such folder ({path})")

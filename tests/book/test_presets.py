@@ -143,7 +143,7 @@ def test_a_bad_value_is_refused_in_one_line(name, value, remedy):
 def test_a_missing_folder_of_the_environment_is_refused(monkeypatch):
     monkeypatch.setenv("FCN_DATA", "/no/such")
     assert check().data is None  # not declared
-    with pytest.raises(ParameterError, match="data_root = '/no/such': no such folder"):
+    with pytest.raises(ParameterError, match="FCN_DATA = '/no/such': no such folder"):
         check(data_root="")
 
 
