@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from fcn.environment import atomic_write
 
+CHECKSUM = re.compile(r"[0-9a-f]{64}( \+ [0-9a-f]{64})*")
 ENTRIES = {"identity", "net", "optimizer", "ema", "run", "losses"}
 
 
@@ -59,13 +61,17 @@ def damaged(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: not a complete checkpoint; {remedy}") from error
 
 
-def _differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _differences(
+    saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
     for name in {**given, **saved}:
         old, new = saved.get(name), given.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _differences(old, new)
+            yield from _differences(old, new, f"{name} ")
+        elif old != new and all(CHECKSUM.fullmatch(str(value)) for value in (old, new)):
+            yield f"other {prefix}{name}"
         elif old != new:
-            yield f"{name} was {_short(old)} and is {_short(new)}"
+            yield f"{prefix}{name} was {_short(old)} and is {_short(new)}"
 
 
 def _short(value: object) -> str:

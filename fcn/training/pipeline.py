@@ -69,8 +69,9 @@ def train_and_record(
             stop=lambda: interrupted() or stop(),
             log=log,
             identity={
-                "start weights": start and f"{start.name} ({start.checksum})",
-                "classes": heads,
+                "start": start and start.name,
+                "start weights": start and start.checksum,
+                "class names": heads,
                 "images and labels": train_set.contents,
                 **identity,
             },

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -134,38 +135,87 @@ def test_it_learns(root, start, tmp_path):
     assert records.read(fitted.record).heads["semantic"] == fitted.scores
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_net(root, start, tmp_path, monkeypatch):
-    def fit(out: str, **more: bool) -> finetune.FineTuned:
-        return finetune.fit(
-            root / "photos",
-            root / "labels",
-            root / "classes.txt",
-            start=start,
-            epochs=1,
-            batch_size=4,
-            device="cpu",
-            out=tmp_path / out,
-            log=lambda line: None,
-            **more,
-        )
-
-    whole = fit("whole")
+@pytest.fixture
+def fit(root, start, tmp_path, monkeypatch):
+    """Fine-tune for three steps into a folder, or stop after two of them."""
     train = pipeline.train
 
-    def stopped(*positional: object, **named: object) -> None:
-        with pytest.raises(Stopped, match="at step 2 of"):
-            train(*positional, **(named | {"stop": after(2)}))
-        raise KeyboardInterrupt
+    def call(out: str, *, stop: bool = False, **more: object) -> finetune.FineTuned:
+        changes = {"stop": after(2)} if stop else {}
+        monkeypatch.setattr(pipeline, "train", lambda *a, **named: train(*a, **(named | changes)))
+        files = (root / name for name in ("photos", "labels", "classes.txt"))
+        settings = {"start": start, "epochs": 1, "batch_size": 4, "device": "cpu"} | more
+        return finetune.fit(*files, out=tmp_path / out, log=lambda line: None, **settings)
 
-    monkeypatch.setattr(pipeline, "train", stopped)
-    with pytest.raises(KeyboardInterrupt):
+    return call
+
+
+def assert_same_net(a: finetune.FineTuned, b: finetune.FineTuned) -> None:
+    tensors, others = load_file(a.weights), load_file(b.weights)
+    assert all(torch.equal(others[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_net(fit, tmp_path):
+    with pytest.raises(Stopped, match="at step 2 of 3"):
+        fit("parts", stop=True)
+    checkpoint = tmp_path / "parts/own-googlenet-8s.seed0.checkpoint"
+    assert list((tmp_path / "parts").iterdir()) == [checkpoint]
+    with pytest.raises(FileExistsError, match=r"checkpoint: exists; continue it with --resume"):
         fit("parts")
-    assert [path.name for path in (tmp_path / "parts").iterdir()] == [
-        "own-googlenet-8s.seed0.checkpoint"
-    ]
-    monkeypatch.setattr(pipeline, "train", train)
-    on = load_file(fit("parts", resume=True).weights)
-    assert all(torch.equal(on[name], tensor) for name, tensor in load_file(whole.weights).items())
+    assert_same_net(fit("parts", resume=True), fit("whole"))
+    assert not checkpoint.exists()
+
+
+def other_names(root: Path) -> dict[str, object]:
+    (root / "classes.txt").write_text("water\nsand\nrock\n")
+    return {}
+
+
+def other_labels(root: Path) -> dict[str, object]:
+    relabel(root, lambda labels: np.array([1, 0, 2, *range(3, 256)])[labels], ["0"])
+    return {}
+
+
+def other_photo(root: Path) -> dict[str, object]:
+    path = root / "photos/0.png"
+    Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda root: {"start": "scratch"}, r"start was 'start\.safetensors' and is None"),
+        (lambda root: {"side": 32}, "input size was 512 and is 32"),
+        (lambda root: {"rate": 1e-5}, "recipe learning_rate was 0.0002 and is 1e-05"),
+        (other_names, r"class names semantic was \('sky', 'land', 'post'\) and is \('water'"),
+        (other_labels, "other images and labels"),
+        (other_photo, "other images and labels"),
+    ],
+)
+def test_a_run_resumes_with_its_own_settings_only(fit, root, tmp_path, change, says):
+    """A record never states what was not so."""
+    with pytest.raises(Stopped):
+        fit("parts", stop=True)
+    shutil.copytree(root, tmp_path / "as it was")
+    more = change(root)
+    with pytest.raises(ValueError, match=f"checkpoint: from another run: .*{says}") as refusal:
+        fit("parts", resume=True, **more)
+    assert "\n" not in str(refusal.value)
+    shutil.copytree(tmp_path / "as it was", root, dirs_exist_ok=True)
+    fit("parts", resume=True)  # nothing is lost
+
+
+def test_another_file_of_start_weights_is_another_run(fit, start, tmp_path):
+    with pytest.raises(Stopped):
+        fit("parts", stop=True)
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / start.name
+    net = models.load(start)
+    net.mean += 1
+    models.save(net, other, {})
+    with pytest.raises(ValueError, match="from another run: other start weights;"):
+        fit("parts", resume=True, start=other)
 
 
 # Parts
@@ -286,7 +336,6 @@ def test_a_wrong_label_stops_before_the_training(cli, root, start):
         (["--rate", 1e30], ["the loss is", "lower the rate"]),
         (["--side", 8], ["side is 8"]),
         (["--device", "tpu"], ["--device tpu"]),
-        (["--resume"], ["out/own-googlenet-8s.seed0.checkpoint", "without --resume"]),
     ],
 )
 def test_a_wrong_option_is_named(cli, root, start, more, parts):
