@@ -331,8 +331,8 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # make test      # all tests, and every chapter run again and compared with what is printed here
 # ```
 #
-# Each chapter is a notebook with parameters in its first code cell. Papermill, which is part of that environment, runs it
-# with other values:
+# Each chapter is a notebook with parameters in its first code cell. Papermill, which is part of that environment
+# (`source .venv/bin/activate`), runs it with other values:
 #
 # ```
 # papermill book/05_skips.ipynb out.ipynb --cwd book -p preset small
