@@ -20,7 +20,7 @@ MINUTES ?= 25
 GPU_PYTHON ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON3))
 TARGET  := _build/wheels
 
-.PHONY: help setup book notebooks site serve test records-gpu clean
+.PHONY: help setup book notebooks site serve test paper records-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -54,6 +54,10 @@ test: $(READY) ## lint, import order, types, tests, every chapter rerun and comp
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python book/build.py compare
 	$(BIN)/python book/build.py execute --preset smoke
+
+paper: $(READY) ## run the whole paper as a graph: DRY=1 prints it; TARGETS=, CONFIG=, PROFILE= (workflow/README.md)
+	$(BIN)/snakemake $(TARGETS) --workflow-profile workflow/profiles/$(or $(PROFILE),laptop) \
+	    $(if $(DRY),--dry-run --quiet host) $(if $(CONFIG),--config $(CONFIG))
 
 records-gpu: export PYTHONPATH := $(TARGET):$(PYTHONPATH)
 records-gpu: export FCN_WEIGHTS := $(WEIGHTS)

@@ -70,8 +70,9 @@ class Settings:
     """The settings of ``--config``, checked.
 
     ``experiments``: names separated by commas or spaces, "all", or "recorded", which trains
-    nothing. ``smoke`` runs every experiment for two steps on tiny data. ``minutes`` is the longest
-    time of a training job on a cluster: what is unfinished then, continues in the next attempt.
+    nothing. ``smoke`` runs each for two steps on tiny data. ``out`` receives notebooks, site and
+    logs, ``nets`` checkpoints and nets (default: the same folder). ``minutes`` is the longest time
+    of a training job on a cluster; what is unfinished then continues in the next of ``retries``.
     """
 
     experiments: str = "all"
@@ -80,23 +81,28 @@ class Settings:
     data: str = os.environ.get("FCN_DATA") or "data"
     weights: str = os.environ.get("FCN_WEIGHTS") or "data/weights"
     out: str = "runs"
+    nets: str = ""
     results: str = "results"
     device: str = "auto"
     minutes: int = 1440
+    retries: int = 3
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Settings":
         """The settings in Snakemake's ``config``. Raises ValueError for a bad name or value."""
-        types = {field.name: field.type for field in fields(cls)}
+        defaults = {field.name: field.default for field in fields(cls)}
+        checked: dict[str, Any] = {}
         for name, value in config.items():
-            if name not in types:
-                raise ValueError(f'config: no setting "{name}"; choose from {", ".join(types)}')
-            if type(value) is not types[name]:
-                kind = types[name].__name__  # type: ignore[union-attr]
-                raise ValueError(f"config: {name}={value}: must be of type {kind}")
-            if types[name] is int and value < 1:
-                raise ValueError(f"config: {name}={value}: must be at least 1")
-        return cls(**config)
+            if name not in defaults:
+                raise ValueError(f'config: no setting "{name}"; choose from {", ".join(defaults)}')
+            value = {"true": True, "false": False}.get(value, value)
+            if type(value) is not type(defaults[name]):
+                kind = {bool: "true or false", int: "a whole number", str: "text"}
+                raise ValueError(f"config: {name}={value}: give {kind[type(defaults[name])]}")
+            if type(value) is int and value < (name != "retries"):
+                raise ValueError(f"config: {name}={value}: too small")
+            checked[name] = value
+        return cls(**checked)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class Graph:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.settings = settings = Settings.of(config)
         self.data, self.weights = Path(settings.data), Path(settings.weights)
+        self.nets = Path(settings.nets or settings.out)
         self.out = Path(settings.out) / "smoke" if settings.smoke else Path(settings.out)
         self.results = self.out / "results" if settings.smoke else Path(settings.results)
         self.runs = {
@@ -173,53 +180,57 @@ class Graph:
         return needed
 
     def data_of(self, experiment: Experiment) -> list[str]:
-        """The marks of the data sets that have to be fetched: their folders are missing."""
+        """The marks of the data sets that have to be fetched for an experiment."""
         name = experiment.dataset
-        default = [one for one in FETCHED if name.startswith(one)]
-        units = DATASETS.get(name, default)
+        default = tuple(unit for unit in FETCHED if name.startswith(unit))
+        return self.fetched(*DATASETS.get(name, default))
+
+    def fetched(self, *units: str) -> list[str]:
+        """The marks of those data sets whose folders are missing, so that they are fetched."""
         missing = [unit for unit in units if not (self.data / FETCHED[unit][1]).is_dir()]
-        return [f"{self.data}/.fetched/{unit}.txt" for unit in missing]
+        return [f"{self.out}/fetched/{unit}.txt" for unit in missing]
 
     def imagenet(self, net: str) -> list[str]:
         """The mark of the weights that have to be fetched, if their file is missing."""
         if net not in IMAGENET or (self.weights / IMAGENET[net][1]).is_file():
             return []
-        return [f"{self.weights}/.fetched/{IMAGENET[net][0]}.txt"]
+        return [f"{self.out}/fetched/{IMAGENET[net][0]}.txt"]
 
     def net_of(self, released: str) -> list[str]:
         """The mark of an authors' net that has to be fetched, if its file is missing."""
         if (self.weights / f"{released}.caffemodel").is_file():
             return []
-        return [f"{self.weights}/.fetched/{RELEASED[released][0]}.txt"]
+        return [f"{self.out}/fetched/{RELEASED[released][0]}.txt"]
 
     def train(self, stem: str) -> str:
-        """The command that trains and scores a run, and writes its record at the end."""
+        """The command that trains and scores a run; the rule adds the folder of its record."""
         run, settings = self.runs[stem], self.settings
         arguments = [run.experiment.name, "--resume", "--seed", str(run.seed)]
-        arguments += ["--device", settings.device, "--results", str(self.results)]
+        arguments += ["--device", settings.device]
         if settings.smoke:
-            arguments += ["--out", settings.out, "--smoke"]
+            arguments += ["--out", str(self.nets), "--smoke"]
         else:
-            arguments += ["--out", str(self.out), "--data", str(self.data)]
-        return self._command("-m", "fcn", "train", *arguments)
+            arguments += ["--out", str(self.nets), "--data", str(self.data)]
+            arguments += ["--weights", str(self.weights)]
+        return _command("-m", "fcn", "train", *arguments)
 
     def evaluate(self, released: str) -> str:
         """The command that scores a net of the authors' release."""
         file = self.weights / f"{released}.caffemodel"
         arguments = [RELEASED[released][1], "--weights", str(file), "--data", str(self.data)]
         arguments += ["--device", self.settings.device]
-        return self._command("-m", "fcn", "evaluate", *arguments)
+        return _command("-m", "fcn", "evaluate", *arguments)
 
     def fetch(self, unit: str) -> str:
         """The command that fetches a data set."""
         script, *options = FETCHED[unit][0].split()
-        return self._command(f"data_scripts/{script}", *options, "--data", str(self.data))
+        return _command(f"data_scripts/{script}", *options, "--data", str(self.data))
 
     def fetch_weights(self, name: str) -> str:
         """The command that fetches ImageNet weights or a net of the authors' release."""
         own = name in {short for short, _ in IMAGENET.values()}
         script = "imagenet_weights.py" if own else "reference_weights.py"
-        return self._command(f"data_scripts/{script}", name, "--weights", str(self.weights))
+        return _command(f"data_scripts/{script}", name, "--weights", str(self.weights))
 
     def chapter(self, name: str, target: str) -> str:
         """The command that runs a chapter with the records there are by then.
@@ -241,20 +252,20 @@ class Graph:
             "weights_root": str(self.weights.resolve()) if self.weights.is_dir() else "",
             "device": settings.device,
             "results_dir": str(self.results.resolve()),
-            "runs_dir": str(self.out.resolve()),
+            "runs_dir": str(self.nets.resolve()),
         }
         if parameters["preset"] == "read":
             parameters["experiments"] = ""
         given = {key: value for key, value in parameters.items() if f"\n{key} = " in source}
         options = [text for key, value in given.items() for text in ("-r", key, value)]
         arguments = [f"book/{name}.ipynb", target, "--cwd", "book", "-k", "python3"]
-        return self._command("-m", "papermill", *arguments, "--no-progress-bar", *options)
-
-    def _command(self, *arguments: str) -> str:
-        weights = f"FCN_WEIGHTS={self.weights.resolve()}"
-        return shlex.join(["env", weights, sys.executable, *arguments])
+        return _command("-m", "papermill", *arguments, "--no-progress-bar", *options)
 
 
 def chapters() -> list[str]:
     """The names of the chapters, in order."""
     return sorted(path.stem for path in (PROJECT / "book").glob("[0-9][0-9]_*.py"))
+
+
+def _command(*arguments: str) -> str:
+    return shlex.join([sys.executable, *arguments])
