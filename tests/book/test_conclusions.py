@@ -115,7 +115,7 @@ def frequency_tells_much() -> bool:
     return all(spearmanr(iu, shares()["train"][iu.index]).statistic > 0.5 for iu in both)
 
 
-# Chapters 7 and 10
+# Chapters 7, 8 and 10
 
 
 def counts() -> pd.Series:
@@ -153,6 +153,24 @@ def vgg16_is_slow() -> bool:
 
 def skips_cost_no_time() -> bool:
     return abs(forward_times()["FCN-8s"] / forward_times()["FCN-VGG16"] - 1) < 0.15
+
+
+def fusion_in_the_paper() -> bool:
+    alone, pair = (paper.row("Table 4", f"FCN-32s {end}").metrics for end in ("RGB", "RGB-HHA"))
+    repeats = [r.metrics["mean_iu"] for r in paper.OTHERS if r.label.endswith("of two runs")]
+    return pair["mean_iu"] - alone["mean_iu"] > 2 * (max(repeats) - min(repeats)) > 0
+
+
+def training_gains_much_of_it() -> bool:
+    mean_iu = snapshots.load("late-fusion-rooms", ROOT / "results")["mean_iu"]
+    before, control, pair = mean_iu.T
+    return bool(((control - before) > 0.4 * (pair - before)).all() and (pair > before).all())
+
+
+def one_long_run_and_three_short_ones() -> bool:
+    arrays = snapshots.load("late-fusion-rooms", ROOT / "results")
+    short = arrays["seeds"][arrays["lengths"] == "short"]
+    return sorted(arrays["lengths"]) == ["long", *["short"] * 3] and len({*short}) == 3
 
 
 def bounds() -> list[upper_bounds.Line]:
@@ -270,6 +288,9 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
     ("07", "FCN-GoogLeNet gains with each skip", skips_on_the_subset),
     ("07", "VGG16 costs several times as much as either of the small nets", vgg16_is_slow),
     ("07", "FCN-8s takes about as long as FCN-32s on the same backbone", skips_cost_no_time),
+    ("08", "suggests that the paper's gain is more than chance", fusion_in_the_paper),
+    ("08", "Much of what fusion seems to gain, more training gains", training_gains_much_of_it),
+    ("08", "differ in nothing but the seed", one_long_run_and_three_short_ones),
     (
         "10",
         "Nothing here reaches down to the paper's 50.9 at 1/128",
