@@ -307,7 +307,9 @@ def load(path: str | Path) -> Net:
     try:
         with safe_open(path, "pt") as file:
             net = build(json.loads(file.metadata()["settings"]))
-    except (TypeError, KeyError, ValueError, RuntimeError, MemoryError):  # the last two: too large
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+        if "allocate memory" in str(error):  # not the file's fault
+            raise
         raise ValueError(f"{path}: no settings; give a net that this package saved") from None
     report = pretrained.load_into(net, tensors, source=str(path))
     if absent := net.state_dict().keys() - set(report.loaded):

@@ -76,9 +76,9 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     safe = path.suffix == ".safetensors"
     try:
         tensors = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except Exception:  # the two libraries raise a dozen types for a file they cannot read
+    except Exception as error:  # the two raise a dozen types for a file they cannot read
+        if isinstance(error, PermissionError | MemoryError) or "allocate memory" in str(error):
+            raise
         problem = "truncated, or not a file of plain tensors"
         raise ValueError(f"{path}: {problem}; download or save it again") from None
     if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):

@@ -22,7 +22,7 @@ WILD = replace(COARSE, name="wild", recipe=replace(SHORT, learning_rate=1e30))
 @pytest.fixture(autouse=True)
 def _scenes(monkeypatch):
     def scenes(name, split, data):
-        return Scenes(4, split="test" if split == "test" else "train", size=(48, 48))
+        return Scenes(4, split=split if split in ("val", "test") else "train", size=(48, 48))
 
     monkeypatch.setattr(run, "dataset", scenes)
 
@@ -118,3 +118,76 @@ def test_a_run_records_its_own_deviations_after_those_of_its_experiment(tmp_path
         log=lambda line: None,
     )
     assert read(path).deviations == COARSE.deviations + extra.deviations
+
+
+def test_records_elsewhere_count_too(queue, tmp_path):
+    queue(COARSE)
+    failed, lines = queue(COARSE, folder="b", recorded=[tmp_path / "a/results"])
+    assert failed == {}
+    assert lines == [
+        "coarse.seed0: skipped, has a record; to run it anew, delete "
+        f"{tmp_path}/a/results/coarse.seed0.json"
+    ]
+    assert not list((tmp_path / "b/results").iterdir())
+
+
+def test_what_a_run_starts_from_runs_first_wherever_it_is_in_the_list(queue, tmp_path):
+    paths = []
+    failed, lines = queue(FINE, COARSE, done=paths.append)
+    assert failed == {}
+    assert lines[0] == "fine.seed0: starts from coarse.seed0, which runs first"
+    assert [path.stem for path in paths] == ["coarse.seed0", "fine.seed0"]
+    assert lines[-1].startswith("coarse.seed0: skipped")
+
+
+def test_what_starts_from_a_failed_run_fails_and_the_failed_run_is_not_repeated(queue):
+    failed, lines = queue(replace(FINE, start=("wild",)), WILD)
+    assert failed["fine.seed0"] == "starts from wild.seed0, which failed"
+    assert list(failed) == ["wild.seed0", "fine.seed0"]
+    assert lines.count("wild.seed0: started") == 1
+
+
+def test_what_runs_first_has_the_same_purpose_and_the_same_change(queue, tmp_path):
+    """A validation run starts from a net that has not seen the validation images, either."""
+
+    def change(e):
+        return replace(e, recipe=replace(SHORT, epochs=0.5))
+
+    failed, _ = queue(FINE, COARSE, purpose="validation", change=change)
+    assert failed == {}
+    coarse, fine = load_records(tmp_path / "a/results")
+    assert (coarse.purpose, fine.purpose) == ("validation", "validation")
+    assert coarse.recipe["epochs"] == fine.recipe["epochs"] == 0.5
+    assert fine.initial_weights.name == "coarse.seed0.validation.safetensors"
+
+
+def test_trials_are_never_scored_on_the_test_images(queue, tmp_path):
+    trials = [e for e in EXPERIMENTS.values() if "-trial-" in e.name]
+    assert {e.purpose for e in trials} == {"validation"}
+    queue(replace(COARSE, purpose="validation"))
+    (record,) = load_records(tmp_path / "a/results")
+    assert record.file_name == "coarse.seed0.validation.json"
+    assert record.dataset.scored_on.split == "val"
+
+
+def test_a_record_tells_which_images_and_labels_were_used(queue, tmp_path):
+    queue(COARSE)
+    (record,) = load_records(tmp_path / "a/results")
+    trained, scored = record.dataset.trained_on, record.dataset.scored_on
+    assert trained.contents == Scenes(4, (48, 48)).contents
+    assert scored.contents == Scenes(4, (48, 48), split="test").contents
+
+
+def test_a_net_that_is_kept_with_the_project_is_found(queue, tmp_path, monkeypatch):
+    queue(COARSE)
+    monkeypatch.setattr(run, "WEIGHTS", tmp_path / "a/runs")
+    failed, lines = queue(FINE, folder="b")
+    assert failed == {}
+    assert lines[0] == "fine.seed0: started"
+
+
+def test_the_name_of_a_run_has_its_purpose_unless_it_is_final():
+    assert run.name(COARSE, 2) == "coarse.seed2"
+    assert run.name(COARSE, 2, "validation") == "coarse.seed2.validation"
+    demo = EXPERIMENTS["scenes-googlenet-8s-demo"]
+    assert run.name(demo, 0, "validation") == "scenes-googlenet-8s-demo.seed0.demonstration"
