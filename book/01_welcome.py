@@ -329,6 +329,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # make book      # sets up an environment, runs every chapter, builds these pages
 # make serve     # shows them at http://127.0.0.1:8000
 # make test      # all tests, and every chapter run again and compared with what is printed here
+# make paper     # runs every experiment and chapter as a graph of jobs; DRY=1 only prints the graph
 # ```
 #
 # Each chapter is a notebook with parameters in its first code cell. Papermill, which is part of that environment
@@ -356,7 +357,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 #   environment variables `FCN_DATA` and `FCN_WEIGHTS` name);
 # - `device`: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`;
 # - `seed`, the seed of everything random;
-# - `results_dir` and `runs_dir`, the folders of new records and of nets and checkpoints.
+# - `results_dir` and `runs_dir`, the folders of new records and of nets and checkpoints; relative ones start from `book/`.
 #
 # A chapter declares only the parameters it uses (this one, `seed` and `results_dir`) and refuses a bad value before it
 # computes anything. The experiments also have a command line:
