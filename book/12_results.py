@@ -18,15 +18,15 @@
 #
 # ## Reproducibility summary
 #
-# **Scope.** Classifiers, made fully convolutional and fine-tuned end to end, beat earlier methods on four data sets; one
-# skip adds 3.0 points of mean IU, a second one 0.3; and a dozen remarks on training. The catalogue has
-# **{glue:text}`experiments:.0f` experiments**: one per row of the paper's own nets, except on Table 3's test server, and pairs
-# of runs that differ in one thing.
+# **Scope.** The paper claims that classifiers, made fully convolutional and fine-tuned end to end, beat earlier methods on
+# four data sets, and that one skip adds 3.0 points of mean IU and a second one 0.3. It also makes a dozen remarks about
+# training. Our catalogue has **{glue:text}`experiments:.0f` experiments**: one per row of the paper's own nets, except for
+# Table 3's test server, and pairs of runs that differ in one thing.
 #
-# **Method.** Our own PyTorch code, tested against Caffe nets with the same weights; SIFT Flow and a small part of PASCAL VOC;
-# GoogLeNet's ImageNet weights but not VGG16's; two CPU cores, hence at most nine epochs instead of 175.
-# **{glue:text}`recorded:.0f` experiments have a final run.** A claim gets a [verdict](#the-rules-for-a-verdict) only from
-# converged runs with three seeds on both sides.
+# **Method.** We wrote our own PyTorch code and tested it against Caffe nets with the same weights. We had SIFT Flow and a
+# small part of PASCAL VOC, ImageNet weights for GoogLeNet but not for VGG16, and two CPU cores, hence at most nine epochs
+# instead of 175. **{glue:text}`recorded:.0f` experiments have a final run.** A claim gets a
+# [verdict](#the-rules-for-a-verdict) only from converged runs with three seeds on both sides.
 #
 # | results | |
 # | :-- | :-- |
@@ -35,10 +35,10 @@
 # | claims on training | **{glue:text}`claims:.0f`**, of which {glue:text}`compared:.0f` have runs on both sides: **{glue:text}`agree:.0f`** agree, **{glue:text}`differ:.0f`** do not, **{glue:text}`early:.0f`** are too early to tell |
 # | not run | Tables 1, 2, 4 and 6; Table 5 on VGG16 |
 #
-# **Easy.** The method: the geometry of the nets follows from their layers, and each experiment is one command.
+# **Easy.** The method itself: the geometry of the nets follows from their layers, and each experiment is one command.
 #
-# **Hard.** Data and weights: the authors' GoogLeNet was never released. What the paper leaves out (how Appendix A
-# resamples) or misprints (a learning rate of 5<sup>−5</sup>). Above all its schedule, days per net on a GPU.
+# **Hard.** Getting data and weights; the authors' GoogLeNet was never released. The paper does not say how Appendix A
+# resamples, and misprints a learning rate as 5<sup>−5</sup>. Above all, its schedule takes days per net on a GPU.
 #
 # **Cost.** {glue:text}`runs:.0f` runs, {glue:text}`all_images:,.0f` training images,
 # **{glue:text}`all_hours:.1f` hours** on {glue:text}`machines`. In the paper: three days for FCN-32s on a K40c, about one
