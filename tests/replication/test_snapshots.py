@@ -165,6 +165,6 @@ def test_committed_snapshots_can_be_loaded():
         arrays = load(name, folder.parent)
         described = json.loads((folder / f"{name}.json").read_text())
         assert arrays.keys() == described["arrays"].keys()
-        of_one_machine = name.startswith("forward-times")
-        anywhere = not described["from"] and not of_one_machine
-        assert not anywhere, "what could be computed anywhere needs no snapshot"
+        # The first depend on the machine; the second take longer than a reader waits.
+        excepted = name.startswith(("forward-times", "late-fusion-rooms"))
+        assert described["from"] or excepted, "what can be computed at once needs no snapshot"
