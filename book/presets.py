@@ -30,8 +30,8 @@ PRESETS = ("read", "smoke", "small", "paper")
 BOOK = Path(__file__).resolve().parent
 COMMITTED = BOOK.parent / "results"
 LARGEST_SEED = 2**32 - 1  # NumPy's
-HINTS = {"FCN_DATA": "data_root", "FCN_WEIGHTS": "weights_root", ".caffemodel": "weights_root"}
-"""Words in the message of a failed run, and the parameter that helps."""
+OPTIONS = {"--data": "data_root", "--weights": "weights_root", "--out": "runs_dir", "--results": "results_dir"}
+"""Options of the command line that messages name, and the parameters of the chapters."""
 COLUMNS = ("run", "seed", "purpose", "images seen", "minutes", "mean IU", "record")
 
 
@@ -115,7 +115,10 @@ class Settings:
             options |= {"change": smoke.shrink, "data": folder / "data"}
             for data_set in {experiment.dataset for experiment in chosen}:
                 smoke.write_data(data_set, folder / "data")
-        run_queue(chosen, [self.seed], device=self.device, log=progress.log, done=progress.done, **options)
+        try:
+            run_queue(chosen, [self.seed], device=self.device, log=progress.log, done=progress.done, **options)
+        except ValueError as error:  # a folder that cannot be written to
+            raise ParameterError(as_parameters(str(error))) from None
         return pd.DataFrame(progress.rows, columns=COLUMNS)
 
     def _has(self, name: str) -> bool:
@@ -141,10 +144,8 @@ class Progress:
             stem, message = self._stem, line
         if message.startswith("wrote the record"):  # shown by ``done``
             return
-        for word, parameter in HINTS.items():
-            if message.startswith("failed") and word in message:
-                message += f" (-p {parameter} FOLDER)"
-                break
+        if message.startswith("failed"):
+            message = as_parameters(message)
         text = {"text/plain": f"{stem}: {message}" if stem else message}
         if stem == self._stem and self._line:
             self._line.update(text, raw=True)
@@ -159,6 +160,13 @@ class Progress:
         self.log(f"{path.stem}: mean IU {mean_iu}, {minutes} minutes, recorded in {shown}")
         values = (record.experiment, record.seed, record.purpose, record.images_seen, minutes, mean_iu, shown)
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
+
+
+def as_parameters(message: str) -> str:
+    """The message with parameters instead of the options of the command line."""
+    for option, parameter in OPTIONS.items():
+        message = message.replace(option, f"-p {parameter}")
+    return message + " (-p weights_root FOLDER)" * message.endswith("no such weight file; check the path")
 
 
 def check(

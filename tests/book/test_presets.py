@@ -282,23 +282,27 @@ def test_the_paper_is_run_recorded_and_not_repeated(paper, lines, tmp_path):
     ]
     assert "mean IU" in lines[0]
     assert files[0] in lines[0]
-    assert "NYUDv2 not found" in lines[1]
-    assert lines[1].endswith("(-p data_root FOLDER)")
+    assert "NYUDv2 not found; set FCN_DATA or -p data_root to the folder" in lines[1]
     assert not any("\n" in line for line in lines)
     before = {path: path.read_bytes() for path in paper.results.iterdir()}
     assert paper.run(names).empty
     assert {path: path.read_bytes() for path in paper.results.iterdir()} == before
 
 
-def test_missing_folders_are_named_by_the_parameters_that_help(paper, lines, monkeypatch):
+def test_a_failed_run_names_the_parameter_that_helps(paper, lines, monkeypatch, tmp_path):
     monkeypatch.delenv("FCN_WEIGHTS", raising=False)
     replace(paper, data=None).run([TRAINED])
-    assert lines[0].endswith("(-p data_root FOLDER)")
     full = replace(smoke.shrink(EXPERIMENTS[TRAINED]), width=1.0, purpose="final")
     monkeypatch.setattr("presets.EXPERIMENTS", {TRAINED: full})
-    paper.run([TRAINED])
-    assert "FCN_WEIGHTS" in lines[1]
-    assert lines[1].endswith("(-p weights_root FOLDER)")
+    for folder in (None, tmp_path):
+        replace(paper, weights=folder).run([TRAINED])
+    for line, parameter in zip(lines, ("data_root", "weights_root", "weights_root"), strict=True):
+        assert line.startswith(f"{TRAINED}.seed0: failed: ")
+        assert f"-p {parameter}" in line
+        assert "\n" not in line
+    (tmp_path / "file").touch()
+    with pytest.raises(ParameterError, match="choose another with -p results_dir"):
+        replace(paper, results=tmp_path / "file").run([TRAINED])
 
 
 def test_what_is_committed_is_neither_repeated_nor_touched(paper, lines, tmp_path):
