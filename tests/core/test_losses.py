@@ -104,6 +104,28 @@ def test_large_sum_does_not_lose_pixels() -> None:
     assert loss.item() == pytest.approx(512 * 512 * math.log(2), rel=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0.2, 3.0, 0.0, 1.0])])
+def test_losses_of_shares_add_up_to_the_mean_over_the_batch(weights: Tensor | None) -> None:
+    """Which the mean of the shares' means is not: they differ in labelled pixels."""
+    scores, labels = batch(n=5)
+    labels[:2, 2:] = VOID
+    labels[4] = VOID
+    divisor = (labels != VOID).sum() if weights is None else weights[labels[labels != VOID]].sum()
+    counts: list[Tensor] = []
+
+    def all_reduce(count: Tensor) -> Tensor:
+        counts.append(count)
+        return divisor
+
+    shares = [
+        pixel_softmax_loss(*share, weights=weights, all_reduce=all_reduce)
+        for share in zip(scores.split(2), labels.split(2), strict=True)
+    ]
+    torch.testing.assert_close(torch.stack(counts).sum(), divisor)
+    whole = pixel_softmax_loss(scores, labels, weights=weights)
+    torch.testing.assert_close(torch.stack(shares).sum(), whole)
+
+
 def test_sampling_keeps_each_labelled_cell_with_probability_keep() -> None:
     scores = torch.zeros(1, 2, 400, 400, requires_grad=True)
     labels = torch.zeros(1, 400, 400, dtype=torch.int64)

@@ -2,6 +2,10 @@
 
 import copy
 import math
+import multiprocessing
+import os
+import signal
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +20,8 @@ from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
 from fcn.training.checkpoint import Stopped, read_checkpoint
 from fcn.training.evaluate import evaluate
-from fcn.training.loader import collate
+from fcn.training.gpu import Resident, loading_processes
+from fcn.training.loader import collate, prefetch
 from fcn.training.loop import Diverged, train
 from fcn.training.recipe import Recipe
 
@@ -504,6 +509,71 @@ def test_the_checkpoint_of_another_run_is_refused(scenes, tmp_path, other):
         run(net, data, recipe, seed=seed, checkpoint=tmp_path / "a.pt", resume=True)
 
 
+# Loading
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_processes_loads_the_same_batches(stamps, workers):
+    recipe = replace(RECIPE, batch_size=3, augment="mirror+jitter")
+    torch.manual_seed(0)
+    nets = [Tiny()]
+    nets.append(copy.deepcopy(nets[0]))
+    done = [run(net, stamps, recipe, workers=n) for net, n in zip(nets, (0, workers), strict=True)]
+    assert same_run(*done)
+    assert_same_weights(*nets)
+    matrices = [evaluate(nets[0], stamps, device="cpu", workers=n) for n in (0, workers)]
+    for head in HEADS:
+        assert torch.equal(*(m[head].matrix for m in matrices))
+    assert not multiprocessing.active_children()
+
+
+class Unreadable(Kept):
+    def __getitem__(self, index):
+        if index == 2:
+            raise ValueError("2.jpg: cannot be read as a photo; download it again")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_cannot_be_read_is_one_line_from_any_process(stamps, workers):
+    data = Unreadable(stamps)
+    for use in (
+        lambda: run(Tiny(), data, RECIPE, workers=workers),
+        lambda: evaluate(Tiny(), data, device="cpu", workers=workers),
+    ):
+        with pytest.raises(ValueError, match=r"^2\.jpg: cannot be read as a photo; download it"):
+            use()
+
+
+def handlers(index):
+    return [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+
+
+def test_processes_that_load_ignore_signals_and_end_with_the_iterator():
+    """A scheduler that signals all processes of a job leaves the run its checkpoint."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("handled by a worker"))
+    try:
+        with closing(prefetch(handlers, range(6), 2, False)) as items:
+            assert next(items) == [signal.SIG_IGN] * 3
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGTERM)
+            assert list(items) == [[signal.SIG_IGN] * 3] * 5
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert not multiprocessing.active_children()
+
+
+def test_a_gpu_has_up_to_eight_processes_that_load(stamps, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(20), raising=False)
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert loading_processes(stamps, cuda, None) == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert loading_processes(stamps, cuda, None) == 5
+    assert loading_processes(stamps, cpu, None) == 0
+    assert loading_processes(stamps, cpu, 3) == 3
+    assert loading_processes(Resident(stamps), cuda, 3) == 0
+
+
 # Batches
 
 
@@ -576,6 +646,12 @@ def test_a_net_of_other_classes_is_refused(scenes, settings, message):
     ):
         with pytest.raises(ValueError, match=message):
             use(net_for(**settings))
+
+
+def test_scoring_stops_between_two_images(scenes):
+    with pytest.raises(Stopped, match="while scoring"):
+        evaluate(Tiny(), scenes, device="cpu", stop=after(2))
+    evaluate(Tiny(), scenes, device="cpu", stop=after(6))  # there is nothing left to do
 
 
 def test_scoring_tells_how_far_it_is(scenes):
