@@ -61,7 +61,9 @@ def example(**changes: object) -> Record:
             for i in range(1, 40)
         ],
         "dataset": Data(
-            "sift-flow", Split("trainval", 2486, "a" * 64), Split("test", 200, "b" * 64)
+            "sift-flow",
+            Split("trainval", 2486, "a" * 64),
+            Split("test", 200, "b" * 64, contents="e" * 64),
         ),
         "initial_weights": InitialWeights("bvlc_googlenet.caffemodel", "c" * 64),
         "weights": Weights("weights/sift-flow-googlenet-8s.safetensors", "d" * 64),
@@ -134,7 +136,12 @@ def test_the_file_has_the_documented_shape(tmp_path: Path) -> None:
     assert semantic["iu_per_class"][1] is None
     assert data["recipe"]["learning_rate"] == 0.1 + 0.2, "only the curve is rounded"
     assert data["curve"][2]["loss"] == 1.16667
-    assert data["dataset"]["scored_on"] == {"split": "test", "images": 200, "checksum": "b" * 64}
+    assert data["dataset"]["scored_on"] == {
+        "split": "test",
+        "images": 200,
+        "checksum": "b" * 64,
+        "contents": "e" * 64,
+    }
     assert data["paper"] == {"table": "5", "row": "FCN-16s"}
     assert data["deviations"][0] == {"kind": "backbone", "text": "GoogLeNet instead of VGG16"}
 
