@@ -1,0 +1,155 @@
+"""The graph of the replication, run for real at smoke size: killed, preempted, faulty, done."""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("snakemake") is None:
+    pytest.skip("snakemake is missing: install the extra workflow", allow_module_level=True)
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+CHAIN = ["sift-flow-googlenet-32s", "sift-flow-googlenet-16s"]
+SMOKE = Path("runs/smoke")
+LIMIT = 900  # seconds, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what the graph reads, so that the repository stays as it is."""
+    copy = tmp_path_factory.mktemp("checkout")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("fcn", "workflow", "results"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
+    (copy / "book").mkdir()
+    for chapter in (ROOT / "book").glob("[0-9][0-9]_*.py"):
+        shutil.copy(chapter, copy / "book")
+        (copy / "book" / chapter.with_suffix(".ipynb").name).touch()
+    return copy
+
+
+def start(checkout, *arguments, **config):
+    """Snakemake with the laptop profile, in a process group of its own."""
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/laptop"]
+    settings = [f"{key}={value}" for key, value in config.items()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(checkout / ".cache")}
+    return subprocess.Popen(
+        [*command, *arguments, "--config", *settings],
+        cwd=checkout,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(checkout, *arguments, **config):
+    """The output and the exit status of Snakemake."""
+    return finish(start(checkout, *arguments, **config))
+
+
+def finish(process):
+    try:
+        return process.communicate(timeout=LIMIT)[0], process.returncode
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(condition, process, seconds=LIMIT):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
+
+
+def trained(output):
+    """The stems of the training jobs that an output announces."""
+    return re.findall(r"train \S*/(\S+)\.json <-", output)
+
+
+def stem(name, seed=0):
+    return f"{name}.seed{seed}.demonstration"
+
+
+def record(checkout, name):
+    return checkout / SMOKE / "results" / f"{stem(name)}.json"
+
+
+def log(checkout, name):
+    return checkout / SMOKE / "logs" / f"{stem(name)}.log"
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
+def identity(path):
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def test_killed_twice_only_what_is_unfinished_runs_again(checkout):
+    config = {"smoke": "true", "experiments": ",".join(CHAIN)}
+    first, second = CHAIN
+    announced = []
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        log(checkout, second).unlink(missing_ok=True)
+        process = start(checkout, "records", **config)
+        wait_for(log(checkout, second).exists, process)
+        os.killpg(process.pid, kind)
+        announced.append(trained(finish(process)[0]))
+        assert not record(checkout, second).exists()
+    known = identity(record(checkout, first))
+    output, status = run(checkout, "records", **config)
+    assert status == 0, output
+    assert [*announced, trained(output)] == [
+        [stem(first), stem(second)],
+        [stem(second)],
+        [stem(second)],
+    ]
+    assert record(checkout, second).is_file()
+    assert identity(record(checkout, first)) == known
+
+    # Done stays done: after a changed comment in the package and in the graph, with every trigger.
+    for changed in ("fcn/models.py", "fcn/training/loop.py", "workflow/Snakefile"):
+        with (checkout / changed).open("a") as file:
+            file.write("# a comment\n")
+    for path in checkout.rglob("*.json"):
+        os.utime(path)
+    every = ("--rerun-triggers", "code", "input", "mtime", "params", "software-env")
+    output, status = run(checkout, "records", "--dry-run", *every, **config | {"minutes": 60})
+    assert "Nothing to be done" in output
+
+
+def test_a_preempted_run_resumes_and_a_faulty_one_is_retried_and_stops_no_other(checkout):
+    healthy, faulty, after = "nyud-vgg16-32s-rgb", "nyud-vgg16-32s-hha", "nyud-vgg16-32s-rgb-hha"
+    (checkout / SMOKE).mkdir(parents=True, exist_ok=True)
+    (checkout / SMOKE / f"{stem(faulty)}.checkpoint").write_bytes(b"damaged")
+    config = {"smoke": "true", "experiments": f"{healthy},{faulty},{after}", "retries": 1}
+    process = start(checkout, "records", **config)
+    wait_for(lambda: "step" in read(log(checkout, healthy)), process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if healthy in child.cmdline():
+            child.terminate()
+    output, status = finish(process)
+    assert status == 1, output
+    assert record(checkout, healthy).is_file(), output
+    assert "resumed" in read(log(checkout, healthy))
+    assert not record(checkout, faulty).exists()
+    assert "failed: " in read(log(checkout, faulty))
+    assert output.count("Trying to restart job") == 2, output  # each of the two once
+    assert not record(checkout, after).exists()
+    assert not log(checkout, after).exists()
