@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.run import name as name_of_run
+
 if importlib.util.find_spec("snakemake") is None:
     pytest.skip("snakemake is missing: install the extra workflow", allow_module_level=True)
 
@@ -44,7 +47,7 @@ def start(checkout, *arguments, **config):
     settings = [f"{key}={value}" for key, value in config.items()]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(checkout / ".cache")}
     return subprocess.Popen(
-        [*command, *arguments, "--config", *settings],
+        [*command, *arguments, *(["--config", *settings] if settings else [])],
         cwd=checkout,
         env=environment,
         stdout=subprocess.PIPE,
@@ -99,6 +102,19 @@ def read(path):
 def identity(path):
     status = path.stat()
     return status.st_ino, status.st_mtime_ns
+
+
+def test_in_a_fresh_clone_only_what_has_no_record_is_run(checkout):
+    recorded = sorted((checkout / "results").glob("*.seed0*.json"))
+    for age, path in enumerate(recorded):  # a clone gives files new times, in any order
+        os.utime(path, ns=(0, time.time_ns() - 7 * age % 11 * 10**9))
+    times = {path: identity(path) for path in recorded}
+    output, status = run(checkout, "all", "--dry-run")
+    assert status == 0, output
+    stems = {name_of_run(experiment, 0) for experiment in EXPERIMENTS.values()}
+    assert set(trained(output)) == stems - {path.stem for path in recorded}
+    assert re.search(r"^chapter +13$", output, re.MULTILINE)
+    assert {path: identity(path) for path in recorded} == times
 
 
 def test_killed_twice_only_what_is_unfinished_runs_again(checkout):
