@@ -36,6 +36,7 @@ import presets
 here = presets.check(
     preset=preset,
     experiments=experiments,
+    offered=r"sift-flow-(?!.*-keep).*",
     data_root=data_root,
     weights_root=weights_root,
     device=device,
@@ -355,9 +356,9 @@ if trials:
 # had one rate. So this was a choice between two recipes, and says little of the optimisers themselves.
 #
 # The loss falls as follows. The vertical lines mark where a stage of the short recipe ends and the next one starts
-# from its weights. New score layers start at zero, so that a stage begins at the loss where the one before it ended. A
-# bump soon after a line means that the rate is large for a layer that is still finding its scale: a reason to lower
-# the rate there, as the paper does.
+# from its weights. New score layers start at zero, so each stage starts with the predictions of the one before it. A bump
+# soon after a line means that the first steps of the stage undo some of what was learned, which chapter
+# [5](05_skips.ipynb) traces to the learning rate: a reason to lower it there, as the paper does.
 
 # %%
 curves, seen_before = {}, 0

@@ -37,6 +37,7 @@ import presets
 here = presets.check(
     preset=preset,
     experiments=experiments,
+    offered=r"voc.*",
     data_root=data_root,
     weights_root=weights_root,
     device=device,
@@ -423,6 +424,15 @@ for name, measured in times.items():
 table_2 = chapter_tables.table_2(found)
 table_2
 
+# %%
+steps = {
+    column: float(table_2.loc["FCN-8s", column]) - float(table_2.loc["FCN-16s", column])
+    for column in ("mean IU", "release")
+}
+shared.glue_values(
+    repeats_apart=chapter_tables.repeats_apart(), step_paper=steps["mean IU"], step_release=steps["release"]
+)
+
 # %% [markdown]
 # *The first four columns are Table 2 of the paper. The others are mean IU: as the README of the
 # [authors' release](https://github.com/shelhamer/fcn.berkeleyvision.org) reports it, as the replication
@@ -437,8 +447,10 @@ table_2
 #   single images and a momentum of 0.99. Longer training it is not: 100 000 iterations of one image are about twelve
 #   epochs of SBD's photos, where the paper asks for 175. Whoever compares a net of their own with "the FCN number"
 #   should say which.
-# - *Small differences may be chance.* Repeated runs of one recipe in pytorch-fcn spread by about 0.6 points. The step
-#   from 16s to 8s is 0.3 in the paper and 0.5 in the release, each from a single run.
+# - *Small differences may be chance.* Two runs of FCN-32s in pytorch-fcn differ by
+#   {glue:text}`repeats_apart:.1f` points ([pull request 89](https://github.com/wkentaro/pytorch-fcn/pull/89)). The step
+#   from 16s to 8s is {glue:text}`step_paper:.1f` in the paper and {glue:text}`step_release:.1f` in the release, each from
+#   a single run.
 
 # %%
 fixed, full = (float(table_2.loc[label, "mean IU"]) for label in ("FCN-32s-fixed", "FCN-32s"))

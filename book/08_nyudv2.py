@@ -39,6 +39,7 @@ import presets
 here = presets.check(
     preset=preset,
     experiments=experiments,
+    offered=r"nyud-.*",
     data_root=data_root,
     weights_root=weights_root,
     device=device,
@@ -62,6 +63,7 @@ from safetensors.torch import save_file
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor, nn
 
+import chapter_tables
 from fcn import FCN
 from fcn.data import nyud
 from fcn.data.hha import estimate_gravity, hha, surface_normals
@@ -72,7 +74,7 @@ from fcn.models import LateFusion, Net
 from fcn.preprocessing import MEAN_HHA, MEAN_LOG_DEPTH
 from fcn.replication import tables
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.paper import OTHERS, TABLES
+from fcn.replication.paper import TABLES
 from fcn.training.evaluate import evaluate
 from fcn.training.loop import train
 from fcn.training.recipe import Recipe
@@ -570,9 +572,7 @@ shared.glue_values(
     short_steps=SHORT.steps,
     seed_range=gaps["short"].max() - gaps["short"].min(),
 )
-repeats = [other for other in OTHERS if other.label.endswith("of two runs")]
-first, second = (other.metrics["mean_iu"] for other in repeats)
-shared.glue_values(repeat_gap=abs(shared.points(first, second)))
+shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 
 # %% [markdown]
 # *Mean IU (%) on held-out rooms. A long run has {glue:text}`long_rooms:.0f` rooms and {glue:text}`long_steps:.0f` steps, a

@@ -40,6 +40,7 @@ import presets
 here = presets.check(
     preset=preset,
     experiments=experiments,
+    offered=r"pascal-context-.*",
     data_root=data_root,
     weights_root=weights_root,
     device=device,

@@ -44,6 +44,7 @@ import presets
 here = presets.check(
     preset=preset,
     experiments=experiments,
+    offered=r"sift-flow-.*-keep.*",
     data_root=data_root,
     weights_root=weights_root,
     device=device,

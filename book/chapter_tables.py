@@ -202,6 +202,12 @@ def table_2(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(lines).T
 
 
+def repeats_apart() -> float:
+    """How far apart, in points of mean IU, two runs of one recipe by pytorch-fcn's author are."""
+    first, second = (r.metrics["mean_iu"] for r in paper.OTHERS if r.label.endswith("of two runs"))
+    return abs(first - second)
+
+
 def voc_claims(records: Sequence[Record]) -> pd.DataFrame:
     """The paper's remarks on variants, our mean IU on VOC, and what the change did on SIFT Flow, with the verdict.
 

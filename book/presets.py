@@ -9,6 +9,7 @@ paper   trains the experiments of the chapter's own tables and figures on the re
 import atexit
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,9 +157,8 @@ class Progress:
         """Show and collect a new record."""
         record = read(path)
         minutes, mean_iu = round(record.seconds / 60, 1), round(record.scores["mean_iu"], 1)
-        shown = os.path.relpath(path)
-        self.log(f"{path.stem}: mean IU {mean_iu}, {minutes} minutes, recorded in {shown}")
-        values = (record.experiment, record.seed, record.purpose, record.images_seen, minutes, mean_iu, shown)
+        self.log(f"{path.stem}: mean IU {mean_iu}, {minutes} minutes, recorded in {path.name}")
+        values = (record.experiment, record.seed, record.purpose, record.images_seen, minutes, mean_iu, path.name)
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
 
 
@@ -173,6 +173,7 @@ def check(
     *,
     preset: object = "read",
     experiments: object = (),
+    offered: str = ".*",
     data_root: object = None,
     weights_root: object = None,
     device: object = "cpu",
@@ -182,9 +183,10 @@ def check(
 ) -> Settings:
     """Check the parameters that a chapter declares. Raises ParameterError for a bad value.
 
-    Relative folders start from ``book/``. An empty ``data_root`` or ``weights_root`` is the folder
-    of FCN_DATA or FCN_WEIGHTS. ``read`` and ``smoke`` compute with one thread, so that their numbers
-    repeat; ``small`` and ``paper`` use all cores.
+    ``offered`` is a pattern of the names that ``experiments`` may have. Relative folders start from
+    ``book/``. An empty ``data_root`` or ``weights_root`` is the folder of FCN_DATA or FCN_WEIGHTS.
+    ``read`` and ``smoke`` compute with one thread, so that their numbers repeat; ``small`` and
+    ``paper`` use all cores.
     """
     if preset not in PRESETS:
         _refuse("preset", preset, f"choose one of {', '.join(PRESETS)}")
@@ -198,7 +200,7 @@ def check(
         _refuse("device", device, str(error).partition(": ")[2])
     settings = Settings(
         preset=str(preset),
-        experiments=_names(experiments, str(preset)),
+        experiments=_names(experiments, str(preset), offered),
         data=_existing("data_root", data_root, "FCN_DATA"),
         weights=_existing("weights_root", weights_root, "FCN_WEIGHTS"),
         device=device,
@@ -223,15 +225,16 @@ def _refuse(name: str, value: object, remedy: str) -> NoReturn:
     raise ParameterError(f"{name} = {value!r}: {remedy}")
 
 
-def _names(value: object, preset: str) -> tuple[str, ...]:
+def _names(value: object, preset: str, offered: str) -> tuple[str, ...]:
     """The names in a list, or in a text with commas or spaces between them."""
     if isinstance(value, str):
         value = value.replace(",", " ").split()
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
         _refuse("experiments", value, "give names of experiments, separated by spaces")
+    names = [name for name in EXPERIMENTS if re.fullmatch(offered, name)]
     for name in value:
-        if name not in EXPERIMENTS:
-            refuse_experiment(name, EXPERIMENTS)
+        if name not in names:
+            refuse_experiment(name, names)
     if value and preset == "read":
         _refuse("experiments", " ".join(value), 'the preset "read" trains nothing; add -p preset paper')
     return tuple(dict.fromkeys(value))

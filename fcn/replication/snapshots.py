@@ -115,8 +115,9 @@ def source(name: str, is_live: bool, results: str | Path) -> str:
     """One line that tells a reader where the arrays of a figure come from."""
     if is_live:
         return "Computed just now, on this machine."
-    files = " and ".join(file["name"] for file in provenance(name, results)["from"])
-    return "Computed earlier by this project" + (f": {files} is missing here." if files else ".")
+    files = [file["name"] for file in provenance(name, results)["from"]]
+    missing = f": {' and '.join(files)} {'are' if files[1:] else 'is'} missing here" if files else ""
+    return f"Computed earlier by this project{missing}."
 
 
 def _computed(compute: Compute) -> Arrays:

@@ -1,12 +1,15 @@
 """The parameters of the chapters, and the experiments that their presets run."""
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import build
+import chapter_tables
+import figure_5
 import pytest
 import torch
 from presets import COMMITTED, ParameterError, Settings, check
@@ -55,7 +58,7 @@ class TestChapter:
     def test_checks_and_uses_what_it_declares_and_nothing_else(self, source):
         tree = ast.parse(source.read_text(encoding="utf-8"))
         (call,) = [node for node in ast.walk(tree) if is_call(node, "presets", "check")]
-        passed = {word.arg: word.value.id for word in call.keywords}
+        passed = {one.arg: one.value.id for one in call.keywords if one.arg != "offered"}
         declared = self.declared(source)
         assert passed == {name: name for name in declared}
         raw = [node.id for node in outside_functions(tree) if isinstance(node, ast.Name)]
@@ -92,6 +95,29 @@ class TestChapter:
     def test_works_on_cuda(self, source, tmp_path):
         given = {"preset": "smoke", "device": "cuda", "runs_dir": str(tmp_path / "runs")}
         build.execute(source, build.declared(source, given), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "names"),
+    [
+        ("06_sift_flow", chapter_tables.SIFT_FLOW_RUNS),
+        ("07_pascal_voc", chapter_tables.VOC_RUNS),
+        ("08_nyudv2", [e.name for e in EXPERIMENTS.values() if e.paper and "4" in e.paper[0]]),
+        (
+            "09_pascal_context",
+            [e.name for e in EXPERIMENTS.values() if e.paper and "6" in e.paper[0]],
+        ),
+        ("11_patches_shifts_stitches", [*figure_5.EXPERIMENTS.values(), figure_5.CONTROL]),
+    ],
+)
+def test_a_chapter_offers_what_it_runs(chapter, names):
+    tree = ast.parse(build.BOOK.joinpath(f"{chapter}.py").read_text(encoding="utf-8"))
+    (call,) = [node for node in ast.walk(tree) if is_call(node, "presets", "check")]
+    (pattern,) = [one.value.value for one in call.keywords if one.arg == "offered"]
+    assert {name for name in EXPERIMENTS if re.fullmatch(pattern, name)} == set(names)
+    other = next(name for name in EXPERIMENTS if name not in names)
+    with pytest.raises(ParameterError, match=f"{other}.*no experiment of this chapter"):
+        check(preset="paper", experiments=other, offered=pattern)
 
 
 def outside_functions(node):
