@@ -308,8 +308,8 @@ def load(path: str | Path) -> Net:
         with safe_open(path, "pt") as file:
             net = build(json.loads(file.metadata()["settings"]))
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        if "allocate memory" in str(error):  # not the file's fault
-            raise
+        if "allocate memory" in str(error):  # the fault of the file, or of the machine
+            raise ValueError(f"{path}: too little memory for a net of its settings") from None
         raise ValueError(f"{path}: no settings; give a net that this package saved") from None
     report = pretrained.load_into(net, tensors, source=str(path))
     if absent := net.state_dict().keys() - set(report.loaded):

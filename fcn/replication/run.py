@@ -134,7 +134,8 @@ def run_queue(
         if stem in failed:  # a run that started from it came first
             return
         if record := record_of(stem):
-            log(f"{stem}: skipped, has a record; to run it anew, delete {record}")
+            shown = os.path.relpath(record)
+            log(f"{stem}: skipped, recorded in {shown}; to run it anew, move that file")
             return
         if broadcast(time.monotonic() >= end, device):
             raise Stopped("")

@@ -116,7 +116,9 @@ def source(name: str, is_live: bool, results: str | Path) -> str:
     if is_live:
         return "Computed just now, on this machine."
     files = [file["name"] for file in provenance(name, results)["from"]]
-    missing = f": {' and '.join(files)} {'are' if files[1:] else 'is'} missing here" if files else ""
+    missing = (
+        f": {' and '.join(files)} {'are' if files[1:] else 'is'} missing here" if files else ""
+    )
     return f"Computed earlier by this project{missing}."
 
 

@@ -1,5 +1,6 @@
 """Evaluation: one confusion matrix per head over a whole split."""
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -97,6 +98,7 @@ def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
     """
     package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
     Fabric = import_module(package).Fabric  # slow to import
+    logging.getLogger(package).setLevel(logging.WARNING)  # not a line about each precision
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ["LOCAL_WORLD_SIZE"]) if world > 1 else 1

@@ -1,7 +1,8 @@
 """Data loading: shuffling, augmentation and sharding, all determined by the seed and the step."""
 
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from fcn.data.augment import GREY, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.recipe import Recipe
+from fcn.training.signals import SIGNALS
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Images (N x 3 x H x W, uint8) and labels ({head: N x H x W})."""
-
 
 Loader = Callable[[Sequence[int], str, Sequence[int]], Batch]
 """The batch of these images, augmented in this way with one seed per image."""
@@ -85,20 +86,32 @@ def prefetch(
         num_workers=workers,
         prefetch_factor=1 if workers else None,  # an item is a batch: more would fill the memory
         pin_memory=pin_memory,
-        worker_init_fn=_ignore_signals,
         generator=torch.Generator(),  # of seeds that nothing uses: leave the global one alone
     )
-    for item in items:
-        if isinstance(item, Exception):
-            raise item
-        yield item
+    with _blocked_signals():
+        loaded: Any = iter(items)
+    try:
+        for item in loaded:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        if workers:  # not when the last traceback is gone: Python would wait for them at its end
+            loaded._shutdown_workers()
 
 
-def _ignore_signals(worker: int) -> None:
-    """Leave signals, which may be sent to all processes, to the process that trains and stops."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):  # not all exist on Windows
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Processes started here never get the signals that stop a run: they may be sent to all, but
+    are for the one that trains."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @lru_cache(maxsize=2)  # a batch may contain the end of one epoch and the start of the next

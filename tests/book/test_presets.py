@@ -340,7 +340,7 @@ def test_what_is_committed_is_neither_repeated_nor_touched(paper, lines, tmp_pat
     assert paper.run([TRAINED]).empty
     assert file.read_bytes() == before
     assert not [*paper.results.glob("*")]
-    assert "has a record" in lines[0]
+    assert "skipped, recorded in" in lines[0]
 
 
 def test_experiments_narrow_the_paper(paper):

@@ -658,7 +658,7 @@ def test_a_net_of_impossible_settings_is_named(tmp_path, change):
         tmp_path / "net.safetensors",
         {"settings": json.dumps(net.settings | change)},
     )
-    with pytest.raises(ValueError, match=r"net\.safetensors: no settings"):
+    with pytest.raises(ValueError, match=r"net\.safetensors: (no settings|too little memory for)"):
         load(tmp_path / "net.safetensors")
 
 

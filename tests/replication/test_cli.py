@@ -413,8 +413,8 @@ def test_a_run_with_a_record_is_skipped(cli, data):
     assert cli("train", "tiny-8s", *options)[0] == 0
     code, out, err = cli("train", "tiny-8s", *options)
     assert (code, err) == (0, "")
-    skipped = "tiny-8s.seed0: skipped, has a record; to run it anew, delete results/"
-    assert out == f"{skipped}tiny-8s.seed0.json\n"
+    skipped = "tiny-8s.seed0: skipped, recorded in results/tiny-8s.seed0.json"
+    assert out == f"{skipped}; to run it anew, move that file\n"
 
 
 def test_a_smoke_test_needs_no_data(cli):

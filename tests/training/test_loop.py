@@ -24,6 +24,7 @@ from fcn.training.gpu import Resident, loading_processes
 from fcn.training.loader import collate, prefetch
 from fcn.training.loop import Diverged, train
 from fcn.training.recipe import Recipe
+from fcn.training.signals import SIGNALS
 
 WIDTH = 1 / 16
 HEADS = {head: len(names) for head, names in Scenes.heads.items()}
@@ -481,7 +482,7 @@ def test_a_broken_checkpoint_is_named(scenes, tmp_path, content):
     stopped(Tiny(), scenes, RECIPE, checkpoint, 1)
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
-    with pytest.raises(ValueError, match=r"a\.pt: not a complete checkpoint; remove it") as error:
+    with pytest.raises(ValueError, match=r"a\.pt: not a complete checkpoint; delete it") as error:
         run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True)
     assert "\n" not in str(error.value)
 
@@ -543,24 +544,23 @@ def test_a_file_that_cannot_be_read_is_one_line_from_any_process(stamps, workers
     ):
         with pytest.raises(ValueError, match=r"^2\.jpg: cannot be read as a photo; download it"):
             use()
+    assert not multiprocessing.active_children()
 
 
-def handlers(index):
-    return [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+def blocked(index):
+    return signal.pthread_sigmask(signal.SIG_BLOCK, []) >= {*SIGNALS}
 
 
 def test_processes_that_load_ignore_signals_and_end_with_the_iterator():
     """A scheduler that signals all processes of a job leaves the run its checkpoint."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("handled by a worker"))
-    try:
-        with closing(prefetch(handlers, range(6), 2, False)) as items:
-            assert next(items) == [signal.SIG_IGN] * 3
-            for worker in multiprocessing.active_children():
-                os.kill(worker.pid, signal.SIGTERM)
-            assert list(items) == [[signal.SIG_IGN] * 3] * 5
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with closing(prefetch(blocked, range(6), 2, False)) as items:
+        assert next(items)
+        for worker in multiprocessing.active_children():
+            for number in SIGNALS:
+                os.kill(worker.pid, number)
+        assert list(items) == [True] * 5
     assert not multiprocessing.active_children()
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {*SIGNALS}
 
 
 def test_a_gpu_has_up_to_eight_processes_that_load(stamps, monkeypatch):
