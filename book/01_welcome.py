@@ -326,7 +326,7 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # With `python3` and `make`, and nothing else installed:
 #
 # ```
-# make book      # sets up an environment, runs every chapter, builds these pages
+# make book      # sets up an environment, tries every chapter, builds these pages
 # make serve     # shows them at http://127.0.0.1:8000
 # make test      # all tests, and every chapter run again and compared with what is printed here
 # make paper     # runs every experiment and chapter as a graph of jobs; DRY=1 only prints the graph

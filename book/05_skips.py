@@ -26,7 +26,7 @@
 # - how to compare nets that were trained in stages without mistaking more training for a better net.
 
 # %% tags=["parameters"]
-preset = "read"  # "read", "smoke": a tiny net, seconds; "small", "paper": a larger one
+preset = "read"  # "read", "smoke" (a few steps): a tiny net; "small", "paper": a larger one
 device = "auto"
 seed = 0
 results_dir = "../results"
@@ -94,10 +94,11 @@ def coarsened(labels: Tensor, factor: int, down: str = "vote") -> Tensor:
 
 # %%
 SIZES = {
+    "smoke": {"side": 96, "width": 1 / 8, "scenes": (24, 8), "steps": (8, 8, 8)},
     "read": {"side": 96, "width": 1 / 8, "scenes": (160, 60), "steps": (160, 80, 80)},
     "small": {"side": 128, "width": 1 / 4, "scenes": (400, 100), "steps": (1600, 600, 600)},
 }
-size = SIZES["read" if here.preset in ("read", "smoke") else "small"]
+size = SIZES["small" if here.preset == "paper" else here.preset]
 
 
 class Kept(Scenes):
