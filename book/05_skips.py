@@ -94,7 +94,7 @@ def coarsened(labels: Tensor, factor: int, down: str = "vote") -> Tensor:
 
 # %%
 SIZES = {
-    "smoke": {"side": 96, "width": 1 / 8, "scenes": (24, 8), "steps": (8, 8, 8)},
+    "smoke": {"side": 96, "width": 1 / 8, "scenes": (24, 12), "steps": (10, 10, 10)},
     "read": {"side": 96, "width": 1 / 8, "scenes": (160, 60), "steps": (160, 80, 80)},
     "small": {"side": 128, "width": 1 / 4, "scenes": (400, 100), "steps": (1600, 600, 600)},
 }
