@@ -109,10 +109,10 @@ style.plt.show()
 
 # %% [markdown]
 # *Classifiers (left; the area of a disc is proportional to the number of parameters) and nets for dense prediction
-# (right), by the month in which each first appeared. A line leads from a classifier to a net that uses its layers: green
-# for the FCN's three backbones, grey for the others. After the FCN, DeepLab {cite:p}`chen2015,chen2018` kept a finer
-# stride by dilation. DeconvNet {cite:p}`noh2015` put a decoder as deep as its encoder on VGG16. U-Net
-# {cite:p}`ronneberger2015` also has a deep decoder, but no pretrained classifier behind it.*
+# (right), by the month in which each first appeared. A line leads from a classifier to a net that uses its layers:
+# green for the FCN's three backbones, grey for the others. After the FCN, DeepLab {cite:p}`chen2015,chen2018` kept a
+# finer stride by dilation. DeconvNet {cite:p}`noh2015` put a decoder as deep as its encoder on top of VGG16. U-Net
+# {cite:p}`ronneberger2015` also has a deep decoder, but does not start from a pretrained classifier.*
 #
 # ## What a fully connected layer does to an image
 #
@@ -140,8 +140,8 @@ for image_size in [(227, 227), (227, 323), (451, 451)]:
 # image has more cells and no weights for them. (In VGG16 the map is 7×7.)
 #
 # It also loses *place*. To the layer the cells are a list, not a map: shuffle the list, shuffle the columns of the
-# weights in the same way, and nothing changes. That two cells are neighbours is known to nobody any more, and the
-# output, one score a class, says *what* but not *where*.
+# weights in the same way, and nothing changes. The layer does not know which cells are neighbours, and its output, one
+# score per class, says *what* but not *where*.
 
 # %%
 cells, layer, shuffled = torch.rand(1, 1152), nn.Linear(1152, 5), nn.Linear(1152, 5)
@@ -280,10 +280,10 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 #
 # ## The results at a glance
 #
-# Percent on the 200 test images of SIFT Flow, the paper's row first. `short` marks runs by the paper's recipe at a higher
-# rate for a fraction of its epochs, in the paper's stages from 32s to 8s. `tuned` marks a recipe of our own. One choice in
-# it was made on the validation part of the training images: its AdamW recipe scored higher there than an SGD recipe after
-# one epoch of each. The nine epochs and the mirrored photos were then added without another trial
+# Percent on the 200 test images of SIFT Flow, the paper's row first. `short` marks runs by the paper's recipe at a
+# higher rate for a fraction of its epochs, in the paper's stages from 32s to 8s. `tuned` marks a recipe of our own. We
+# made one choice in it on the validation part of the training images: its AdamW recipe scored higher there than an SGD
+# recipe after one epoch of each. The nine epochs and the mirrored photos were then added without another trial
 # ([chapter 6](06_sift_flow.ipynb)). The names below omit their common beginning, `sift-flow-googlenet-`.
 
 # %% tags=["full-width"]
@@ -346,21 +346,21 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # | preset | what it computes |
 # | :-- | :-- |
 # | `read` | the default, and what these pages show: small demonstrations in seconds, and tables from the records |
-# | `smoke` | the same, and two steps of every experiment of the chapter, on a tiny data set written on the spot |
+# | `smoke` | the same, and two steps of each of the chapter's experiments, on a few images written on the spot |
 # | `small` | the demonstrations at a convincing size: minutes on a CPU |
-# | `paper` | the experiments of the chapter's own tables, on the real data; recorded runs are skipped, interrupted ones resume |
+# | `paper` | the experiments of the chapter's own tables and figures, on the real data; recorded runs are skipped, interrupted ones resume |
 #
-# The other parameters are
+# The other parameters:
 #
-# - `experiments`, with `paper`: the names of the only experiments to run, separated by spaces;
-# - `data_root` and `weights_root`, the folders of the data sets and of the ImageNet weights (if empty, those that the
+# - `experiments`: with `paper`, the names of the only experiments to run, separated by spaces;
+# - `data_root` and `weights_root`: the folders of the data sets and of the ImageNet weights (if empty, those that the
 #   environment variables `FCN_DATA` and `FCN_WEIGHTS` name);
 # - `device`: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`;
-# - `seed`, the seed of everything random;
-# - `results_dir` and `runs_dir`, the folders of new records and of nets and checkpoints; relative ones start from `book/`.
+# - `seed`: the random seed;
+# - `results_dir` and `runs_dir`: the folders of new records, and of nets and checkpoints.
 #
-# A chapter declares only the parameters it uses (this one, `seed` and `results_dir`) and refuses a bad value before it
-# computes anything. The experiments also have a command line:
+# All folders are relative to `book/`. A chapter declares only the parameters it uses (this one, `seed` and
+# `results_dir`) and refuses a bad value before it computes anything. The experiments also have a command line:
 #
 # ```
 # python -m fcn list                                 # all experiments, with their records or the commands that make them

@@ -24,7 +24,7 @@
 # - what a 1×1 convolution is, and why a loss summed over the cells trains on every patch of the image at once.
 
 # %% tags=["parameters"]
-preset = "read"  # "read", "smoke", "small" or "paper": how often each time is measured
+preset = "read"  # "read", "smoke", "small" or "paper": how many times each pass is timed
 weights_root = ""  # folder of the ImageNet weights; empty: FCN_WEIGHTS
 device = "auto"
 seed = 0
@@ -70,11 +70,11 @@ backbones = {name: CLASSIFIERS[name] for name in ("alexnet", "vgg16", "googlenet
 # size and puts out a map of scores instead of a single vector, with the weights it was trained with and at a fraction
 # of the cost of classifying patch by patch.
 #
-# Nets had run on larger inputs before, as the paper's related work says. {cite:t}`matan1991` extended a digit
-# classifier to strings of digits, to the authors' knowledge the first convnet for inputs of arbitrary size.
-# {cite:t}`wolf1994` turned images of mail into two-dimensional maps of detection scores for the four corners of the
-# address block. OverFeat {cite:p}`sermanet2014` slid a classifier over photos to find objects. What the FCN adds is to
-# train the whole net, end to end, for a label at every pixel.
+# Nets had run on larger inputs before, as the paper's section on related work says. {cite:t}`matan1991` extended a
+# digit classifier to strings of digits; as far as the paper's authors know, it was the first convnet for inputs of
+# arbitrary size. {cite:t}`wolf1994` computed two-dimensional maps of detection scores for the four corners of the
+# address block on pieces of mail. OverFeat {cite:p}`sermanet2014` slid a classifier over photos to find objects. What
+# the FCN adds is to train the whole net, end to end, for a label at every pixel.
 #
 # ## An example that fits on the page
 #
@@ -359,7 +359,7 @@ TRIES = {"read": 2, "smoke": 1, "small": 4, "paper": 20}[here.preset]
 
 
 def clock():
-    """Seconds; on one thread of a CPU its own time, whatever else the machine does."""
+    """Seconds; with one CPU thread, processor time, which other work does not distort."""
     if here.device != "cpu":
         torch.accelerator.synchronize()
     elif torch.get_num_threads() == 1:
@@ -434,12 +434,12 @@ shared.glue_values(
 # measure yours.*
 #
 # The overall ratio hides two different ones. The patches overlap in the convolutional layers, and there one pass is
-# {glue:text}`shared_backward:.0f` times as fast backward. The fully connected layers need as many multiply-adds for
-# 100 cells as for 100 patches, so nothing is shared, and they take {glue:text}`connected_share:.0f` % of the one
-# pass's backward time. The batch size matters too. A backward pass writes a gradient for each of AlexNet's 61 million
-# weights, once per batch: against patches one by one, one pass is {glue:text}`alone:.0f` times as fast backward, against
-# a batch of 100 it is {glue:text}`batched:.1f` times. The paper's 6.5 comes from a GPU and from Caffe, so expect the
-# same order, not the same number.
+# {glue:text}`shared_backward:.0f` times as fast backward. The fully connected layers need as many multiply-adds for 100
+# cells as for 100 patches, so nothing is shared, and they take {glue:text}`connected_share:.0f` % of the backward time
+# of the one pass. The batch size matters too. A backward pass writes a gradient for each of AlexNet's 61 million
+# weights, once per batch: one pass is {glue:text}`alone:.0f` times as fast backward as patches one by one, but
+# {glue:text}`batched:.1f` times as fast as a batch of 100. The paper's 6.5 comes from a GPU and from Caffe, so expect
+# the same order of magnitude, not the same number.
 #
 # ## The three nets as FCNs
 #

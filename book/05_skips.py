@@ -199,8 +199,9 @@ plt.show()
 # ## First, a net at stride 32
 #
 # Now a real net, if a small one: FCN-AlexNet with an eighth of the channels (with `preset="small"`, a quarter), which
-# learns from random weights in a few seconds (minutes). AlexNet is the quickest of the paper's three backbones (its Table 1). The paper itself adds skips only to VGG16,
-# at `pool4` and `pool3`; the maps of the same strides here are those in the table.
+# learns from random weights in a few seconds (minutes). AlexNet is the fastest of the paper's three backbones (its
+# Table 1). The paper itself adds skips only to VGG16, at `pool4` and `pool3`; the maps of the same strides here are
+# those in the table.
 #
 # Two things differ from the paper on purpose. There are no ImageNet weights, so the backbone starts from random filters,
 # scaled so that the signal keeps its size from layer to layer. And the recipe is made for seconds instead of days:

@@ -290,9 +290,9 @@ chapter_tables.recipes(names)
 # ```
 #
 # It skips experiments that have a record, resumes interrupted ones, and reports each one that lacks its data or weights
-# in one line. Records go to `results_dir`, nets and checkpoints to `runs_dir`. To train only some of them, add
-# `-p experiments "sift-flow-vgg16-32s sift-flow-vgg16-16s"`. With `-p preset small`, a net of a quarter of the width
-# learns procedural scenes in minutes, by the same code; with `smoke`, every experiment takes two steps on a handful of
+# in one line. Records go to `results_dir`, nets and checkpoints to `runs_dir`. To train some of them only, name them:
+# `-p experiments "sift-flow-vgg16-32s sift-flow-vgg16-16s"`. With `-p preset small`, the same code trains a net a
+# quarter as wide on procedural scenes, in minutes; with `smoke`, every experiment takes two steps on a handful of
 # images.
 
 # %% tags=["full-width", "nbval-ignore-output"]
@@ -469,10 +469,10 @@ if len(short) == len(SHORT):
 # {glue:text}`seen_8s:,.0f`, those of the nets they started from included.
 #
 # So the comparison is confounded, here and in the paper alike: part of a gain may come from the added training and from
-# the lower rate of each finer net, the more so where the coarser net was stopped early.
-# Chapter [5](05_skips.ipynb) removes this confound on small painted scenes: there FCN-8s errs less at every distance
-# from a border than an FCN-32s trained for as long. Here, one control does so for the first skip: FCN-32s trained
-# for as many more images as FCN-16s and at the same rate, without the skip.
+# the lower rate of each finer net, especially if the coarser net was stopped early. Chapter [5](05_skips.ipynb) removes
+# this confound on small painted scenes: there FCN-8s errs less at every distance from a border than an FCN-32s trained
+# for as long. Here, one control removes it for the first skip: FCN-32s trained for as many more images as FCN-16s and
+# at the same rate, without the skip.
 
 # %%
 controls = find(found, f"{SHORT['32s']}-lower-rate")

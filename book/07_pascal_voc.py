@@ -104,8 +104,8 @@ print(f"on VOC 2012 test: {gain:.0f} % more, relatively, than SDS")
 # {cite}`girshick2014` labels regions that another method proposes, as SDS does. The last row is what the authors'
 # README reports of the net that they released later.*
 #
-# Two tables lead there. Table 1 compares three backbones, Table 2 adds skips. This chapter goes through all three and
-# says of each number whether it can be recomputed here. The full training data and VGG16's weights were not available
+# Two tables lead there. Table 1 compares three backbones, Table 2 adds skips. This chapter goes through all three
+# tables and says which numbers can be recomputed here. The full training data and VGG16's weights were not available
 # for this edition. Where a net has not been trained, you will see "not run" and the command that trains it.
 #
 # ## Photos of objects
@@ -408,12 +408,12 @@ for name, measured in times.items():
 # cover the image and no more. *reference* pads the first layer by 100 pixels, as the authors' release does, and so
 # computes $700^2 / 500^2 \approx 2$ times as much in the early layers. The paper does not say which it timed.
 #
-# The two cores are those of a virtual machine, with 32-bit floats and nothing else running: good for ratios, not for
-# records. Their times tell the same story as the K40c's. VGG16 costs several times
-# as much as either of the small nets, and the depth of GoogLeNet, 22 convolutions one after the other, costs less than
-# the width of VGG16. FCN-8s takes about as long as FCN-32s on the same backbone: two 1×1 convolutions and two upsamplings
-# are negligible next to it. So the paper's 175 ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot be the
-# net's doing; what else differed, the size of the photos perhaps, it does not say.
+# The two cores are those of a virtual machine, with 32-bit floats and nothing else running. Read their ratios, not
+# their milliseconds. As on the K40c, VGG16 costs several times as much as either of the small nets, and the depth of
+# GoogLeNet, 22 convolutions one after the other, costs less than the width of VGG16. FCN-8s takes about as long as
+# FCN-32s on the same backbone: two 1×1 convolutions and two upsamplings are negligible next to it. So the paper's 175
+# ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot come from the net. The paper does not say what else
+# differed; it may be the size of the photos.
 #
 # ## Table 2: skips
 #

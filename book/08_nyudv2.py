@@ -535,7 +535,7 @@ plt.show()
 # spells out.
 #
 # Averaging two nets that were never trained together need not beat the better of the two: the worse one has half the
-# say. In the paper the pair is trained end to end, and so is ours in the last step. What did that gain?
+# weight. In the paper the pair is trained end to end, and so is ours in the last step. What did that gain?
 
 # %%
 NAMES = ("hha", "hha, trained longer", "rgb-hha, trained together")
@@ -578,20 +578,20 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 # *Mean IU (%) on held-out rooms. A long run has {glue:text}`long_rooms:.0f` rooms and {glue:text}`long_steps:.0f` steps, a
 # short one {glue:text}`short_rooms:.0f` rooms and {glue:text}`short_steps:.0f` steps.*
 #
-# In the long run the pair is {glue:text}`long_gain:+.1f` points from the HHA net it started with. A table without a
-# control would show this number alone, and credit all of it to fusion. From the control, the HHA net that trained for as
-# many steps, it is {glue:text}`long_gap:+.1f` points in the long run, and between {glue:text}`least_gap:+.1f` and
-# {glue:text}`largest_gap:+.1f` in the short ones.
+# Relative to the HHA net it started with, the pair scores {glue:text}`long_gain:+.1f` points in the long run. A table
+# without a control would show this number alone and credit all of it to fusion. Relative to the control, the HHA net
+# that trained for as many steps, the pair scores {glue:text}`long_gap:+.1f` points in the long run, and between
+# {glue:text}`least_gap:+.1f` and {glue:text}`largest_gap:+.1f` in the short ones.
 #
-# Much of what fusion seems to gain, more training gains as well. What is left depends on the length of the run, and on
-# chance: the short runs, which differ in nothing but the seed, are {glue:text}`seed_range:.1f` points apart, and the long
-# run is a single sample.
+# More training alone gains much of what fusion seems to gain. What is left depends on the length of the run and on
+# chance: the short runs, which differ in nothing but the seed, are {glue:text}`seed_range:.1f` points apart, and the
+# long run is a single sample.
 #
 # In Table 4 the pair gains {glue:text}`fusion_gain:.1f` points over colour, its better half. Each row there is one run,
-# without a control for the longer training or the doubled net. How far two runs of one recipe lie apart on NYUDv2, the
-# paper does not say. On VOC, two runs of FCN-32s by the author of pytorch-fcn are
-# [{glue:text}`repeat_gap:.1f` points apart](https://github.com/wkentaro/pytorch-fcn/pull/89), which suggests that the
-# paper's gain is more than chance.
+# without a control for the longer training or the doubled net. The paper does not say how far apart two runs of one
+# recipe are on NYUDv2. On VOC, two runs of FCN-32s by the author of pytorch-fcn are [{glue:text}`repeat_gap:.1f` points
+# apart](https://github.com/wkentaro/pytorch-fcn/pull/89), much less than the paper's gain; but that is one pair of
+# runs, on other data.
 #
 # ## What the catalogue runs, and what would differ
 #

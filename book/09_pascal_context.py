@@ -268,9 +268,9 @@ shared.glue_values(
 # {glue:text}`kept`.
 #
 # By their names, these are mostly things that are small or seldom seen. In Table 6, FCN-8s scores a mean IU of
-# {glue:text}`fine_59:.1f` on 59 classes and {glue:text}`fine_33:.1f` on 33. That is not a better kind of net, and the
-# photos are the same; it is first of all a mean over fewer and commoner classes. Pixel accuracy, which the rare classes
-# hardly touch, only moves from {glue:text}`pixel_59:.1f` to {glue:text}`pixel_33:.1f`.
+# {glue:text}`fine_59:.1f` on 59 classes and {glue:text}`fine_33:.1f` on 33. The kind of net and the photos are the
+# same; the mean is over fewer and commoner classes. Pixel accuracy, which the rare classes hardly touch, only moves
+# from {glue:text}`pixel_59:.1f` to {glue:text}`pixel_33:.1f`.
 #
 # The labels of the 33 are also published on their own, and are read from there where they exist. Picking them from
 # the 459 by name, as the loader does where they are absent, has not been compared with those files here; the data set
@@ -375,7 +375,7 @@ plt.show()
 # are rare.*
 #
 # A small net now goes through training and scoring, on 59 classes and background. It starts from random weights and
-# trains briefly, so the scores are low; what matters is that every step is the one that the real experiments take.
+# trains briefly, so the scores are low; what matters is that every step is the same as in the real experiments.
 
 # %%
 torch.manual_seed(here.seed)
