@@ -14,7 +14,7 @@
 # # Results: every table, side by side
 #
 # Every table of {cite:t}`long2015` next to what we ran, and the paper's remarks on training with the verdicts that our
-# runs allow. First, one page in the form of the ML Reproducibility Challenge.
+# runs allow. We begin with one page in the form of the ML Reproducibility Challenge.
 #
 # ## Reproducibility summary
 #
@@ -31,7 +31,7 @@
 # | results | |
 # | :-- | :-- |
 # | agrees | parameters, strides and receptive fields, except GoogLeNet's 907 pixels; Appendix A's upper bounds, to {glue:text}`nearest:.1f` points on average |
-# | on other terms | SIFT Flow, mean IU: **{glue:text}`tuned:.1f`** with FCN-8s on GoogLeNet, our recipe and one seed; in the paper {glue:text}`paper_16s:.1f` with FCN-16s on VGG16 |
+# | not comparable | SIFT Flow, mean IU: **{glue:text}`tuned:.1f`** with FCN-8s on GoogLeNet, our recipe and one seed; in the paper {glue:text}`paper_16s:.1f` with FCN-16s on VGG16 |
 # | claims on training | **{glue:text}`claims:.0f`**, of which {glue:text}`compared:.0f` have runs on both sides: **{glue:text}`agree:.0f`** agree, **{glue:text}`differ:.0f`** do not, **{glue:text}`early:.0f`** are too early to tell |
 # | not run | Tables 1, 2, 4 and 6; Table 5 on VGG16 |
 #
@@ -100,7 +100,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: experiments by the table of the paper whose rows they replicate, and how many of them have a final run. "No
-# table": runs that take one thing at a time apart, and those on data of their own.*
+# table": pairs of runs that differ in one thing, and runs on data outside the paper's tables.*
 #
 # ## How to read the tables
 #
@@ -108,8 +108,7 @@ plt.show()
 #
 # - *Table 1* and so on: the paper's, as printed.
 # - *release*: the nets that the authors released later, trained by another recipe, as their README reports them.
-# - *others*: other people's replications and relatives. The last column says what sets each apart, and links its
-#   source.
+# - *others*: other people's replications and relatives. The last column says what differs and links the source.
 # - *ours*: computed from a record, one file per run, which the column *record* links. A record holds whole confusion
 #   matrices, and a test recomputes every metric from them. Several seeds give their mean and, after ±, their standard
 #   deviation.
@@ -117,7 +116,7 @@ plt.show()
 #   names the kinds of deviations; the [deviations](#deviations-from-the-paper) below give them in full.
 #
 # A row without a record says "not run"; **`python -m fcn train NAME`**, with the name of the row, runs it. All numbers
-# are percent. Only *final* runs enter these tables: trained on all the training images, and scored once, with their
+# are in percent. Only *final* runs enter these tables: trained on all the training images, and scored once, with their
 # last weights, on images that played no part in any choice. The tables are long, so they are folded: open the ones you
 # need.
 #
@@ -158,7 +157,7 @@ pd.DataFrame({name: computed(name) for name in names}).T
 
 # %% [markdown]
 # The paper prints 57M, 134M and 6M parameters, receptive fields of 355, 404 and 907 pixels, and a stride of 32. All
-# agree but one: GoogLeNet's 907 includes the average pool of the classifier, $6 \cdot 32$ pixels more, which section
+# agree except one: GoogLeNet's 907 includes the average pool of the classifier, $6 \cdot 32$ pixels more, which section
 # 4.1 says was discarded.
 #
 # ## Table 2: skips
@@ -179,8 +178,8 @@ shared.glue_values(repeats=abs(one - other), repeats_url=repeats[0].url)
 # within a point of it everywhere; [two runs](https://github.com/wkentaro/pytorch-fcn/pull/89) of one of its recipes
 # differ by {glue:text}`repeats:.1f`. [Its](https://github.com/wkentaro/pytorch-fcn/issues/75)
 # [users](https://github.com/wkentaro/pytorch-fcn/issues/84), with other ImageNet weights for the same layers, lose five
-# points and more. So weights and recipe each move the result about as far as the skips or farther, which bring three
-# points in the paper and two in the release. A replication has to fix both before it can say anything about skips.
+# to six points. The skips add three points in the paper and two in the release, so weights and recipe each matter about
+# as much as the skips, or more. A replication has to fix both before it can say anything about skips.
 #
 # If you have the authors' weights, you can score them with our nets: `python -m fcn evaluate voc-vgg16-8s-heavy
 # --weights fcn8s-heavy-pascal.caffemodel` prints the metrics and the number to expect.
@@ -311,10 +310,10 @@ if control and 0.25 in sampled:
 #
 # ## What the text says
 #
-# Next to its tables the paper makes remarks: what was tried, and what did not help. They are worth testing, because
-# they are what readers take home, and because the runs behind them are never printed. We test them in pairs of runs
-# that differ in one thing, on SIFT Flow with GoogLeNet's backbone. **None of these numbers may be compared with a table
-# of the paper**: they are for comparing with each other.
+# Next to its tables the paper makes remarks: what was tried, and what did not help. They are worth testing: readers
+# remember them, and the paper does not print the runs behind them. We test them in pairs of runs that differ in one
+# thing, on SIFT Flow with GoogLeNet's backbone. **None of these numbers may be compared with a table of the paper**,
+# only with each other.
 #
 # ### The rules for a verdict
 #
@@ -336,8 +335,8 @@ if control and 0.25 in sampled:
 #    earlier method in that metric (Tables 3 and 5).
 #
 # Everything else is **too early to tell**, with the reason in brackets. The column *so far* shows the difference and,
-# from two seeds on each side, its interval. It is a direction to follow up, not a finding: a change that slows learning
-# down looks bad after one epoch even if it would catch up, and one that prevents overfitting cannot help yet.
+# from two seeds on each side, its interval. It suggests what to follow up, and is not a finding: a change that slows
+# learning down looks bad after one epoch even if it would catch up, and one that prevents overfitting cannot help yet.
 
 # %% tags=["remove-input"]
 shared.glue_values(**chapter_tables.rules(found))
@@ -380,8 +379,8 @@ for pair in compared:
 # 45.4 of 59.4. It may be that a whole net needs more than an epoch to show what the paper saw; and the other metrics,
 # below, need not agree.
 #
-# One metric is not everything. Weights for rare classes, for example, are meant to raise mean accuracy, and what they
-# cost shows in pixel accuracy. Differences in points, without intervals, so only large ones mean anything:
+# One metric is not everything. Weights for rare classes, for example, are meant to raise mean accuracy, and their cost
+# shows in pixel accuracy. The table shows differences in points, without intervals, so only large ones mean anything:
 
 # %% tags=["hide-input", "full-width"]
 if missing := claims.missing(found):
@@ -391,8 +390,8 @@ claims.metric_by_metric(found) if compared else None
 # %% [markdown]
 # ### At full length
 #
-# The same, and what the authors' release says of its own nets, by the paper's recipe over its 175 epochs or the
-# release's 100,000 iterations. These runs are made for a GPU. Here a finer net starts from the coarser one, as in the
+# The same remarks, and what the authors' release reports about its own nets, with the paper's recipe for 175 epochs or
+# the release's for 100,000 iterations. These runs need a GPU. Here a finer net starts from the coarser one, as in the
 # paper, and has then been trained for longer.
 
 # %% tags=["remove-input", "full-width"]
@@ -433,8 +432,8 @@ linked(chapter_tables.deviation_kinds(finals))
 linked(chapter_tables.deviations(finals))
 
 # %% [markdown]
-# A line of prose can be forgotten; a setting cannot. These are all settings in our records that differ from the
-# paper's, with the number of experiments that use each value, validation runs included.
+# A deviation written by hand can be forgotten; a setting is always in the record. These are all settings in our records
+# that differ from the paper's, with the number of experiments that use each value, validation runs included.
 
 # %% tags=["remove-input", "hide-output", "full-width"]
 linked(deviations.settings(found))
@@ -465,9 +464,9 @@ workflow.graph(list(EXPERIMENTS.values()), {run.experiment for run in found})
 plt.show()
 
 # %% [markdown]
-# *Figure: the {glue:text}`graph_experiments:.0f` experiments of the catalogue, one dot each, filled if there is a record
-# ({glue:text}`graph_recorded:.0f`). Lines lead from a net to those that start from it. Dots without lines start from
-# ImageNet weights, and no other run starts from them.*
+# *Figure: the {glue:text}`graph_experiments:.0f` experiments of the catalogue, one dot each, filled if there is a
+# record ({glue:text}`graph_recorded:.0f`). Lines lead from a net to those that start from it. Dots without lines start
+# from no other run, and none starts from them.*
 #
 # What does the whole paper cost? Our recorded hours are measured. For everything else we count the multiply-adds of a
 # forward pass, take three passes per training step, and assume that an H100 sustains between {glue:text}`gpu_least:.0f` and
@@ -487,8 +486,8 @@ chapter_tables.costs_by_table(costs)
 #
 # ## Summary
 #
-# - The ledger is complete in its rows but not in its numbers. Every row of the paper's own nets, except Table 3's, is
-#   an experiment that one command runs; most are not run, for lack of data, weights and GPU days.
+# - The list of experiments is complete; most of the results are missing. Every row of the paper's own nets, except
+#   Table 3's, is an experiment that one command runs. Most have not been run, for lack of data, weights and GPU days.
 # - What can be computed without training agrees with the paper: the sizes of the nets, except GoogLeNet's receptive
 #   field, where the printed number counts a layer that the text says was removed; and the bounds of Appendix A to a
 #   point or so, except the coarsest.
@@ -496,8 +495,7 @@ chapter_tables.costs_by_table(costs)
 #   IU with short runs of the paper's recipe. This says nothing against VGG16.
 # - In other people's numbers, ImageNet weights and recipe move a result about as far as skips do, or farther. Compare
 #   nets only where these are the same.
-# - A claim about training is settled by converged runs with several seeds, and by nothing less. Cheap runs tell you
-#   where to look.
+# - Settling a claim about training takes converged runs with several seeds. Cheap runs only tell you where to look.
 #
 # ## Exercises
 #
@@ -508,5 +506,5 @@ chapter_tables.costs_by_table(costs)
 #    a point. How many seeds per side does it take before an interval that contains 0.3 can exclude zero?
 # 3. *A missing row.* Choose one command above that your machine can run, run it, and execute this chapter again. Which
 #    deviations does your record list? Is there one that it should list and does not?
-# 4. *Other metrics.* The claims are tested on mean IU. In the table of all metrics, which differences change their
+# 4. *Other metrics.* Most claims are tested on mean IU. In the table of all metrics, which differences change their
 #    sign? Which metric would you have chosen before you saw the numbers?
