@@ -203,7 +203,7 @@ def table_2(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def repeats_apart() -> float:
-    """How far apart, in points of mean IU, two runs of one recipe by pytorch-fcn's author are."""
+    """The difference in mean IU, in points, between two runs of one recipe by pytorch-fcn's author."""
     first, second = (r.metrics["mean_iu"] for r in paper.OTHERS if r.label.endswith("of two runs"))
     return abs(first - second)
 

@@ -65,7 +65,7 @@ def difference(run: Record, other: Record, key: str, end: float) -> tuple[float,
 
 
 def values(runs: Runs) -> dict[str, float]:
-    """What the sentences on Figure 5 say: the iterations and images that all runs reach, and by how many percent
+    """The numbers in the sentences on Figure 5: the iterations and images that all runs reach, and by how many percent
     the loss is lower with 50 % and with 25 % of the cells after as many; empty unless all three runs are there.
     """
     if len(runs) < len(EXPERIMENTS):

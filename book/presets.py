@@ -1,9 +1,9 @@
 """The parameters of a chapter, checked, and the experiments that its preset runs.
 
-read    live demonstrations that take seconds; tables from the records. The site shows this.
-smoke   every experiment of the chapter for two steps, on tiny data sets in their official layouts
+read    demonstrations that take seconds, and tables from the records. The site shows this.
+smoke   the same, and each of the chapter's experiments for two steps on tiny data sets
 small   the demonstrations at a convincing size, minutes on a CPU
-paper   trains the experiments of the chapter's own tables and figures on the real data
+paper   the experiments of the chapter's own tables and figures, on the real data
 """
 
 import atexit
@@ -97,7 +97,7 @@ class Settings:
         ``read`` runs nothing; ``small`` only those that ``small`` names, always from the beginning, with
         records and nets below ``runs``; ``smoke`` runs all, shrunk, in a folder that is deleted at
         the end; ``paper`` runs what has no record. ``experiments`` narrows the names. A run that fails
-        costs one line. Raises ParameterError if ``experiments`` has another name.
+        is reported in one line. Raises ParameterError if ``experiments`` has another name.
         """
         for name in self.experiments:
             if name not in names:

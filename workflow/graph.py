@@ -28,7 +28,7 @@ FETCHED = {
 }
 """The script that fetches a data set, and the folder that it creates in the data folder."""
 DATASETS = {"voc": ("voc2012", "sbd"), "voc2011": ("voc2011",), "sift-flow": ("sift-flow",)}
-"""What the runs on a data set need from FETCHED; others by the beginning of their name."""
+"""The parts of FETCHED that the runs on a data set need; others by the beginning of their name."""
 IMAGENET = {
     "alexnet": ("caffenet", "bvlc_reference_caffenet.caffemodel"),
     "vgg16": ("vgg16", "VGG_ILSVRC_16_layers.caffemodel"),
@@ -170,7 +170,7 @@ class Graph:
         return "|".join(stems) or "none"
 
     def inputs(self, stem: str) -> list[str]:
-        """What a run needs first: the runs it starts from, and what has to be fetched."""
+        """The runs that a run starts from, and the downloads that it needs."""
         experiment, seed = self.runs[stem].experiment, self.runs[stem].seed
         needed = [self.record(self._run(EXPERIMENTS[name], seed)) for name in experiment.start]
         if not self.settings.smoke:

@@ -81,7 +81,7 @@ def claim(name: str, claims: Sequence[Claim] = CLAIMS) -> Claim:
 
 
 def converged(run: Record) -> bool:
-    """Whether a run is as long as the paper's, or as the release's if it follows that recipe.
+    """True if a run is as long as the paper's, or as the release's if it follows that recipe.
 
     The learning curve cannot tell: a curve also goes flat when the learning rate decays to zero.
     """
@@ -214,7 +214,7 @@ def missing(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS) -> list
 
 
 def _criterion(claim: Claim) -> str:
-    """What the difference has to be for the paper to be right, in points."""
+    """The difference, in points, that would agree with the paper."""
     if claim.expected in ("same", "not higher"):
         sign = "±" if claim.expected == "same" else "below +"
         return f"{sign}{MARGINS[claim.metric]:g}"

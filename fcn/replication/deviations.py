@@ -61,7 +61,7 @@ def _derived(net: Settings, recipe: Settings, row: str, staged: bool) -> Iterato
 
 
 def is_heavy(recipe: Settings) -> bool:
-    """Whether the recipe is the heavy one of the authors' release, at any rate and length."""
+    """True if the recipe is the heavy one of the authors' release, at any rate and length."""
     keys = ("batch_size", "momentum", "reduction")
     return all(recipe[key] == getattr(HEAVY, key) for key in keys)
 

@@ -44,7 +44,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     if differences:
         raise ValueError(
             f"{path}: from another run: {', '.join(differences)}; "
-            "resume with the settings of then, or delete it to start again"
+            "resume with the saved settings, or delete it to start again"
         )
     return state
 
