@@ -21,6 +21,7 @@ from fcn.models import FCN, LateFusion
 from fcn.replication import released
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
+from fcn.training import signals
 from fcn.training.checkpoint import Stopped
 from fcn.training.evaluate import evaluate, is_main_process
 from fcn.training.gpu import Resident
@@ -154,6 +155,7 @@ def run_queue(
                     attempt(known[start], seed, purpose)
                 if before in failed:
                     raise FileNotFoundError(f"starts from {before}, which failed")
+            signals.check()  # the previous run was finished in spite of it
             log(f"{stem}: {'resumed' if (out / f'{stem}.checkpoint').is_file() else 'started'}")
             if cuda:
                 e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
@@ -175,8 +177,9 @@ def run_queue(
     chosen = [known[experiment.name] for experiment in experiments]
     runs = [(e, seed, _purpose(e, purpose)) for e, seed in product(chosen, seeds)]
     try:
-        for e, seed, its in runs:
-            attempt(e, seed, its)
+        with signals.interruptible():
+            for e, seed, its in runs:
+                attempt(e, seed, its)
     except Stopped as stopped:
         stems = [_stem(e.name, seed, its) for e, seed, its in runs]
         left = [stem for stem in stems if stem not in failed and not record_of(stem)]

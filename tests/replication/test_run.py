@@ -1,6 +1,8 @@
 """Queues of runs: in order, resumable, within a time budget, and not stopped by a failed run."""
 
+import contextlib
 import os
+import signal
 from dataclasses import replace
 from itertools import chain, repeat
 from types import SimpleNamespace
@@ -11,7 +13,9 @@ from test_tables import record
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.replication import run
 from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training import record as record_module
 from fcn.training.record import load_records, read
+from fcn.training.signals import Interrupted
 
 BASE = EXPERIMENTS["sift-flow-googlenet-32s"]
 SHORT = replace(BASE.recipe, learning_rate=1e-3, epochs=2, batch_size=2)
@@ -80,6 +84,21 @@ def test_a_queue_stops_at_a_checkpoint_and_the_same_call_continues(queue, tmp_pa
     for one, other in zip(ours, uninterrupted, strict=True):
         assert [point["loss"] for point in one.curve] == [point["loss"] for point in other.curve]
     assert not (tmp_path / "a/runs/coarse.seed0.checkpoint").exists()
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_signal_after_the_last_image_leaves_a_finished_run(queue, tmp_path, monkeypatch, seeds):
+    def write(*arguments):
+        path = original(*arguments)
+        signal.raise_signal(signal.SIGTERM)
+        return path
+
+    original = record_module.write
+    monkeypatch.setattr(record_module, "write", write)
+    left = contextlib.nullcontext() if seeds == 1 else pytest.raises(Interrupted, match="SIGTERM")
+    with left:  # status 0 for a single run: otherwise Snakemake would delete the record
+        queue(COARSE, seeds=range(seeds))
+    assert [path.name for path in (tmp_path / "a/results").iterdir()] == ["coarse.seed0.json"]
 
 
 def test_a_queue_without_time_starts_nothing(queue, tmp_path):

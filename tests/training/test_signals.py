@@ -59,15 +59,24 @@ def test_before_the_first_step_a_signal_ends_the_run_at_once(number):
         pytest.fail("still here")
 
 
-def test_what_comes_after_the_last_step_is_finished_first():
+def test_what_comes_after_the_last_step_is_finished_and_not_interrupted():
     done = []
-    with pytest.raises(KeyboardInterrupt), interruptible() as stop:  # noqa: PT012
+    with interruptible() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGTERM)
         done.append("the record")
     assert done
     with interruptible() as stop:
         assert not stop()  # the signal is forgotten
+
+
+def test_a_finished_part_leaves_its_signal_to_the_next():
+    with pytest.raises(Interrupted, match="SIGTERM"), interruptible():  # noqa: PT012
+        with interruptible() as stop:
+            stop()
+            signal.raise_signal(signal.SIGTERM)
+        signals.check()
+        pytest.fail("still here")
 
 
 def test_a_second_signal_does_not_wait(monkeypatch):
