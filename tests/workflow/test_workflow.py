@@ -117,6 +117,21 @@ def test_in_a_fresh_clone_only_what_has_no_record_is_run(checkout):
     assert {path: identity(path) for path in recorded} == times
 
 
+def test_a_record_that_another_process_writes_meanwhile_is_kept(checkout):
+    first, second = CHAIN
+    place = checkout / "shared" / "smoke"
+    config = {"smoke": "true", "experiments": ",".join(CHAIN), "out": "shared"}
+    process = start(checkout, "records", **config)
+    wait_for((place / f"logs/{stem(first)}.log").exists, process)
+    other = place / f"results/{stem(second)}.json"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("another process's")
+    output, status = finish(process)
+    assert status == 0, output
+    assert trained(output) == [stem(first), stem(second)]
+    assert other.read_text() == "another process's"
+
+
 def test_killed_twice_only_what_is_unfinished_runs_again(checkout):
     config = {"smoke": "true", "experiments": ",".join(CHAIN)}
     first, second = CHAIN
