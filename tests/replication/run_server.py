@@ -1,0 +1,98 @@
+"""Runs the command line in processes of its own that need no imports: forked from this one.
+
+Reads one request per line, a JSON object: ``folder``, ``arguments``, and ``processes`` if they are
+started as torchrun does it. Writes the number of the process, and its exit status when it ended.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import replace
+
+import lightning_fabric  # noqa: F401
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+import fcn.replication.run  # noqa: F401
+from fcn.__main__ import main
+from fcn.data.synthetic import outdoor
+from fcn.replication.catalogue import EXPERIMENTS
+
+STEPS, IMAGES = 24, 200
+"""Of the additional experiment: a narrow net on 12 small scenes, scored on 200."""
+
+
+def add_experiment() -> None:
+    demo, scenes = EXPERIMENTS["scenes-googlenet-8s-demo"], outdoor.Scenes
+    recipe = replace(demo.recipe, epochs=4, batch_size=2, augment="mirror")
+    EXPERIMENTS["quick"] = replace(demo, name="quick", width=0.05, recipe=recipe)
+    size = (32, 32)
+    outdoor.Scenes = lambda _, split: scenes(12 if split == "train" else IMAGES, size, split=split)
+
+
+def command_line(arguments: list[str]) -> None:
+    sys.argv = ["fcn", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+
+
+def worker(arguments: list[str]) -> None:
+    """One of the processes of torchrun: a new program would not have the launcher's handlers."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    command_line(arguments)
+
+
+def launch(processes: int, arguments: list[str]) -> None:
+    config = LaunchConfig(
+        1,
+        1,
+        processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="fork",
+        run_id="test",
+        max_restarts=0,
+    )
+    elastic_launch(config, worker)(arguments)
+
+
+def child(folder: str, arguments: list[str], processes: int = 0) -> int:
+    """What the process does; returns its exit status."""
+    os.setsid()
+    os.chdir(folder)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
+    try:
+        if processes:
+            launch(processes, arguments)
+        else:
+            command_line(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def serve() -> None:
+    for line in iter(sys.stdin.readline, ""):
+        pid = os.fork()
+        if not pid:
+            os._exit(child(**json.loads(line)))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    add_experiment()
+    serve() if sys.argv[1:] == ["serve"] else main()
