@@ -23,6 +23,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 CHAIN = ["sift-flow-googlenet-32s", "sift-flow-googlenet-16s"]
+FAULTY_CHAIN = ["sift-flow-vgg16-32s", "sift-flow-vgg16-16s"]
 SMOKE = Path("runs/smoke")
 LIMIT = 900  # seconds, on a busy machine
 
@@ -132,27 +133,49 @@ def test_a_record_that_another_process_writes_meanwhile_is_kept(checkout):
     assert other.read_text() == "another process's"
 
 
-def test_killed_twice_only_what_is_unfinished_runs_again(checkout):
-    config = {"smoke": "true", "experiments": ",".join(CHAIN)}
+def preempt(process, name):
+    """SIGTERM to the run of this experiment alone."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if name in child.cmdline():
+            child.terminate()
+
+
+def test_only_what_is_unfinished_runs_again_and_a_faulty_run_stops_no_other(checkout):
     first, second = CHAIN
+    faulty, after = FAULTY_CHAIN
+    (checkout / SMOKE).mkdir(parents=True)
+    (checkout / SMOKE / f"{stem(faulty)}.checkpoint").write_bytes(b"damaged")
+    config = {"smoke": "true", "experiments": ",".join(CHAIN), "retries": 1}
     announced = []
+
+    # The first run is preempted and resumes; during the second the graph is killed twice.
     for kind in (signal.SIGTERM, signal.SIGKILL):
         log(checkout, second).unlink(missing_ok=True)
         process = start(checkout, "records", **config)
+        if kind == signal.SIGTERM:
+            wait_for(lambda: "step" in read(log(checkout, first)), process)
+            preempt(process, first)
         wait_for(log(checkout, second).exists, process)
         os.killpg(process.pid, kind)
         announced.append(trained(finish(process)[0]))
         assert not record(checkout, second).exists()
+    assert "resumed" in read(log(checkout, first))
     known = identity(record(checkout, first))
-    output, status = run(checkout, "records", **config)
-    assert status == 0, output
-    assert [*announced, trained(output)] == [
-        [stem(first), stem(second)],
-        [stem(second)],
-        [stem(second)],
-    ]
+
+    # Once more, and with a chain whose first run always fails.
+    output, status = run(
+        checkout, "records", **config | {"experiments": ",".join(CHAIN + FAULTY_CHAIN)}
+    )
+    assert status == 1, output
+    assert announced == [[stem(first), stem(first), stem(second)], [stem(second)]]
+    assert sorted(trained(output)) == sorted([stem(second), stem(faulty), stem(faulty)])
     assert record(checkout, second).is_file()
     assert identity(record(checkout, first)) == known
+    assert "failed: " in read(log(checkout, faulty))
+    assert output.count("Trying to restart job") == 1, output
+    assert not record(checkout, faulty).exists()
+    assert not record(checkout, after).exists()
+    assert not log(checkout, after).exists()
 
     # Done stays done: after a changed comment in the package and in the graph, with every trigger.
     for changed in ("fcn/models.py", "fcn/training/loop.py", "workflow/Snakefile"):
@@ -163,24 +186,3 @@ def test_killed_twice_only_what_is_unfinished_runs_again(checkout):
     every = ("--rerun-triggers", "code", "input", "mtime", "params", "software-env")
     output, status = run(checkout, "records", "--dry-run", *every, **config | {"minutes": 60})
     assert "Nothing to be done" in output
-
-
-def test_a_preempted_run_resumes_and_a_faulty_one_is_retried_and_stops_no_other(checkout):
-    healthy, faulty, after = "nyud-vgg16-32s-rgb", "nyud-vgg16-32s-hha", "nyud-vgg16-32s-rgb-hha"
-    (checkout / SMOKE).mkdir(parents=True, exist_ok=True)
-    (checkout / SMOKE / f"{stem(faulty)}.checkpoint").write_bytes(b"damaged")
-    config = {"smoke": "true", "experiments": f"{healthy},{faulty},{after}", "retries": 1}
-    process = start(checkout, "records", **config)
-    wait_for(lambda: "step" in read(log(checkout, healthy)), process)
-    for child in psutil.Process(process.pid).children(recursive=True):
-        if healthy in child.cmdline():
-            child.terminate()
-    output, status = finish(process)
-    assert status == 1, output
-    assert record(checkout, healthy).is_file(), output
-    assert "resumed" in read(log(checkout, healthy))
-    assert not record(checkout, faulty).exists()
-    assert "failed: " in read(log(checkout, faulty))
-    assert output.count("Trying to restart job") == 2, output  # each of the two once
-    assert not record(checkout, after).exists()
-    assert not log(checkout, after).exists()
