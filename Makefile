@@ -51,7 +51,7 @@ test: $(READY) ## lint, import order, types, tests, and every chapter rerun and 
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python book/build.py compare
 
 paper: $(READY) ## run the whole paper as a graph: DRY=1 prints it; TARGETS=, CONFIG=, PROFILE= (workflow/README.md)

@@ -9,6 +9,14 @@ import torch
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
+FIRST = ("test_workflow", "test_stopping", "test_distributed", "test_presets", "test_book")
+"""The longest files, which start first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"{name}.py": i for i, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Seed each test alike: a very narrow random net may have only dead units."""
