@@ -96,13 +96,15 @@ def converged(run: Record) -> bool:
 class Comparison:
     """A claim and its runs: ``changed`` and ``base`` hold one value per seed, in percent.
 
-    ``epochs`` is the length of the shortest run that has not converged, or None.
+    ``epochs`` is the length of the shortest run that has not converged, or None. ``mixed`` is True
+    if some runs were computed in another precision than others.
     """
 
     claim: Claim
     changed: tuple[float, ...]
     base: tuple[float, ...]
     epochs: float | None = None
+    mixed: bool = False
 
     @property
     def difference(self) -> float:
@@ -139,6 +141,8 @@ class Comparison:
             reasons.append(f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}")
         if seeds < SEEDS:
             reasons.append(f"{seeds} seed{'s' * (seeds != 1)}")
+        if self.mixed:
+            reasons.append("different precisions")
         if not reasons:
             if decided := self._decided():
                 return decided
@@ -171,7 +175,8 @@ def compare(claim: Claim, records: Sequence[Record]) -> Comparison | None:
         return None
     runs = [*final(records, claim.changed), *final(records, claim.base)]
     short = [run.recipe["epochs"] for run in runs if not converged(run)]
-    return Comparison(claim, changed, base, min(short, default=None))
+    mixed = len({run.recipe["precision"] for run in runs}) > 1
+    return Comparison(claim, changed, base, min(short, default=None), mixed)
 
 
 def table(

@@ -130,13 +130,17 @@ def run_queue(
         paths = [folder / f"{stem}.json" for folder in (results, *recorded)]
         return broadcast(next((path for path in paths if path.is_file()), None), device)
 
+    def skipped(stem: str) -> bool:
+        if record := record_of(stem):
+            shown = os.path.relpath(record)
+            log(f"{stem}: skipped, recorded in {shown}; to run it anew, move that file")
+        return record is not None
+
     def attempt(e: Experiment, seed: int, purpose: Purpose) -> None:
         stem = _stem(e.name, seed, purpose)
         if stem in failed:  # a run that started from it came first
             return
-        if record := record_of(stem):
-            shown = os.path.relpath(record)
-            log(f"{stem}: skipped, recorded in {shown}; to run it anew, move that file")
+        if skipped(stem):
             return
         if broadcast(time.monotonic() >= end, device):
             raise Stopped("")
@@ -147,8 +151,8 @@ def run_queue(
                     continue
                 if record := record_of(before):
                     raise FileNotFoundError(
-                        f"{net}: missing, though {record} exists; copy the net of that run here, "
-                        "or delete the record to train it again"
+                        f"{net}: missing, though {os.path.relpath(record)} exists; copy the net of "
+                        "that run here, or train it again with other folders for records and nets"
                     )
                 if start in known and before not in failed:
                     log(f"{stem}: starts from {before}, which runs first")
@@ -171,6 +175,8 @@ def run_queue(
         except Exception as error:  # one failed run does not end the queue
             if not alone or os.environ.get("FCN_DEBUG"):
                 raise
+            if isinstance(error, FileExistsError) and skipped(stem):  # another process was faster
+                return
             failed[stem] = " ".join(str(error).split()) or type(error).__name__
             log(f"{stem}: failed: {failed[stem]}")
 

@@ -55,8 +55,8 @@ def evaluate(
             for head, score in by_head(scores, heads).items():
                 truth = fabric.to_device(sample.labels[head][None])
                 matrices[head].update(truth, score.argmax(dim=1))
-            if log is not None and (i + 1) % 50 == 0:
-                log(f"scored {i + 1} of {len(dataset)} images")
+            if log is not None and is_main_process() and i % 50 < fabric.world_size and i >= 50:
+                log(f"scored {i} of {len(dataset)} images")
             if stopped := i < mine[-1] and stop():
                 break
     if any(agree(fabric, stopped)):
@@ -91,17 +91,21 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
+def launch_fabric(device: str, precision: str = "32-true", unused: bool = False) -> "Fabric":
     """Launch Fabric on one ``device``, or on one per process under ``torchrun``.
 
-    Raises ValueError if the nodes have different numbers of processes.
+    ``unused``: some parameters of the net get no gradient. Raises ValueError if the nodes have
+    different numbers of processes, or if something else than torchrun started them.
     """
     package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
     Fabric = import_module(package).Fabric  # slow to import
     logging.getLogger(package).setLevel(logging.WARNING)  # not a line about each precision
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
+        raise ValueError(f"WORLD_SIZE is {world}: start several processes with torchrun")
     local = int(os.environ["LOCAL_WORLD_SIZE"]) if world > 1 else 1
+    several = "ddp_find_unused_parameters_true" if unused else "ddp"
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", world // local)) if world > 1 else 1
     if world != nodes * local:
         raise ValueError(
@@ -111,7 +115,7 @@ def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
         accelerator=device,
         devices=local,
         num_nodes=nodes,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=several if world > 1 else "auto",
         precision=precision,
     )
     fabric.launch()

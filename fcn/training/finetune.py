@@ -135,6 +135,7 @@ def fit(
         metadata={} if palette is None else {"palette": json.dumps(palette.tolist())},
         identity={"input size": side},
         resume=resume,
+        overwrite=True,
         log=log,
     )
     return FineTuned(weights, out / plan.file_name, record.heads["semantic"], tuple(counts))

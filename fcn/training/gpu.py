@@ -9,8 +9,10 @@ and what changes from step to step, such as the learning rate, must be a tensor.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -97,12 +99,16 @@ def loading_processes(
     """The number of processes that load ``dataset`` for ``device``: ``workers``, if given.
 
     By default up to eight per GPU, as decoding photos takes longer than a step; none on a CPU,
-    whose cores are busy with the step. A :class:`Resident` data set needs none.
+    whose cores are busy with the step, and in a container with little shared memory, through which
+    they pass batches. A :class:`Resident` data set needs none.
     """
     if isinstance(dataset, Resident):
         return 0
     if workers is not None or device.type != "cuda":
         return workers or 0
+    shared = Path("/dev/shm")
+    if shared.is_dir() and shutil.disk_usage(shared).total < 2 << 30:
+        return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(8, (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 

@@ -98,6 +98,8 @@ def prefetch(
     finally:
         if workers:  # not when the last traceback is gone: Python would wait for them at its end
             loaded._shutdown_workers()
+            for worker in loaded._workers:  # stuck in a read: it blocks the signal to terminate
+                worker.kill()
 
 
 @contextmanager

@@ -96,7 +96,8 @@ def train(
     set differ, or if there are too many processes to share a batch.
     """
     heads = scored_heads(net, dataset)
-    fabric = launch_fabric(device, recipe.precision)
+    unused = net.settings.get("fusion") == "finest"  # the layers above the skip
+    fabric = launch_fabric(device, recipe.precision, unused)
     processes, rank = fabric.world_size, fabric.global_rank
     split = splits_parts(recipe, processes)
     net.to(fabric.device).to(memory_format=torch.channels_last)

@@ -33,6 +33,7 @@ def train_and_record(
     metadata: dict[str, str] | None = None,
     identity: Mapping[str, Any] = {},
     resume: bool = False,
+    overwrite: bool = False,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
     **options: Any,
@@ -41,12 +42,12 @@ def train_and_record(
 
     Seed torch before building the net. ``weights`` is a .safetensors file; ``metadata`` is added to
     it. The checkpoint is next to it until the record is written; ``identity`` is what it must agree
-    with beyond what ``plan`` and ``train_set`` tell. ``options`` are those of
-    :func:`~fcn.training.loop.train`: ``checkpoint_every``, ``capture``.
+    with beyond what ``plan`` and ``train_set`` tell. ``overwrite`` replaces an earlier record.
+    ``options`` are those of :func:`~fcn.training.loop.train`: ``checkpoint_every``, ``capture``.
 
     Raises what ``train`` raises; ``signals.Interrupted``, at a checkpoint, on a signal; before it,
-    ValueError for a folder that is not writable, OSError for a checkpoint without ``resume`` and if
-    another process has the run.
+    ValueError for a folder that is not writable, OSError for a checkpoint without ``resume``, for
+    an earlier record and if another process has the run.
     """
     check_writable(weights.parent, "--out")
     check_writable(results, "--results")
@@ -55,6 +56,9 @@ def train_and_record(
     checkpoint = weights.with_suffix(".checkpoint")
     alone = exclusive(checkpoint) if is_main_process() else nullcontext()
     with alone, signals.interruptible() as interrupted:
+        earlier = results / plan.file_name  # by another process, perhaps, until a moment ago
+        if broadcast(earlier.is_file() and not overwrite, device):
+            raise FileExistsError(f"{earlier}: exists; to run it anew, move that file")
         if broadcast(checkpoint.is_file() and not resume, device):
             raise FileExistsError(f"{checkpoint}: exists; continue it with --resume, or delete it")
         start = plan.initial_weights

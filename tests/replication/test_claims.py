@@ -195,6 +195,12 @@ def test_the_long_list_is_of_runs_that_are_long_enough_and_the_short_one_is_not(
         assert "epoch" in found.verdict, one.id
 
 
+def test_runs_of_different_precisions_are_no_test():
+    found = compared("higher", 3.0, 0.5)
+    assert found.verdict == "as the paper says"
+    assert replace(found, mixed=True).verdict == "too early to tell (different precisions)"
+
+
 def runs(experiment, *hits):
     """One run per seed: ``hit`` of 10 pixels of the first class are right, 6 of the second."""
     return [

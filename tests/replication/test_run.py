@@ -141,6 +141,27 @@ def test_a_run_records_its_own_deviations_after_those_of_its_experiment(tmp_path
     assert read(path).deviations == COARSE.deviations + extra.deviations
 
 
+def test_a_record_that_another_process_wrote_meanwhile_is_kept(queue, tmp_path, monkeypatch):
+    queue(COARSE)
+    (path,) = (tmp_path / "a/results").iterdir()
+    before = path.read_bytes()
+    train = run.run
+
+    def late(*arguments, **options):  # the record is written while this one loads its data
+        path.write_bytes(before)
+        return train(*arguments, **options)
+
+    path.unlink()
+    monkeypatch.setattr(run, "run", late)
+    failed, lines = queue(COARSE)
+    assert failed == {}
+    assert [line.partition(",")[0] for line in lines] == [
+        "coarse.seed0: started",
+        "coarse.seed0: skipped",
+    ]
+    assert path.read_bytes() == before
+
+
 def test_records_elsewhere_count_too(queue, tmp_path):
     queue(COARSE)
     failed, lines = queue(COARSE, folder="b", recorded=[tmp_path / "a/results"])

@@ -63,9 +63,9 @@ def images():
     return scenes
 
 
-def trained(recipe):
+def trained(recipe, **settings):
     """The losses of a run, and the change of every weight."""
-    net = without_chance(net_for("googlenet", stride=8))
+    net = without_chance(net_for("googlenet", stride=8, **settings))
     before = copy.deepcopy(net.state_dict())
     done = run(net, Kept(images()), recipe)
     losses = [point["loss"] for point in done.curve]
@@ -91,7 +91,9 @@ def with_dropout(folder, **more):
 
 def compute():
     """What one process computes, too."""
-    return {name: trained(recipe) for name, recipe in RECIPES.items()}, [scored(7), scored(3)]
+    runs = {name: trained(recipe) for name, recipe in RECIPES.items()}
+    runs["layers without gradient"] = trained(UNEVEN, fusion="finest")
+    return runs, [scored(7), scored(3)]
 
 
 def interrupted(folder, rank):
@@ -157,7 +159,7 @@ def one_process():
     return compute()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, "layers without gradient"])
 def test_losses_and_weights_are_those_of_one_process(results, one_process, name):
     losses, changes = one_process[0][name]
     assert len(set(losses)) == 2

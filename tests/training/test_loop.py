@@ -4,10 +4,12 @@ import copy
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -565,6 +567,8 @@ def test_processes_that_load_ignore_signals_and_end_with_the_iterator():
 
 def test_a_gpu_has_up_to_eight_processes_that_load(stamps, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(20), raising=False)
+    memory = SimpleNamespace(total=64 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: memory)
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert loading_processes(stamps, cuda, None) == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
@@ -572,6 +576,9 @@ def test_a_gpu_has_up_to_eight_processes_that_load(stamps, monkeypatch):
     assert loading_processes(stamps, cpu, None) == 0
     assert loading_processes(stamps, cpu, 3) == 3
     assert loading_processes(Resident(stamps), cuda, 3) == 0
+    memory.total = 64 << 20  # a container's default
+    assert loading_processes(stamps, cuda, None) == 0
+    assert loading_processes(stamps, cuda, 3) == 3
 
 
 # Batches
