@@ -168,9 +168,7 @@ pd.DataFrame({name: computed(name) for name in names}).T
 linked(tables.comparison("Table 2", found))
 
 # %% tags=["remove-input"]
-repeats = [row for row in paper.OTHERS if row.label.endswith("of two runs")]
-one, other = (row.metrics["mean_iu"] for row in repeats)
-shared.glue_values(repeats=abs(one - other), repeats_url=repeats[0].url)
+shared.glue_values(repeats=chapter_tables.repeats_apart())
 
 # %% [markdown]
 # Read the rows of others from top to bottom. The release is four points above the paper at stride 32, with the same

@@ -258,7 +258,7 @@ def test_a_finer_net_goes_on_from_the_coarser_one(cli, data):
     assert record.initial_weights.name == "tiny-32s.seed0.safetensors"
     Path("results/tiny-8s-staged.seed0.json").unlink()
     Path("runs/tiny-32s.seed0.safetensors").unlink()
-    says = ("tiny-32s.seed0.safetensors: missing", "copy the net", "delete the record")
+    says = ("tiny-32s.seed0.safetensors: missing", "copy the net", "with other folders")
     failed(cli(*staged), "tiny-8s-staged.seed0", *says)
 
 
