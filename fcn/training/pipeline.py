@@ -56,6 +56,10 @@ def train_and_record(
     checkpoint = weights.with_suffix(".checkpoint")
     alone = exclusive(checkpoint) if is_main_process() else nullcontext()
     with alone, signals.interruptible() as interrupted:
+
+        def stopping() -> bool:
+            return interrupted() or stop()
+
         earlier = results / plan.file_name  # by another process, perhaps, until a moment ago
         if broadcast(earlier.is_file() and not overwrite, device):
             raise FileExistsError(f"{earlier}: exists; to run it anew, move that file")
@@ -70,7 +74,7 @@ def train_and_record(
             device=device,
             checkpoint=checkpoint,
             resume=resume,
-            stop=lambda: interrupted() or stop(),
+            stop=stopping,
             log=log,
             identity={
                 "start": start and start.name,
@@ -90,7 +94,7 @@ def train_and_record(
             test_set,
             device=device,
             log=log,
-            stop=lambda: interrupted() or stop(),
+            stop=stopping,
         )
         kept = weights.resolve()
         entries = dict(plan)
