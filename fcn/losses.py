@@ -6,19 +6,21 @@ is one step on the batch of all its patches. Ignoring cells at random samples fr
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.metrics import check_classes
+from fcn.upsampling import CoarseScores
 
 Reduction = Literal["mean", "sum"]
+STRIP = 64  # rows of pixels at a time: their scores stay in the cache of a CPU core
 
 
 def pixel_softmax_loss(
-    scores: Tensor,
+    scores: Tensor | CoarseScores,
     labels: Tensor,
     reduction: Reduction = "mean",
     keep: float = 1.0,
@@ -36,7 +38,8 @@ def pixel_softmax_loss(
     ``weights``: C, of the classes (see ``balanced_weights``); a mean is then a weighted mean.
     ``all_reduce``: sums the divisor of a mean (the number of labelled pixels, or their weight) over
     the processes that share the batch, so that the sum of their losses is the mean over the batch.
-    Scores in half precision are converted to float32, under autocast too.
+    Scores in half precision are converted to float32, under autocast too. For ``CoarseScores`` the
+    scores of all pixels are never in memory at once, which is several times faster on a CPU.
 
     Raises ValueError if the shapes do not match, labels are floating point, ``keep`` is not in
     (0, 1], or, on the CPU, a label is neither a class nor void. On an accelerator that check would
@@ -48,10 +51,13 @@ def pixel_softmax_loss(
     if keep != 1.0:
         labels = labels.masked_fill(~_kept_cells(labels, keep, generator), void)
     labels = labels.long()
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     try:
-        total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
-    except IndexError:  # on the CPU, and without the label, which is slow to find
+        if isinstance(scores, CoarseScores):
+            total = _UpsampledCrossEntropy.apply(*scores, labels, void, weights)
+        else:
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
+    except (IndexError, RuntimeError):  # on the CPU, and without the label, which is slow to find
         check_classes(labels, scores.shape[1], "label", void)
         raise
     if reduction == "sum":
@@ -61,6 +67,56 @@ def pixel_softmax_loss(
         return total / all_reduce(labelled.sum()).clamp(min=1)
     weight = all_reduce(weights[labels[labelled]].sum())
     return total / weight.clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+class _UpsampledCrossEntropy(torch.autograd.Function):
+    """The summed cross-entropy of ``CoarseScores``, strip by strip, with its gradient.
+
+    The gradient with respect to the cells is computed along with the loss, while a strip is in the
+    cache, as the softmax is needed for both: ``backward`` only scales it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cells: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        labels: Tensor,
+        void: int,
+        weights: Tensor | None,
+    ) -> Tensor:
+        gradient = cells.new_zeros(cells.shape, dtype=torch.float32)
+        total = cells.new_zeros((), dtype=torch.float64)
+        minus = labels.new_full((1,) * 3, -1, dtype=torch.float32)
+        strips = []
+        for start in range(0, len(rows), STRIP):
+            strip = slice(start, start + STRIP)
+            used = rows[strip].any(dim=0).nonzero()  # the cells that these rows read
+            reach = slice(int(used[0]), int(used[-1]) + 1)
+            strips.append((strip, reach, rows[strip, reach]))
+        with torch.autocast(cells.device.type, enabled=False):
+            for image, label, slope in zip(cells, labels, gradient, strict=True):
+                wide = image.float().contiguous() @ columns.T  # C x h x W
+                wide_slope = torch.zeros_like(wide)
+                for strip, reach, weight in strips:
+                    target = label[None, strip]
+                    labelled = target != void
+                    target = target.where(labelled, 0)
+                    scale = labelled.float() if weights is None else weights[target] * labelled
+                    logs = F.log_softmax(weight @ wide[:, reach], dim=0)
+                    total -= (logs.gather(0, target) * scale).sum()
+                    slopes = logs.exp_().scatter_add_(0, target, minus.expand_as(target))
+                    wide_slope[:, reach] += weight.T @ slopes.mul_(scale)
+                slope.copy_(wide_slope @ columns)
+        ctx.save_for_backward(gradient)
+        ctx.dtype = cells.dtype
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * slope).to(ctx.dtype), None, None, None, None, None
 
 
 def balanced_weights(pixels: Tensor) -> Tensor:
@@ -77,7 +133,7 @@ def balanced_weights(pixels: Tensor) -> Tensor:
 
 
 def multi_head_loss(
-    scores: Mapping[str, Tensor],
+    scores: Mapping[str, Tensor | CoarseScores],
     labels: Mapping[str, Tensor],
     reduction: Reduction = "mean",
     keep: float = 1.0,
@@ -112,8 +168,8 @@ def multi_head_loss(
     return torch.stack(losses).sum()
 
 
-def _check_shapes(scores: Tensor, labels: Tensor) -> None:
-    if scores.ndim != 4 or labels.shape != (len(scores), *scores.shape[2:]):
+def _check_shapes(scores: Tensor | CoarseScores, labels: Tensor) -> None:
+    if len(scores.shape) != 4 or labels.shape != (scores.shape[0], *scores.shape[2:]):
         shapes = f"scores {tuple(scores.shape)} do not fit labels {tuple(labels.shape)}"
         raise ValueError(f"{shapes}: expected N x C x H x W and N x H x W")
     if labels.is_floating_point():

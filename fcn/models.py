@@ -26,7 +26,14 @@ from fcn.environment import atomic_write
 from fcn.geometry import IMAGE, ReceptiveField, offset_between, receptive_field
 from fcn.preprocessing import MEANS, Inputs, as_caffe
 from fcn.pretrained import LoadReport, first_few
-from fcn.upsampling import Upsampling, crop, upsample_onto, upsampler
+from fcn.upsampling import (
+    CoarseScores,
+    Upsampling,
+    bilinear_matrix,
+    crop,
+    upsample_onto,
+    upsampler,
+)
 
 SMALLEST = 32  # pixels: with tight alignment, smaller images are padded to one cell at stride 32
 SKIPS = {32: (), 16: (16,), 8: (16, 8)}  # strides of the skips of each net
@@ -62,11 +69,30 @@ class Head(nn.ModuleDict):
 
     def forward(self, maps: dict[int, Tensor], size: Sequence[int]) -> Tensor:
         """Scores N x C x H x W for an image of ``size`` (H, W), from the maps of the backbone."""
+        return self.upsample(self.fused(maps), self.strides[-1], 1, size)
+
+    def fused(self, maps: dict[int, Tensor]) -> Tensor:
+        """The scores at the finest stride, skips included: N x C x h x w."""
         scores = self.score(maps, self.strides[0])
         for coarse, fine in pairwise(self.strides):
             skip = self.score(maps, fine)
             scores = self.fuse(skip, self.upsample(scores, coarse, fine, skip.shape[-2:]))
-        return self.upsample(scores, self.strides[-1], 1, size)
+        return scores
+
+    def coarse(self, maps: dict[int, Tensor], size: Sequence[int]) -> CoarseScores:
+        """The result of ``forward`` before the last upsampling, which no setting learns."""
+        return self.factors(self.fused(maps), self.fields[self.strides[-1]], size, replicate=True)
+
+    @staticmethod
+    def factors(
+        cells: Tensor, grid: ReceptiveField, size: Sequence[int], replicate: bool
+    ) -> CoarseScores:
+        """Scores on ``grid`` with the matrices that upsample them to the pixels."""
+        rows, columns = (
+            bilinear_matrix(c, n, grid, IMAGE, replicate).to(cells.device)
+            for c, n in zip(cells.shape[-2:], size, strict=True)
+        )
+        return CoarseScores(cells, rows, columns)
 
     def score(self, maps: dict[int, Tensor], stride: int) -> Tensor:
         """The scores of the map at ``stride`` alone."""
@@ -86,15 +112,23 @@ class ReleaseHead(Head):
     """
 
     def forward(self, maps: dict[int, Tensor], size: Sequence[int]) -> Tensor:
+        scores, grid = self.placed(maps)
+        layer = self[f"upscore{self.strides[-1]}"]
+        return crop(layer(scores), offset_between(grid.then(receptive_field(layer)), IMAGE), size)
+
+    def placed(self, maps: dict[int, Tensor]) -> tuple[Tensor, ReceptiveField]:
+        """The scores at the finest stride, skips included, and their grid."""
         scores, grid = self.score(maps, self.strides[0]), self.fields[self.strides[0]]
-        for coarse, fine in pairwise((*self.strides, 1)):
+        for coarse, fine in pairwise(self.strides):
             layer = self[f"upscore{coarse}"]
             scores, grid = layer(scores), grid.then(receptive_field(layer))
-            if fine > 1:
-                offset = offset_between(self.fields[fine], grid)
-                skip = crop(self.score(maps, fine), offset, scores.shape[-2:])
-                scores = self.fuse(skip, crop(scores, 0, skip.shape[-2:]))
-        return crop(scores, offset_between(grid, IMAGE), size)
+            offset = offset_between(self.fields[fine], grid)
+            skip = crop(self.score(maps, fine), offset, scores.shape[-2:])
+            scores = self.fuse(skip, crop(scores, 0, skip.shape[-2:]))
+        return scores, grid
+
+    def coarse(self, maps: dict[int, Tensor], size: Sequence[int]) -> CoarseScores:
+        return self.factors(*self.placed(maps), size, replicate=False)
 
 
 class FCN(nn.Module):
@@ -110,7 +144,9 @@ class FCN(nn.Module):
     scaled_skips: multiply the maps of the skips by ``SKIP_SCALES``, as the at-once nets do.
 
     Takes N x 3 x H x W, RGB in [0, 1] ("rgbd": N x 4 x H x W); returns scores N x C x H x W, or
-    {head: scores}. Raises ValueError for an invalid setting or images of the wrong shape or type.
+    {head: scores}. With ``upsample=False`` they are ``fcn.upsampling.CoarseScores``, from which
+    ``fcn.losses`` computes the loss without storing the scores of all pixels. Raises ValueError for
+    an invalid setting or images of the wrong shape or type.
     """
 
     mean: Tensor
@@ -163,7 +199,7 @@ class FCN(nn.Module):
         """The layers before the coarsest scores, for ``fcn.receptive_field``."""
         return [list(self.trunk)]
 
-    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, images: Tensor, upsample: bool = True) -> Any:
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape[2:]:
             expected = f"N x {self.channels} x H x W, {self.inputs.upper()}, divided by 255"
             raise ValueError(f"images must be {expected}, not {[*images.shape]}")
@@ -173,8 +209,14 @@ class FCN(nn.Module):
         x = as_caffe(images, self.inputs, self.mean)
         if min(height, width) < SMALLEST and self.settings["alignment"] == "tight":
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))
-        maps = self.trunk(x)
-        scores = {name: head(maps, size) for name, head in self.heads.items()}
+        return self.score(self.trunk(x), size, upsample)
+
+    def score(self, maps: dict[int, Tensor], size: Sequence[int], upsample: bool = True) -> Any:
+        """The result of ``forward`` for images of ``size`` (H, W), from the backbone's maps."""
+        scores = {
+            name: head(maps, size) if upsample else head.coarse(maps, size)
+            for name, head in self.heads.items()
+        }
         return scores["scores"] if self.single else scores
 
     def load_pretrained(self, source: Any) -> LoadReport:
@@ -225,13 +267,14 @@ class LateFusion(nn.Module):
         """The layers before the coarsest scores, for ``fcn.receptive_field``."""
         return self.colour.branches() + self.hha.branches()
 
-    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, images: Tensor, upsample: bool = True) -> Any:
         if images.ndim != 4 or images.shape[1] != 6:
             raise ValueError(f"images must be N x 6 x H x W, RGB then HHA, not {[*images.shape]}")
-        colour, hha = self.colour(images[:, :3]), self.hha(images[:, 3:])
+        colour = self.colour(images[:, :3], upsample)
+        hha = self.hha(images[:, 3:], upsample)
         if self.single:
-            return (colour + hha) / 2
-        return {head: (colour[head] + hha[head]) / 2 for head in colour}
+            return _mean(colour, hha)
+        return {head: _mean(colour[head], hha[head]) for head in colour}
 
     def load_pretrained(self, source: Any) -> LoadReport:
         """Copy ImageNet weights into both backbones; the report covers the first."""
@@ -251,6 +294,12 @@ class LateFusion(nn.Module):
             raise ValueError("cannot upgrade: late fusion needs two nets, for colour and for HHA")
         self.colour.upgrade_from(colour)
         self.hha.upgrade_from(hha)
+
+
+def _mean(one: Any, other: Any) -> Any:
+    if isinstance(one, CoarseScores):
+        return one._replace(cells=_mean(one.cells, other.cells))
+    return (one + other) / 2
 
 
 def _check_choice(setting: str, value: str, choices: Iterable[str]) -> None:

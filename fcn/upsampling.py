@@ -1,9 +1,9 @@
 """Upsampling as transposed convolution (section 3.3), and the alignment of score maps."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
-from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class Deconvolution(nn.Module):
     """Transposed convolution that starts as bilinear interpolation, N x C x h x w to N x C x H x W.
 
     ``learned``: the filter is a parameter, not a constant. ``grouped``: one filter per class, as in
-    the authors' nets; otherwise one per pair of classes. On CUDA a constant grouped filter runs as
+    the authors' nets; otherwise one per pair of classes. A constant grouped filter runs as
     ``interpolated``, not through up to 63 x 63 taps of which 4 matter.
     """
 
@@ -52,8 +52,12 @@ class Deconvolution(nn.Module):
         self.fixed = grouped and not learned and factor % 2 == 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fixed and x.is_cuda:
+        if self.fixed:
             return self.interpolated(x)
+        return self.convolved(x)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The output, tap by tap."""
         return F.conv_transpose2d(x, self.weight, stride=self.factor, groups=self.groups)
 
     def interpolated(self, x: Tensor) -> Tensor:
@@ -110,17 +114,62 @@ def upsample_onto(
     Border cells are replicated where the fine grid extends beyond their centres: a transposed
     convolution would fade to zero there.
     """
-    shift = (coarse.offset - fine.offset) / fine.stride  # of the first coarse centre, in fine cells
-    factor = coarse.stride / fine.stride
-    before = max(0, ceil(shift / factor))
+    start, factor, parts = first_centre(coarse, fine)
+    before = max(0, -(-start // factor))
     after = [
-        max(0, ceil((n - 1 - shift) / factor) - (cells - 1))
+        max(0, -(-((n - 1) * parts - start) // factor) - (cells - 1))
         for n, cells in zip(size, x.shape[-2:], strict=True)
     ]
     if before or any(after):
         x = F.pad(x, (before, after[1], before, after[0]), mode="replicate")
     padded = ReceptiveField(coarse.size, coarse.stride, coarse.offset - before * coarse.stride)
     return crop(layer(x), offset_between(padded.then(receptive_field(layer)), fine), size)
+
+
+def first_centre(coarse: ReceptiveField, fine: ReceptiveField) -> tuple[int, int, int]:
+    """The first centre of ``coarse`` and its stride in 1/n of a fine cell, and n.
+
+    Plain integers, so that sizes may be symbols of a graph that is exported.
+    """
+    shift, factor = (coarse.offset - fine.offset) / fine.stride, coarse.stride / fine.stride
+    parts = math.lcm(shift.denominator, factor.denominator)
+    return int(shift * parts), int(factor * parts), parts
+
+
+class CoarseScores(NamedTuple):
+    """Scores before the last upsampling, which is linear: two products with thin matrices.
+
+    The scores of the pixels, N x C x H x W, are ``rows @ cells @ columns.T``. ``cells``: N x C x h
+    x w; ``rows``: H x h; ``columns``: W x w. A pixel has at most two non-zero weights on each axis.
+    """
+
+    cells: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """That of the scores of the pixels."""
+        return (*self.cells.shape[:2], len(self.rows), len(self.columns))
+
+    def upsampled(self) -> Tensor:
+        """The scores of the pixels, in float32."""
+        return self.rows @ self.cells.float() @ self.columns.T
+
+
+def bilinear_matrix(
+    cells: int, pixels: int, coarse: ReceptiveField, fine: ReceptiveField, replicate: bool
+) -> Tensor:
+    """The weight of each cell of ``coarse`` at each cell of ``fine``: pixels x cells, float32.
+
+    Beyond the outermost centres, the border cells are either replicated or fade to zero.
+    """
+    start, factor, parts = first_centre(coarse, fine)
+    place = (torch.arange(pixels, dtype=torch.float64) * parts - start) / factor  # in coarse cells
+    if replicate:
+        place = place.clamp(0, cells - 1)
+    distance = (place[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
+    return (1 - distance).clamp(min=0).float()
 
 
 def crop(x: Tensor, start: int, size: Sequence[int]) -> Tensor:

@@ -167,7 +167,7 @@ def train(
         for i, (images, labels) in enumerate(batch):
             with fabric.no_backward_sync(model, enabled=i < len(batch) - 1):
                 inputs = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
-                scores = by_head(model(inputs.float() / 255), heads)
+                scores = by_head(model(inputs.float() / 255, upsample=inputs.is_cuda), heads)
                 truth = {head: fabric.to_device(labels[head]) for head in heads}
                 loss = multi_head_loss(scores, truth, **options)
                 fabric.backward(loss * (processes / divisor))
