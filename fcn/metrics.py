@@ -78,14 +78,21 @@ class ConfusionMatrix:
         if labels.shape != predictions.shape:
             shapes = f"labels {tuple(labels.shape)} and predictions {tuple(predictions.shape)}"
             raise ValueError(f"{shapes} differ in shape: predictions are scores.argmax(1)")
-        check_classes(labels, self.num_classes, "label", self.void)
-        labels = labels.to(predictions.device, torch.int64)
-        labelled = labels != self.void
-        truth, predicted = labels[labelled], predictions[labelled]
-        check_classes(predicted, self.num_classes, "prediction")
-        pairs = truth * self.num_classes + predicted.long()
-        counts = torch.bincount(pairs, minlength=self.num_classes**2)
-        self.matrix += counts.view_as(self.matrix).to(self.matrix.device)
+        _check_integers(labels, "label")
+        _check_integers(predictions, "prediction")
+        device, n = predictions.device, self.num_classes
+        labels, predictions = labels.to(device, torch.int64), predictions.long()
+        rows = self.void + 1 if 0 <= self.void <= 255 else n  # void pixels are counted, too
+        if not (_below(labels, rows) and _below(predictions, n)):
+            check_classes(labels, n, "label", self.void)
+            labelled = labels != self.void
+            labels, predictions = labels[labelled], predictions[labelled]
+            check_classes(predictions, n, "prediction")
+        pairs = torch.add(predictions, labels, alpha=n).flatten()
+        counts = torch.bincount(pairs, minlength=rows * n).view(rows, n)
+        if counts[n : self.void].any():
+            check_classes(labels, n, "label", self.void)
+        self.matrix += counts[:n].to(self.matrix.device)
 
     def __add__(self, other: "ConfusionMatrix") -> Self:
         if other.num_classes != self.num_classes:
@@ -117,8 +124,7 @@ def check_classes(values: Tensor, num_classes: int, what: str, void: int | None 
 
     This synchronizes with the device: negligible in evaluation, too slow for the training loop.
     """
-    if values.is_floating_point() or values.is_complex():
-        raise ValueError(f"{what}s are integers, one class per pixel, not {values.dtype}")
+    _check_integers(values, what)
     values = values.long()  # in uint8, -1 would equal 255
     outside = (values < 0) | (values >= num_classes)
     if void is not None:
@@ -127,3 +133,16 @@ def check_classes(values: Tensor, num_classes: int, what: str, void: int | None 
         allowed = f"0 to {num_classes - 1}" + ("" if void is None else f", and {void} for void")
         value = values[outside][0].item()
         raise ValueError(f"{what} {value} is outside the {num_classes} classes ({allowed})")
+
+
+def _check_integers(values: Tensor, what: str) -> None:
+    if values.is_floating_point() or values.is_complex():
+        raise ValueError(f"{what}s are integers, one class per pixel, not {values.dtype}")
+
+
+def _below(values: Tensor, limit: int) -> bool:
+    """True if all values are in 0..limit-1."""
+    if not values.numel():
+        return True
+    low, high = torch.stack(values.aminmax()).tolist()
+    return bool(low >= 0 and high < limit)

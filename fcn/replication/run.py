@@ -23,9 +23,10 @@ from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training import signals
 from fcn.training.checkpoint import Stopped
-from fcn.training.evaluate import evaluate, is_main_process
+from fcn.training.distributed import broadcast, is_main_process, processes
+from fcn.training.evaluate import evaluate
 from fcn.training.gpu import Resident
-from fcn.training.pipeline import broadcast, train_and_record
+from fcn.training.pipeline import train_and_record
 from fcn.training.record import Data, Deviation, InitialWeights, Paper, Plan, Purpose
 
 Log = Callable[[str], None]
@@ -117,7 +118,7 @@ def run_queue(
     device = resolve_device(device)
     check_writable(out, "--out")
     check_writable(results, "--results")
-    cuda, alone = device == "cuda", int(os.environ.get("WORLD_SIZE", "1")) == 1
+    cuda, alone = device == "cuda", processes() == 1
     log = log if is_main_process() else lambda line: None
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     options |= {"load": lru_cache(maxsize=4)(partial(_resident if cuda else dataset, data=data))}

@@ -1,13 +1,7 @@
 """Evaluation: one confusion matrix per head over a whole split."""
 
-import logging
-import os
 from collections.abc import Callable
 from contextlib import closing
-from functools import lru_cache
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,11 +10,9 @@ from fcn.data.sample import VOID, SegmentationDataset
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped
+from fcn.training.distributed import agree, is_main_process, launch_fabric
 from fcn.training.gpu import Resident, loading_processes
 from fcn.training.loader import prefetch
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @torch.no_grad()
@@ -54,7 +46,7 @@ def evaluate(
             scores = net(fabric.to_device(sample.image[None]).float() / 255)
             for head, score in by_head(scores, heads).items():
                 truth = fabric.to_device(sample.labels[head][None])
-                matrices[head].update(truth, score.argmax(dim=1))
+                matrices[head].update(truth, score.max(dim=1).indices)  # argmax is slower
             if log is not None and is_main_process() and i % 50 < fabric.world_size and i >= 50:
                 log(f"scored {i} of {len(dataset)} images")
             if stopped := i < mine[-1] and stop():
@@ -64,62 +56,6 @@ def evaluate(
     for matrix in matrices.values():
         matrix.matrix = fabric.all_reduce(matrix.matrix, reduce_op="sum")  # type: ignore[assignment]
     return matrices
-
-
-def all_reduce(count: Tensor) -> Tensor:
-    """The sum of ``count`` over the processes, in place."""
-    torch.distributed.all_reduce(count)
-    return count
-
-
-def agree(fabric: "Fabric", *flags: bool) -> list[bool]:
-    """Each flag, true in all processes if it is true in one. Does not wait for a GPU."""
-    if fabric.world_size == 1:
-        return list(flags)
-    reduced = torch.tensor(flags, dtype=torch.uint8)
-    torch.distributed.all_reduce(reduced, torch.distributed.ReduceOp.MAX, _cpu_group())
-    return [bool(flag) for flag in reduced.tolist()]
-
-
-@lru_cache(maxsize=1)
-def _cpu_group() -> Any:  # torch.distributed.ProcessGroup
-    return torch.distributed.new_group(backend="gloo")
-
-
-def is_main_process() -> bool:
-    """True in the process that writes the files: the first under ``torchrun``, or the only one."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def launch_fabric(device: str, precision: str = "32-true", unused: bool = False) -> "Fabric":
-    """Launch Fabric on one ``device``, or on one per process under ``torchrun``.
-
-    ``unused``: some parameters of the net get no gradient. Raises ValueError if the nodes have
-    different numbers of processes, or if something else than torchrun started them.
-    """
-    package = "lightning_fabric" if find_spec("lightning_fabric") else "lightning.fabric"
-    Fabric = import_module(package).Fabric  # slow to import
-    logging.getLogger(package).setLevel(logging.WARNING)  # not a line about each precision
-
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
-        raise ValueError(f"WORLD_SIZE is {world}: start several processes with torchrun")
-    local = int(os.environ["LOCAL_WORLD_SIZE"]) if world > 1 else 1
-    several = "ddp_find_unused_parameters_true" if unused else "ddp"
-    nodes = int(os.environ.get("GROUP_WORLD_SIZE", world // local)) if world > 1 else 1
-    if world != nodes * local:
-        raise ValueError(
-            f"{world} processes on {nodes} nodes, {local} of them here: start as many on each node"
-        )
-    fabric = Fabric(
-        accelerator=device,
-        devices=local,
-        num_nodes=nodes,
-        strategy=several if world > 1 else "auto",
-        precision=precision,
-    )
-    fabric.launch()
-    return fabric
 
 
 def scored_heads(net: FCN | LateFusion, dataset: SegmentationDataset) -> list[str]:

@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import RandomHorizontalFlip
 
 from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
+from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
 
 Step = Callable[[list[Batch]], Tensor]
@@ -110,7 +111,7 @@ def loading_processes(
     if shared.is_dir() and shutil.disk_usage(shared).total < 2 << 30:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return min(8, (cores or 1) // processes_here())
 
 
 def _bytes(sample: Sample) -> Sample:

@@ -23,7 +23,8 @@ from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped, damaged, read_checkpoint, write_checkpoint
-from fcn.training.evaluate import agree, all_reduce, by_head, launch_fabric, scored_heads
+from fcn.training.distributed import agree, all_reduce, launch_fabric
+from fcn.training.evaluate import by_head, scored_heads
 from fcn.training.gpu import Resident, Step, captured_step, loading_processes
 from fcn.training.loader import (
     Batch,

@@ -1,11 +1,10 @@
 """From a net and its data to a record: train, save, evaluate the saved net, write the record."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fcn import models
 from fcn.data.sample import SegmentationDataset
@@ -13,12 +12,11 @@ from fcn.environment import PROJECT, check_writable, sha256
 from fcn.models import FCN, LateFusion
 from fcn.training import provenance, record, signals
 from fcn.training.checkpoint import exclusive
-from fcn.training.evaluate import evaluate, is_main_process, launch_fabric, scored_heads
+from fcn.training.distributed import broadcast, is_main_process
+from fcn.training.evaluate import evaluate, scored_heads
 from fcn.training.loop import train
 from fcn.training.recipe import Recipe
 from fcn.training.record import Head, Plan, Record, Weights
-
-T = TypeVar("T")
 
 
 def train_and_record(
@@ -112,11 +110,3 @@ def train_and_record(
             record.write(written, results)
             checkpoint.unlink(missing_ok=True)
     return written
-
-
-def broadcast(value: T, device: str) -> T:
-    """The main process's ``value``, in every process."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return value
-    agreed: T = launch_fabric(device).broadcast(value)
-    return agreed

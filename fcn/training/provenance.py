@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from fcn.environment import PROJECT
+from fcn.training.distributed import processes
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "lightning", "numpy", "pillow")
 
@@ -59,8 +60,7 @@ def hardware(device: str) -> str:
         name = f"{_cpu_model()}, {cores} cores"
     else:
         name = f"{device} of {_cpu_model()}"
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return f"{processes} x {name}" if processes > 1 else name
+    return f"{processes()} x {name}" if processes() > 1 else name
 
 
 def _cpu_model() -> str:

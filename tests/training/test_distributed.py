@@ -16,7 +16,8 @@ from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.environment import PROJECT
 from fcn.training.checkpoint import Stopped
-from fcn.training.evaluate import evaluate, launch_fabric
+from fcn.training.distributed import launch_fabric
+from fcn.training.evaluate import evaluate
 from fcn.training.recipe import Recipe
 
 NODES, PER_NODE = 2, 2
