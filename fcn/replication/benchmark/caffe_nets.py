@@ -1,11 +1,13 @@
 """The nets of the authors' release, defined again, for an independent implementation of Caffe.
 
-Nothing here is read off our own nets: layers, names, paddings and crops are those of the release's
-net definitions, so that a mistake of ours cannot be on both sides. Widths are scaled down and
-weights are random.
+OpenCV runs them: a peer to measure against, and the oracle for our replica of the release. Nothing
+here is read off our own nets: layers, names, paddings and crops are those of the release's net
+definitions, so that a mistake of ours cannot be on both sides. Weights are random.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ class CaffeNet:
 
     def caffemodel(self) -> bytes:
         """The weights in Caffe's format."""
-        net = NetParameter(name="written by a test")
+        net = NetParameter(name="random weights")
         for name, blobs in self.blobs.items():
             layer = net.layer.add(name=name)
             for values in blobs:
@@ -199,9 +201,12 @@ class CaffeNet:
 
 
 def fcn_vgg16(
-    stride: int, classes: int = 21, scales: tuple[float, float] | None = None
+    stride: int,
+    classes: int = 21,
+    scales: tuple[float, float] | None = None,
+    width: float = 1 / 16,
 ) -> CaffeNet:
-    net = CaffeNet({"data": 3})
+    net = CaffeNet({"data": 3}, width)
     net.head(net.vgg16(), stride, classes, scales=scales)
     return net
 
@@ -234,13 +239,13 @@ def late_fusion() -> CaffeNet:
     return net
 
 
-NETS = {
-    **{f"fcn{s}s-heavy-pascal": lambda s=s: fcn_vgg16(s) for s in (32, 16, 8)},
-    "fcn8s-atonce-pascal": lambda: fcn_vgg16(8, scales=(0.01, 0.0001)),
+NETS: dict[str, Callable[[], CaffeNet]] = {
+    **{f"fcn{s}s-heavy-pascal": partial(fcn_vgg16, s) for s in (32, 16, 8)},
+    "fcn8s-atonce-pascal": partial(fcn_vgg16, 8, scales=(0.01, 0.0001)),
     "fcn-alexnet-pascal": fcn_alexnet,
-    **{f"siftflow-fcn{s}s-heavy": lambda s=s: sift_flow(s) for s in (32, 16, 8)},
-    **{f"pascalcontext-fcn{s}s-heavy": lambda s=s: fcn_vgg16(s, 60) for s in (32, 16, 8)},
-    **{f"nyud-fcn32s-{inputs}-heavy": lambda: fcn_vgg16(32, 40) for inputs in ("color", "hha")},
+    **{f"siftflow-fcn{s}s-heavy": partial(sift_flow, s) for s in (32, 16, 8)},
+    **{f"pascalcontext-fcn{s}s-heavy": partial(fcn_vgg16, s, 60) for s in (32, 16, 8)},
+    **{f"nyud-fcn32s-{inputs}-heavy": partial(fcn_vgg16, 32, 40) for inputs in ("color", "hha")},
     "nyud-fcn32s-color-hha-heavy": late_fusion,
 }
 """Each file of the release by its name, narrow and with random weights."""
