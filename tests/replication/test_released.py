@@ -1,7 +1,7 @@
 """The authors' nets as ours: the same scores as another implementation of Caffe, on one file.
 
 The oracle is OpenCV's reader of Caffe nets. It gets the layers of the release as
-tests/core/caffe_nets.py describes them and random weights, which our net reads from the same file.
+fcn/replication/benchmark/caffe_nets.py describes them and random weights, which our net reads from the same file.
 """
 
 import functools
@@ -14,13 +14,13 @@ import pytest
 import reference_weights
 import scipy.io
 import torch
-from caffe_nets import NETS, CaffeNet, fcn_vgg16
 from PIL import Image
 
 from fcn.__main__ import main
 from fcn.data import reading, registry, sift_flow, voc
 from fcn.models import LateFusion
 from fcn.replication import released
+from fcn.replication.benchmark.caffe_nets import NETS, CaffeNet, fcn_vgg16
 from fcn.replication.released import REFERENCES
 
 SIZES = [(61, 39), (75, 121), (17, 71)]  # height, width
