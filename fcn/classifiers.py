@@ -9,6 +9,7 @@ in [0, 255] minus the mean; output: scores N x num_classes. Max pools round up, 
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,17 +62,56 @@ def _scaled(width: float) -> Callable[[int], int]:
 class ResponseNorm(nn.Module):
     """Local response normalisation over five channels: x / (1 + 1e-4 / 5 * sum of x^2)^0.75.
 
-    Equal to ``nn.LocalResponseNorm(5, 1e-4, 0.75)``, but several times faster on a CPU than its 3-d
-    average pooling, which takes half of a training step; supports bfloat16.
+    Equal to ``nn.LocalResponseNorm(5, 1e-4, 0.75)``, whose 3-d average pooling takes half of a
+    training step on a CPU. Here, the sum is a 1x1 convolution with a band matrix. Computes in
+    float32, in half precision too.
     """
 
     field = ReceptiveField()  # acts on each cell separately
 
     def forward(self, x: Tensor) -> Tensor:
-        squares = nn.functional.pad(x.float().square().movedim(1, -1), (2, 2))
-        total = reduce(torch.add, (squares[..., i : i + x.shape[1]] for i in range(5)))
-        root = torch.rsqrt(1 + 1e-4 / 5 * total)
-        return x * (root * root.sqrt()).movedim(-1, 1).to(x.dtype)
+        if torch.is_grad_enabled() and x.requires_grad:
+            normalized: Tensor = _Normalize.apply(x)
+            return normalized
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x.float()
+            return (wide * _power(_inverse_root(wide))).to(x.dtype)
+
+
+class _Normalize(torch.autograd.Function):
+    """``ResponseNorm`` with its gradient written out: a third of the passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x.float()
+            root = _inverse_root(wide)
+            ctx.save_for_backward(x, root)
+            return (wide * _power(root)).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        x, root = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            wide, scaled = x.float(), slope.float() * _power(root)
+            shared = _five_channels(wide * scaled * root.square())
+            return (scaled - 2 * 0.75 * 1e-4 / 5 * wide * shared).to(x.dtype)
+
+
+def _inverse_root(x: Tensor) -> Tensor:
+    """(1 + 1e-4 / 5 * sum of x^2)^-0.5."""
+    return torch.rsqrt(1 + 1e-4 / 5 * _five_channels(x.square()))
+
+
+def _power(root: Tensor) -> Tensor:
+    """``root`` ^ 1.5."""
+    return root * root.sqrt()
+
+
+def _five_channels(x: Tensor) -> Tensor:
+    """The sum over each channel and its two neighbours on either side."""
+    band = x.new_ones(x.shape[1], x.shape[1]).tril(2).triu(-2)
+    return nn.functional.conv2d(x, band[..., None, None])
 
 
 def alexnet(

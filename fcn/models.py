@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -214,7 +214,7 @@ class FCN(nn.Module):
     def score(self, maps: dict[int, Tensor], size: Sequence[int], upsample: bool = True) -> Any:
         """The result of ``forward`` for images of ``size`` (H, W), from the backbone's maps."""
         scores = {
-            name: head(maps, size) if upsample else head.coarse(maps, size)
+            name: head(maps, size) if upsample else cast(Head, head).coarse(maps, size)
             for name, head in self.heads.items()
         }
         return scores["scores"] if self.single else scores

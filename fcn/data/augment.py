@@ -40,6 +40,19 @@ class RandomShift(v2.Transform):
         return F.crop(F.pad(inpt, border, fill=fill), border[3], border[2], height, width)
 
 
+class AlternateFlip(v2.Transform):
+    """Mirror if the seed of torch's generator is odd: loaders number the epochs of an image."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Whether to mirror, without drawing a number."""
+        return {"mirrored": torch.initial_seed() % 2 == 1}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Mirror one image or label map, or return it unchanged."""
+        mirrored: Tensor = F.horizontal_flip(inpt) if params["mirrored"] else inpt
+        return mirrored
+
+
 class Compose:
     """A chain of torchvision transforms that maps a sample to a sample, all heads included.
 
@@ -67,6 +80,7 @@ class Compose:
 AUGMENTATIONS: dict[str, Compose] = {
     "none": Compose(),
     "mirror": Compose(v2.RandomHorizontalFlip()),
+    "alternate": Compose(AlternateFlip()),  # mirrored in every other epoch
     "mirror+jitter": Compose(v2.RandomHorizontalFlip(), RandomShift(32)),
 }
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from fcn.data.augment import AUGMENTATIONS, GREY, RandomShift, augmentation
+from fcn.data.augment import AUGMENTATIONS, GREY, AlternateFlip, RandomShift, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
@@ -87,6 +87,8 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
             match transform:
                 case RandomHorizontalFlip():
                     mirrored = bool(torch.rand(1) < transform.p)
+                case AlternateFlip():
+                    mirrored = transform.make_params([])["mirrored"]
                 case RandomShift():
                     right, down = transform.make_params([]).values()
                 case _:

@@ -22,9 +22,12 @@ Batch = tuple[Tensor, dict[str, Tensor]]
 Loader = Callable[[Sequence[int], str, Sequence[int]], Batch]
 """The batch of these images, augmented in this way with one seed per image."""
 
+SizedLoader = Callable[[Sequence[int], str, Sequence[int], bool], Batch]
+"""The same; if the last argument is true, at half the size."""
+
 
 def load_step(
-    load: Loader, images: int, recipe: Recipe, seed: int, rank: int, processes: int, step: int
+    load: SizedLoader, images: int, recipe: Recipe, seed: int, rank: int, processes: int, step: int
 ) -> list[Batch]:
     """The parts of a step's batch that a process passes forward, one at a time.
 
@@ -37,13 +40,31 @@ def load_step(
         parts = [part[rank::processes] for part in parts]
     else:
         parts = parts[rank::processes]
+    half = first < recipe.small * images
     batch = []
     for positions in parts:
         epochs = [_order(images, recipe.replacement, seed, p // images) for p in positions]
         indices = [order[p % images] for order, p in zip(epochs, positions, strict=True)]
         seeds = [mix(seed, p, 1 << 16) for p in positions]
-        batch.append(load(indices, recipe.augment, seeds))
+        if recipe.augment == "alternate":  # from epoch to epoch, so every other number
+            seeds = [
+                (mix(seed, i, 1 << 17) >> 32) + p // images
+                for i, p in zip(indices, positions, strict=True)
+            ]
+        batch.append(load(indices, recipe.augment, seeds, half))
     return batch
+
+
+def load_sized(
+    load: Loader, indices: Sequence[int], augment: str, seeds: Sequence[int], half: bool
+) -> Batch:
+    """``load``, then halve images (means of 2 x 2 pixels) and labels (every other pixel)."""
+    images, labels = load(indices, augment, seeds)
+    if not half:
+        return images, labels
+    smaller = F.avg_pool2d(images.float(), 2).round().byte()
+    height, width = smaller.shape[-2:]
+    return smaller, {h: y[..., ::2, ::2][..., :height, :width] for h, y in labels.items()}
 
 
 def splits_parts(recipe: Recipe, processes: int) -> bool:

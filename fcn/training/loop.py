@@ -22,14 +22,19 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
+from fcn.training.allocator import keep_freed_memory
 from fcn.training.checkpoint import Stopped, damaged, read_checkpoint, write_checkpoint
-from fcn.training.distributed import agree, all_reduce, launch_fabric
+from fcn.training.distributed import agree, all_reduce, broadcast, launch_fabric
 from fcn.training.evaluate import by_head, scored_heads
+from fcn.training.execution import FORMATS, executed_precision, memory_format
+from fcn.training.features import Features, LaterLayers
 from fcn.training.gpu import Resident, Step, captured_step, loading_processes
 from fcn.training.loader import (
     Batch,
     Loader,
+    SizedLoader,
     load_batch,
+    load_sized,
     load_step,
     mix,
     pixels_per_class,
@@ -38,7 +43,7 @@ from fcn.training.loader import (
 )
 from fcn.training.optimizer import optimizer_for, set_rate
 from fcn.training.recipe import Recipe
-from fcn.training.record import Point
+from fcn.training.record import Execution, Point
 
 CURVE_POINTS = 200  # approximate
 
@@ -53,13 +58,14 @@ class Run:
 
     ``curve`` has one point per stretch of steps: its last step, the images seen by then, the mean
     loss of the stretch (summed over heads; nats per pixel, or per batch if the recipe sums) and the
-    learning rate at its end.
+    learning rate at its end. ``execution`` is null in checkpoints of older versions.
     """
 
     step: int
     images_seen: int
     seconds: float
     curve: list[Point]
+    execution: Execution | None = None
 
 
 def train(
@@ -81,7 +87,8 @@ def train(
     """Train ``net`` in place; under ``torchrun``, several processes share every batch.
 
     Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
-    continues from it, if it exists, bit for bit on a CPU. ``identity`` says what else a checkpoint
+    continues from it, if it exists, bit for bit on a CPU; see ``fcn.training.execution`` for what
+    is chosen by the machine. ``identity`` says what else a checkpoint
     must agree with: the start weights, the content of the data set. ``capture`` launches each step
     as one CUDA graph, if the data set is :class:`~fcn.training.gpu.Resident`, has images of one
     size and is not shared among processes. ``workers`` are the processes that load the data (see
@@ -98,29 +105,47 @@ def train(
     """
     heads = scored_heads(net, dataset)
     unused = net.settings.get("fusion") == "finest"  # the layers above the skip
-    fabric = launch_fabric(device, recipe.precision, unused)
+    steps = max(1, round(recipe.epochs * len(dataset) / recipe.batch_size))
+    stretch = max(1, steps // CURVE_POINTS)
+    run, state = Run(0, 0, 0.0, []), None
+    agreed = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
+    agreed |= {"list of images": dataset.checksum, **identity}
+    if checkpoint is not None and broadcast(resume and checkpoint.is_file(), device):
+        state = read_checkpoint(checkpoint, agreed)
+        with damaged(checkpoint):
+            run = TypeAdapter(Run).validate_python(state["run"])
+
+    began = run.execution
+    asked = began.precision if began else recipe.precision
+    precision = executed_precision(asked, device, log)
+    fabric = launch_fabric(device, precision, unused)
     processes, rank = fabric.world_size, fabric.global_rank
     split = splits_parts(recipe, processes)
-    net.to(fabric.device).to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(net, optimizer_for(net, recipe))
+    net.to(fabric.device).train()
+    optimizer = optimizer_for(net, recipe)
+    size = (recipe.micro_batch or recipe.batch_size) // (processes if split else 1)
+    chosen = began.memory_format if began else None
+    chosen = chosen or memory_format(net, dataset, steps, fabric, log, batch_size=size)
+    layout = FORMATS[chosen]
+    net.to(memory_format=layout)
+    run.execution = Execution(
+        began.precision if began else precision,
+        chosen,
+        torch.get_num_threads(),
+        keep_freed_memory() if fabric.device.type == "cpu" else "default",
+    )
+    trained = LaterLayers(net, recipe.frozen) if recipe.frozen else net
+    model, optimizer = fabric.setup(trained, optimizer)
     weights = [parameter.detach() for parameter in net.parameters()]
     averages = [weight.clone() for weight in weights] if recipe.ema else []
     update_averages = get_ema_multi_avg_fn(recipe.ema)
-
-    steps = max(1, round(recipe.epochs * len(dataset) / recipe.batch_size))
-    stretch = max(1, steps // CURVE_POINTS)
-    run = Run(0, 0, 0.0, [])
     losses: list[Tensor] = []  # of the stretch, on the device: reading them would make it wait
-    agreed = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
-    agreed |= {"list of images": dataset.checksum, **identity}
-    if checkpoint is not None and fabric.broadcast(resume and checkpoint.is_file()):
-        state = read_checkpoint(checkpoint, agreed)
+    if checkpoint is not None and state is not None:
         with damaged(checkpoint):
             net.load_state_dict(state["net"])
             optimizer.load_state_dict(state["optimizer"])
             for average, kept in zip(averages, state["ema"], strict=True):
                 average.copy_(kept)
-            run = TypeAdapter(Run).validate_python(state["run"])
             known = [float(loss) if rank == 0 else 0.0 for loss in state["losses"]]  # to be summed
             losses = [torch.tensor(loss, device=fabric.device) for loss in known]
 
@@ -167,10 +192,13 @@ def train(
         total = torch.zeros((), device=fabric.device)
         for i, (images, labels) in enumerate(batch):
             with fabric.no_backward_sync(model, enabled=i < len(batch) - 1):
-                inputs = fabric.to_device(images).contiguous(memory_format=torch.channels_last)
-                scores = by_head(model(inputs.float() / 255, upsample=inputs.is_cuda), heads)
                 truth = {head: fabric.to_device(labels[head]) for head in heads}
-                loss = multi_head_loss(scores, truth, **options)
+                inputs = fabric.to_device(images).contiguous(memory_format=layout)
+                if recipe.frozen:
+                    scores = model(inputs, labels[heads[0]].shape[-2:], upsample=inputs.is_cuda)
+                else:
+                    scores = model(inputs.float() / 255, upsample=inputs.is_cuda)
+                loss = multi_head_loss(by_head(scores, heads), truth, **options)
                 fabric.backward(loss * (processes / divisor))
                 total += loss.detach()
         if recipe.clip:
@@ -184,8 +212,12 @@ def train(
 
     model.train()
     load: Loader = resident.batch if resident else partial(load_batch, dataset)
-    load_mine = partial(load_step, load, len(dataset), recipe, seed, rank, processes)
+    load_half: SizedLoader = partial(load_sized, load)
     workers = loading_processes(dataset, fabric.device, workers)
+    if isinstance(trained, LaterLayers):
+        own = (load_half, len(dataset), fabric.device, fabric.autocast)
+        load_half, workers = Features(trained, *own).batch, 0
+    load_mine = partial(load_step, load_half, len(dataset), recipe, seed, rank, processes)
     pin = fabric.device.type == "cuda" and not resident
     started = saved = time.perf_counter()
     earlier, first = run.seconds, run.step

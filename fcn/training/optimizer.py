@@ -5,19 +5,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcn.models import FCN, LateFusion
+from fcn.training.features import first_layers
 from fcn.training.recipe import Recipe
 
 
-def optimizer_for(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer, with one parameter group per rate multiplier and weight decay.
 
-    Freezes the backbone if the recipe says so; every other parameter learns. On CUDA one kernel
+    Freezes the layers that the recipe says; every other parameter learns. On CUDA one kernel
     updates all parameters, which a CUDA graph can capture.
     """
     fused = next(net.parameters()).is_cuda
+    kept = first_layers(net, recipe.frozen) if recipe.frozen else []
+    never = {id(parameter) for layer in kept for parameter in layer.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
-        frozen = recipe.fixed_trunk and "trunk" in name.split(".")
+        frozen = (recipe.fixed_trunk and "trunk" in name.split(".")) or id(parameter) in never
         if not parameter.requires_grad_(not frozen).requires_grad:
             continue
         bias = name.endswith(".bias")

@@ -30,7 +30,10 @@ class Recipe:
     bias_rate: NonNegative = 2.0  # rate multiplier of biases, which do not decay, as in Caffe
     score_rate: NonNegative = 1.0  # rate multiplier of the score layers; the paper has one rate
     fixed_trunk: bool = False  # train the heads only (FCN-32s-fixed)
-    schedule: Literal["fixed", "poly"] = "fixed"  # poly: (1 - t)^0.9, down to zero
+    frozen: str = ""  # the backbone's layers up to this one keep their weights
+    small: NonNegative = 0.0  # first epochs on images of half the size
+    # poly: (1 - t)^0.9, down to zero; triangle: down to zero on a straight line after the warm-up
+    schedule: Literal["fixed", "poly", "triangle"] = "fixed"
     warmup: NonNegative = 0.0  # epochs of linear growth of the rate from zero
     clip: NonNegative = 0.0  # largest gradient norm; 0: no clipping
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' EMA; 0: no EMA
@@ -54,6 +57,8 @@ class Recipe:
         rate = self.learning_rate
         if self.schedule == "poly":
             rate *= max(0.0, 1 - epoch / self.epochs) ** 0.9
+        elif self.schedule == "triangle" and epoch > self.warmup:
+            rate *= max(0.0, (self.epochs - epoch) / (self.epochs - self.warmup))
         return rate * min(1.0, epoch / self.warmup) if epoch < self.warmup else rate
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fcn.losses import Reduction, multi_head_loss, pixel_softmax_loss
+from fcn.models import FCN
 
 VOID = 255
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -228,3 +229,62 @@ def test_heads_that_do_not_match_are_named() -> None:
         multi_head_loss({}, {})
     with pytest.raises(ValueError, match="do not fit"):
         multi_head_loss({"a": scores, "b": scores}, {"a": labels, "b": labels[:, :3]}, keep=0.5)
+
+
+@pytest.fixture(params=["tight", "reference"])
+def coarse(request):
+    """A net's scores before the last upsampling, which has to replicate or to crop."""
+    torch.manual_seed(0)
+    net = FCN("googlenet", 8, 5, alignment=request.param, width=1 / 16).eval()
+    for parameter in net.heads.parameters():
+        torch.nn.init.normal_(parameter)
+    images = torch.rand(2, 3, 70, 91)
+    with torch.no_grad():
+        full, found = net(images), net(images, upsample=False)
+    torch.testing.assert_close(found.upsampled() / full.std(), full / full.std())
+    return found._replace(cells=found.cells / found.cells.std())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("balance", [False, True])
+def test_the_fused_loss_equals_the_loss_of_the_upsampled_scores(coarse, reduction, balance):
+    labels = torch.randint(5, (2, *coarse.shape[2:]))
+    labels[0, :10] = VOID
+    weights = torch.rand(5) if balance else None
+    results = []
+    for fused in (True, False):
+        cells = coarse.cells.clone().requires_grad_()
+        scores = coarse._replace(cells=cells)
+        loss = pixel_softmax_loss(
+            scores if fused else scores.upsampled(), labels, reduction, weights=weights
+        )
+        loss.backward()
+        results.append((loss.detach(), cells.grad))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_the_fused_loss_computes_in_float32_under_autocast(coarse):
+    labels = torch.randint(5, (2, *coarse.shape[2:]))
+    expected = pixel_softmax_loss(coarse, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(pixel_softmax_loss(coarse, labels), expected)
+
+
+def test_the_fused_loss_samples_cells_like_the_other(coarse):
+    labels = {"semantic": torch.randint(5, (2, *coarse.shape[2:]))}
+    losses = [
+        multi_head_loss(
+            {"semantic": scores}, labels, keep=0.5, generator=torch.Generator().manual_seed(1)
+        )
+        for scores in (coarse, coarse.upsampled())
+    ]
+    torch.testing.assert_close(*losses)
+
+
+def test_the_fused_loss_refuses_what_the_other_refuses(coarse):
+    labels = torch.zeros(2, *coarse.shape[2:], dtype=torch.int64)
+    with pytest.raises(ValueError, match="label 7 is outside the 5 classes"):
+        pixel_softmax_loss(coarse, labels + 7)
+    with pytest.raises(ValueError, match="do not fit labels"):
+        pixel_softmax_loss(coarse, labels[:, 1:])
+    assert pixel_softmax_loss(coarse, torch.full_like(labels, VOID)) == 0

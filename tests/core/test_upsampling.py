@@ -122,13 +122,13 @@ def test_only_learned_filters_are_parameters_and_are_saved():
 
 @pytest.mark.parametrize("factor", [2, 8, 32])
 @pytest.mark.parametrize("taps", [-1, 0])
-def test_a_fixed_deconvolution_can_be_carried_out_as_interpolation(factor, taps):
+def test_a_fixed_deconvolution_interpolates(factor, taps):
     """The path on CUDA yields the same values, borders and single rows of cells included."""
     layer = Deconvolution(3, factor, 2 * factor + taps)
     assert layer.fixed
     for height, width in ((5, 4), (1, 6)):
         x = torch.randn(2, 3, height, width)
-        torch.testing.assert_close(layer.interpolated(x), layer(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(layer(x), layer.convolved(x), atol=1e-5, rtol=1e-5)
     assert not Deconvolution(3, factor, 2 * factor, learned=True).fixed
     assert not Deconvolution(3, factor, 2 * factor, grouped=False).fixed
 

@@ -70,7 +70,7 @@ class Tiny(nn.Module):
             {head: nn.Sequential(nn.Conv2d(4, n, 1)) for head, n in HEADS.items()}
         )
 
-    def forward(self, images):
+    def forward(self, images, upsample=True):
         maps = self.trunk(images)
         return {name: head(maps) for name, head in self.heads.items()}
 
