@@ -71,7 +71,8 @@ from fcn.data.reading import read_list
 from fcn.data.sample import VOID, Sample
 from fcn.metrics import ConfusionMatrix
 from fcn.predict import Segmenter, submit
-from fcn.replication import benchmark, snapshots
+from fcn.replication.benchmark.record import load_benchmarks, quartiles
+from fcn.replication.benchmark.run import measured
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.training import loader
 from figures import shared, style
@@ -384,24 +385,25 @@ chapter_tables.table_1(found)
 # ### Forward time
 #
 # The last column of Table 1 is the time of one forward pass on an image of 500×500 pixels on an NVIDIA Tesla K40c, the
-# mean of 20 trials. We compare it with the medians of 20 trials on two CPU cores, measured by
-# `python -m fcn benchmark`. With `preset` set to `small` or `paper`, the nets are also timed on your machine. In
-# brackets is the ratio to FCN-VGG16 in the same column, which can be compared between machines; milliseconds cannot.
+# mean of 20 trials. We compare it with the medians of several trials on two CPU cores, measured by
+# `python -m fcn benchmark` (chapter [14](14_how_fast.ipynb)). With `preset` set to `small` or `paper`, the nets are
+# also timed on your machine. In brackets is the ratio to FCN-VGG16 in the same column, which can be compared between
+# machines; milliseconds cannot.
 
 
 # %%
-times = {"two cores": snapshots.load("forward-times", presets.COMMITTED)}
+times = {"two cores": load_benchmarks(presets.COMMITTED)[0]}
 if here.preset in ("small", "paper"):
-    times["here"] = benchmark.forward_times(here.device)
-for name, measured in times.items():
-    print(f"{name}: {measured['hardware']}, {measured['threads']} threads")
+    times["here"] = measured(here.device, only="500x500")
+for name, benchmark in times.items():
+    print(f"{name}: {benchmark.hardware}, {benchmark.threads} threads")
 chapter_tables.forward_times(times)  # milliseconds
 
 # %%
-for name, measured in times.items():
-    quartiles = [benchmark.quartiles(trials) for trials in measured["milliseconds"]]
-    widest = max(100 * (high / low - 1) for low, _, high in quartiles)
-    print(f"{name}: the middle half of a net's trials is at most {widest:.0f} % apart")
+for name, benchmark in times.items():
+    shown = [case.seconds for case in benchmark.cases if case.workload.height == 500]
+    spread = [100 * (high / low - 1) for low, _, high in map(quartiles, shown)]
+    print(f"{name}: the middle half of a net's trials is at most {max(spread):.0f} % apart")
 
 # %% [markdown]
 # Two columns, since there are two ways to score the whole image. *tight* is this package's default, where the maps

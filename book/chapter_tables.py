@@ -7,7 +7,8 @@ import pandas as pd
 
 from fcn.data.voc import CLASSES
 from fcn.replication import claims, cost, paper, tables
-from fcn.replication.benchmark import NETS, PAPER, quartiles
+from fcn.replication.benchmark.paper_times import NETS, PAPER, measured_times
+from fcn.replication.benchmark.record import Benchmark
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Comparison, compare
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
@@ -168,15 +169,15 @@ def table_1(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def forward_times(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
-    """Milliseconds per forward pass: the paper's on a K40c, and medians of ``found`` ({machine: snapshot}).
+def forward_times(found: Mapping[str, Benchmark]) -> pd.DataFrame:
+    """Milliseconds per forward pass: the paper's on a K40c, and medians of ``found``, {machine: record}.
 
     In brackets the time relative to FCN-VGG16 in the same column.
     """
     columns = {"K40c": dict(PAPER)}
-    for machine, arrays in found.items():
-        for net, alignment, trials in zip(arrays["nets"], arrays["alignments"], arrays["milliseconds"], strict=True):
-            columns.setdefault(f"{machine}, {alignment}", {})[str(net)] = quartiles(trials)[1]
+    for machine, benchmark in found.items():
+        for alignment, cases in measured_times(benchmark).items():
+            columns[f"{machine}, {alignment}"] = {net: 1000 * case.median for net, case in cases.items()}
     shown = {name: [f"{ms[n]:,.0f} ({ms[n] / ms['FCN-VGG16']:.2f})" for n in NETS] for name, ms in columns.items()}
     return pd.DataFrame(shown, list(NETS))
 

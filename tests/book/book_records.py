@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from fcn.metrics import ConfusionMatrix
+from fcn.replication.benchmark.record import Benchmark, Case, Variant
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.training.record import Data, Head, Record, Split
 
@@ -40,3 +41,25 @@ def points(losses, batch=20, start=1):
         {"step": i, "images": batch * i, "loss": float(loss), "learning_rate": 0.01}
         for i, loss in enumerate(losses, start=start)
     ]
+
+
+def timed(trials, hardware="", **fields) -> Benchmark:
+    """A benchmark of plain nets of ours with these trials, {workload: milliseconds}."""
+    usual = {
+        "device": "cpu",
+        "hardware": hardware,
+        "threads": 2,
+        "versions": {},
+        "commit": None,
+        "rates": {"float32": [1e9]},
+        "profiles": [],
+        "commands": [],
+        "skipped": [],
+        "total": 1.0,
+    }
+    cases = [
+        Case(work, Variant(alignment=alignment), [t / 1000 for t in times], 1.0, None, None)
+        for work, times in trials.items()
+        for alignment in ("tight", "reference")
+    ]
+    return Benchmark(cases=cases, **(usual | fields))

@@ -5,12 +5,12 @@ from dataclasses import asdict
 import chapter_tables
 import numpy as np
 import pytest
-from book_records import head, points, record
+from book_records import head, points, record, timed
 from chapter_tables import SHORT, SUBSET, TABLE_1, TUNED
 
 from fcn.data.voc import CLASSES
 from fcn.replication import cost, paper, upper_bounds
-from fcn.replication.benchmark import NETS
+from fcn.replication.benchmark import paper_times
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.claims import CLAIMS, LONG_CLAIMS, claim
 from fcn.training.record import Deviation
@@ -184,12 +184,8 @@ def test_a_claim_is_shown_by_its_full_runs_if_they_exist():
 
 def test_forward_times_are_medians_next_to_the_papers():
     milliseconds = [[10.0, 90, 20], [40, 40, 40], [1, 2, 3], [400, 50, 400]]
-    arrays = {
-        "nets": np.array([*NETS]),
-        "alignments": np.array(["tight"] * 4),
-        "milliseconds": np.array(milliseconds),
-    }
-    table = chapter_tables.forward_times({"here": arrays})
+    found = timed(dict(zip(paper_times.WORKLOADS.values(), milliseconds, strict=True)))
+    table = chapter_tables.forward_times({"here": found})
     assert table["K40c"].tolist() == ["50 (0.24)", "210 (1.00)", "59 (0.28)", "175 (0.83)"]
     assert table["here, tight"].tolist() == ["20 (0.50)", "40 (1.00)", "2 (0.05)", "400 (10.00)"]
 

@@ -21,6 +21,8 @@ import fcn
 from fcn.data import voc
 from fcn.data.sift_flow import SEMANTIC
 from fcn.replication import claims, paper, snapshots, tables, upper_bounds
+from fcn.replication.benchmark.paper_times import measured_times
+from fcn.replication.benchmark.record import load_benchmarks
 from fcn.training.record import Record, find, load_records
 
 ROOT = Path(__file__).parents[2]
@@ -139,11 +141,8 @@ def skips_on_the_subset() -> bool:
 
 
 def forward_times() -> dict[str, float]:
-    arrays = snapshots.load("forward-times", ROOT / "results")
-    tight = arrays["alignments"] == "tight"
-    return dict(
-        zip(arrays["nets"][tight], np.median(arrays["milliseconds"][tight], axis=1), strict=True)
-    )
+    found = load_benchmarks(ROOT / "results")[0]
+    return {name: case.median for name, case in measured_times(found)["tight"].items()}
 
 
 def vgg16_is_slow() -> bool:
