@@ -175,7 +175,7 @@ def compare(claim: Claim, records: Sequence[Record]) -> Comparison | None:
         return None
     runs = [*final(records, claim.changed), *final(records, claim.base)]
     short = [run.recipe["epochs"] for run in runs if not converged(run)]
-    mixed = len({run.recipe["precision"] for run in runs}) > 1
+    mixed = len({run.precision for run in runs}) > 1
     return Comparison(claim, changed, base, min(short, default=None), mixed)
 
 

@@ -11,6 +11,7 @@ from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped
 from fcn.training.distributed import agree, is_main_process, launch_fabric
+from fcn.training.execution import FORMATS, memory_format
 from fcn.training.gpu import Resident, loading_processes
 from fcn.training.loader import prefetch
 
@@ -33,7 +34,10 @@ def evaluate(
     """
     heads = scored_heads(net, dataset)
     fabric = launch_fabric(device)
-    net.to(fabric.device).to(memory_format=torch.channels_last).eval()
+    net.to(fabric.device).eval()
+    passes = len(dataset) // fabric.world_size
+    layout = memory_format(net, dataset, passes, 1, fabric, log or (lambda line: None))
+    net.to(memory_format=FORMATS[layout])
     matrices = {
         head: ConfusionMatrix(len(dataset.heads[head]), VOID, fabric.device) for head in heads
     }

@@ -22,11 +22,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
-from fcn.training.allocator import keep_freed_memory
 from fcn.training.checkpoint import Stopped, damaged, read_checkpoint, write_checkpoint
 from fcn.training.distributed import agree, all_reduce, broadcast, launch_fabric
 from fcn.training.evaluate import by_head, scored_heads
-from fcn.training.execution import FORMATS, executed_precision, memory_format
+from fcn.training.execution import FORMATS, executed, executed_precision, memory_format
 from fcn.training.features import Features, LaterLayers
 from fcn.training.gpu import Resident, Step, captured_step, loading_processes
 from fcn.training.loader import (
@@ -87,12 +86,12 @@ def train(
     """Train ``net`` in place; under ``torchrun``, several processes share every batch.
 
     Writes ``checkpoint`` every ``checkpoint_every`` seconds and at the end; with ``resume`` the run
-    continues from it, if it exists, bit for bit on a CPU; see ``fcn.training.execution`` for what
-    is chosen by the machine. ``identity`` says what else a checkpoint
+    continues from it, if it exists, bit for bit on a CPU. ``identity`` says what else a checkpoint
     must agree with: the start weights, the content of the data set. ``capture`` launches each step
     as one CUDA graph, if the data set is :class:`~fcn.training.gpu.Resident`, has images of one
     size and is not shared among processes. ``workers`` are the processes that load the data (see
-    :func:`~fcn.training.gpu.loading_processes`); the result is the same for any number.
+    :func:`~fcn.training.gpu.loading_processes`); the result is the same for any number. Precision
+    and memory format are those that suit the machine, see ``fcn.training.execution``.
 
     Several processes compute the gradient and the loss that one would, on any number of nodes, even
     if their shares of a batch differ. Three things depend on the number of processes: the order of
@@ -113,27 +112,19 @@ def train(
     if checkpoint is not None and broadcast(resume and checkpoint.is_file(), device):
         state = read_checkpoint(checkpoint, agreed)
         with damaged(checkpoint):
-            run = TypeAdapter(Run).validate_python(state["run"])
+            run = TypeAdapter(Run).validate_python(state["run"], strict=False)
 
     began = run.execution
-    asked = began.precision if began else recipe.precision
-    precision = executed_precision(asked, device, log)
+    precision = executed_precision(began.precision if began else recipe.precision, device, log)
     fabric = launch_fabric(device, precision, unused)
     processes, rank = fabric.world_size, fabric.global_rank
     split = splits_parts(recipe, processes)
     net.to(fabric.device).train()
     optimizer = optimizer_for(net, recipe)
-    size = (recipe.micro_batch or recipe.batch_size) // (processes if split else 1)
-    chosen = began.memory_format if began else None
-    chosen = chosen or memory_format(net, dataset, steps, fabric, log, batch_size=size)
-    layout = FORMATS[chosen]
-    net.to(memory_format=layout)
-    run.execution = Execution(
-        began.precision if began else precision,
-        chosen,
-        torch.get_num_threads(),
-        keep_freed_memory() if fabric.device.type == "cpu" else "default",
-    )
+    part = (recipe.micro_batch or recipe.batch_size) // (processes if split else 1)
+    layout = began.memory_format if began else memory_format(net, dataset, steps, part, fabric, log)
+    net.to(memory_format=FORMATS[layout])
+    run.execution = executed(began.precision if began else precision, layout, fabric.device)
     trained = LaterLayers(net, recipe.frozen) if recipe.frozen else net
     model, optimizer = fabric.setup(trained, optimizer)
     weights = [parameter.detach() for parameter in net.parameters()]
@@ -193,7 +184,7 @@ def train(
         for i, (images, labels) in enumerate(batch):
             with fabric.no_backward_sync(model, enabled=i < len(batch) - 1):
                 truth = {head: fabric.to_device(labels[head]) for head in heads}
-                inputs = fabric.to_device(images).contiguous(memory_format=layout)
+                inputs = fabric.to_device(images).contiguous(memory_format=FORMATS[layout])
                 if recipe.frozen:
                     scores = model(inputs, labels[heads[0]].shape[-2:], upsample=inputs.is_cuda)
                 else:

@@ -104,6 +104,7 @@ def train_and_record(
             seconds=round(run.seconds, 1),
             heads={head: Head.scored(names, matrices[head]) for head, names in heads.items()},
             curve=run.curve,
+            execution=run.execution,
             **environment,
         )
         if is_main_process():

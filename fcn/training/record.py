@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 Purpose = Literal["final", "validation", "demonstration"]
+Precision = Literal["32-true", "bf16-mixed"]
+MemoryFormat = Literal["channels_last", "contiguous"]
 Pixels = Annotated[int, Field(ge=0, lt=2**63)]
 WIDTH = 118
 
@@ -148,6 +150,21 @@ class Head(BaseModel, frozen=True, strict=True, extra="forbid"):
         return type(self).scored(self.classes, matrix)
 
 
+@dataclass(frozen=True, config=STRICT)
+class Execution:
+    """How the machine executed the training, where the recipe leaves it a choice.
+
+    ``precision`` is the recipe's, or float32 on a CPU without instructions for bfloat16. Both that
+    and the memory format are those of the first step; ``threads``, per process, and the
+    ``allocator`` of the main memory are those of the last one.
+    """
+
+    precision: Precision
+    memory_format: MemoryFormat
+    threads: int
+    allocator: str
+
+
 class Point(TypedDict):
     """A point of the learning curve: the mean ``loss`` of the steps since the previous point."""
 
@@ -190,16 +207,23 @@ class Record(Plan, frozen=True):
     """One run. Times are in seconds, metrics in percent, losses as the recipe reduces them.
 
     Null ``paper``: the run replicates no row; ``initial_weights``: the net starts at random;
-    ``weights``: the trained net was not kept; ``commit``: the code ran outside a checkout.
+    ``weights``: the trained net was not kept; ``commit``: the code ran outside a checkout;
+    ``execution``: an older version ran, with channels last and the recipe's precision.
     """
 
     images_seen: NonNegativeInt
     versions: dict[str, str]
     commit: str | None
     hardware: str
+    execution: Execution | None = None
     seconds: float
     heads: Annotated[dict[str, Head], Field(min_length=1)]
     curve: list[Point]
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the training, as executed."""
+        return self.execution.precision if self.execution else self.recipe["precision"]
 
     @property
     def scores(self) -> dict[str, float]:
