@@ -1,8 +1,7 @@
 """Frozen first layers: their features are computed once and kept in memory.
 
-The first layers of an ImageNet classifier change little in training. If they stay as they are,
-their output is the same in every epoch, so neither they nor the backward pass through them cost
-anything after the first.
+Layers that keep their weights output the same in every epoch. So after the first, they cost
+nothing, and neither does the backward pass through them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,27 +14,27 @@ from torch import Tensor, nn
 from fcn.models import FCN, LateFusion
 from fcn.preprocessing import as_caffe
 from fcn.training.gpu import draw
-from fcn.training.loader import Batch, SizedLoader
+from fcn.training.loader import SizedLoader
 
 MEMORY = 8 << 30  # bytes of features to keep at most
+OUTPUT = 0  # the key of the output of the last frozen layer; the others are strides
+
+Maps = dict[int, Tensor]
+"""Features: the maps of the frozen layers that the others read, N x C x h x w each."""
 
 
-def first_layers(net: FCN | LateFusion, last: str) -> list[nn.Module]:
-    """The layers of the backbone up to and including ``last``.
+def first_layers(net: FCN | LateFusion, last: str) -> list[tuple[str, nn.Module]]:
+    """The layers of the backbone up to and including ``last``, with their names.
 
-    Raises ValueError if there is no such layer, for late fusion, and if a skip needs the output of
-    an earlier layer.
+    Raises ValueError if there is no such layer, and for late fusion.
     """
     if isinstance(net, LateFusion):
         raise ValueError("frozen: not available for late fusion, which has two backbones")
-    names = [name for name, _ in net.trunk.named_children()]
+    layers = list(net.trunk.named_children())
+    names = [name for name, _ in layers]
     if last not in names:
         raise ValueError(f'frozen is "{last}": the backbone has the layers {", ".join(names)}')
-    position = names.index(last)
-    for name, stride in net.trunk.taps.items():
-        if stride >= net.settings["stride"] and names.index(name) < position:
-            raise ValueError(f'frozen is "{last}": the net scores {name}, an earlier layer')
-    return list(net.trunk)[: position + 1]
+    return layers[: names.index(last) + 1]
 
 
 class LaterLayers(nn.Module):
@@ -49,24 +48,27 @@ class LaterLayers(nn.Module):
         self.first = len(first_layers(net, last))
         self.net = cast(FCN, net)
 
-    def forward(self, features: Tensor, size: Sequence[int], upsample: bool = True) -> Any:
+    def forward(self, maps: Maps, size: Sequence[int], upsample: bool = True) -> Any:
         """Scores as of ``net``, for images of ``size`` (H, W)."""
-        half = torch.is_autocast_enabled(features.device.type)
-        taps, maps, x = self.net.trunk.taps, {}, features if half else features.float()
-        for i, (name, layer) in enumerate(self.net.trunk.named_children(), start=1):
-            if i > self.first:
-                x = layer(x)
-            if i >= self.first and name in taps:
-                maps[taps[name]] = x
+        if not torch.is_autocast_enabled(next(iter(maps.values())).device.type):
+            maps = {key: x.float() for key, x in maps.items()}
+        x, maps = maps[OUTPUT], {key: x for key, x in maps.items() if key != OUTPUT}
+        for name, layer in list(self.net.trunk.named_children())[self.first :]:
+            x = layer(x)
+            if name in self.net.trunk.taps:
+                maps[self.net.trunk.taps[name]] = x
         return self.net.score(maps, size, upsample)
 
     @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Maps:
         """The features of ``images``, N x 3 x H x W in [0, 1]."""
-        x = as_caffe(images, self.net.inputs, self.net.mean)
-        for layer in list(self.net.trunk)[: self.first]:
+        x, maps = as_caffe(images, self.net.inputs, self.net.mean), {}
+        for name, layer in list(self.net.trunk.named_children())[: self.first]:
             x = layer(x)
-        return x
+            stride = self.net.trunk.taps.get(name, 0)
+            if stride >= self.net.settings["stride"]:
+                maps[stride] = x
+        return maps | {OUTPUT: x}
 
 
 class Features:
@@ -87,13 +89,13 @@ class Features:
     ) -> None:
         self.net, self.load, self.images = net, load, images
         self.device, self.autocast = device, autocast
-        self.kept: dict[tuple[bool, bool], Tensor] = {}  # by mirrored and half: images x h x w x C
+        self.kept: dict[tuple[bool, bool], Maps] = {}  # by mirrored and half: images x h x w x C
         self.known: dict[tuple[bool, bool], list[bool]] = {}
 
     def batch(
         self, indices: Sequence[int], augment: str, seeds: Sequence[int], half: bool
-    ) -> Batch:
-        """Features N x C x h x w and labels, on the device. See ``fcn.training.loader``."""
+    ) -> tuple[Maps, dict[str, Tensor]]:
+        """Features and labels, on the device. See ``fcn.training.loader``."""
         images, labels = self.load(indices, augment, seeds, half)
         changes = [draw(augment, seed) for seed in seeds]
         if any(right or down for _, right, down in changes):
@@ -101,30 +103,44 @@ class Features:
         keys = [(mirrored, half) for mirrored, _, _ in changes]
         new = [n for n, (i, k) in enumerate(zip(indices, keys, strict=True)) if not self._has(k, i)]
         if new:
-            computed = self.features(images[new]).permute(0, 2, 3, 1)
-            if not all(self._fits(keys[n], computed[0]) for n in new):
+            computed = self.features(images[new])
+            if not all(self._fits(keys[n], computed) for n in new):
                 return self.features(images), labels
-            for n, feature in zip(new, computed, strict=True):
-                self.kept[keys[n]][indices[n]] = feature
+            for place, n in enumerate(new):
+                for stride, maps in computed.items():
+                    self.kept[keys[n]][stride][indices[n]] = maps[place].permute(1, 2, 0)
                 self.known[keys[n]][indices[n]] = True
-        rows = [self.kept[k][i] for i, k in zip(indices, keys, strict=True)]
-        return torch.stack(rows).permute(0, 3, 1, 2), labels
+        found = [self.kept[k] for k in keys]
+        kept = {
+            stride: torch.stack([maps[stride][i] for maps, i in zip(found, indices, strict=True)])
+            for stride in found[0]
+        }
+        return {stride: maps.permute(0, 3, 1, 2) for stride, maps in kept.items()}, labels
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Maps:
         """The features of ``images`` (N x 3 x H x W, uint8): bfloat16, channels last."""
         inputs = images.to(self.device).contiguous(memory_format=torch.channels_last)
         with self.autocast():
-            return self.net.features(inputs.float() / 255).bfloat16()
+            maps = self.net.features(inputs.float() / 255)
+        return {
+            stride: x.bfloat16().contiguous(memory_format=torch.channels_last)
+            for stride, x in maps.items()
+        }
 
     def _has(self, key: tuple[bool, bool], index: int) -> bool:
         return key in self.known and self.known[key][index]
 
-    def _fits(self, key: tuple[bool, bool], feature: Tensor) -> bool:
-        """True if ``feature`` can be kept; makes room for all images on the first call."""
+    def _fits(self, key: tuple[bool, bool], computed: Maps) -> bool:
+        """True if such features can be kept; makes room for all images on the first call."""
+        shapes = {stride: (*maps.shape[2:], maps.shape[1]) for stride, maps in computed.items()}
         if key not in self.kept:
-            used = sum(kept.numel() for kept in self.kept.values())
-            if 2 * (used + self.images * feature.numel()) > MEMORY:
+            used = sum(maps.nbytes for kept in self.kept.values() for maps in kept.values())
+            values = sum(maps[0].numel() for maps in computed.values())
+            if used + 2 * self.images * values > MEMORY:
                 return False
-            self.kept[key] = feature.new_empty(self.images, *feature.shape)
+            self.kept[key] = {
+                stride: maps.new_empty(self.images, *shapes[stride])
+                for stride, maps in computed.items()
+            }
             self.known[key] = [False] * self.images
-        return self.kept[key].shape[1:] == feature.shape
+        return all(self.kept[key][stride].shape[1:] == shapes[stride] for stride in shapes)

@@ -16,8 +16,9 @@ from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.recipe import Recipe
 from fcn.training.signals import SIGNALS
 
-Batch = tuple[Tensor, dict[str, Tensor]]
-"""Images (N x 3 x H x W, uint8) and labels ({head: N x H x W})."""
+Batch = tuple[Any, dict[str, Tensor]]
+"""Images (N x 3 x H x W, uint8), or features (``fcn.training.features``), and labels ({head: N x H
+x W})."""
 
 Loader = Callable[[Sequence[int], str, Sequence[int]], Batch]
 """The batch of these images, augmented in this way with one seed per image."""

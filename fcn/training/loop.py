@@ -40,6 +40,7 @@ from fcn.training.loader import (
     prefetch,
     splits_parts,
 )
+from fcn.training.memory import in_memory
 from fcn.training.optimizer import optimizer_for, set_rate
 from fcn.training.recipe import Recipe
 from fcn.training.record import Execution, Point
@@ -184,11 +185,13 @@ def train(
         for i, (images, labels) in enumerate(batch):
             with fabric.no_backward_sync(model, enabled=i < len(batch) - 1):
                 truth = {head: fabric.to_device(labels[head]) for head in heads}
-                inputs = fabric.to_device(images).contiguous(memory_format=FORMATS[layout])
+                inputs: Any = fabric.to_device(images)
+                upsample = fabric.device.type == "cuda"
                 if recipe.frozen:
-                    scores = model(inputs, labels[heads[0]].shape[-2:], upsample=inputs.is_cuda)
+                    scores = model(inputs, labels[heads[0]].shape[-2:], upsample)
                 else:
-                    scores = model(inputs.float() / 255, upsample=inputs.is_cuda)
+                    inputs = inputs.contiguous(memory_format=FORMATS[layout])
+                    scores = model(inputs.float() / 255, upsample)
                 loss = multi_head_loss(by_head(scores, heads), truth, **options)
                 fabric.backward(loss * (processes / divisor))
                 total += loss.detach()
@@ -202,9 +205,11 @@ def train(
         step = captured_step(train_step, heads, optimizer, log)
 
     model.train()
+    workers = loading_processes(dataset, fabric.device, workers)
+    if not resident and not workers and (steps - run.step) * recipe.batch_size >= len(dataset):
+        dataset = in_memory(dataset)
     load: Loader = resident.batch if resident else partial(load_batch, dataset)
     load_half: SizedLoader = partial(load_sized, load)
-    workers = loading_processes(dataset, fabric.device, workers)
     if isinstance(trained, LaterLayers):
         own = (load_half, len(dataset), fabric.device, fabric.autocast)
         load_half, workers = Features(trained, *own).batch, 0

@@ -18,7 +18,7 @@ def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimize
     """
     fused = next(net.parameters()).is_cuda
     kept = first_layers(net, recipe.frozen) if recipe.frozen else []
-    never = {id(parameter) for layer in kept for parameter in layer.parameters()}
+    never = {id(parameter) for _, layer in kept for parameter in layer.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         frozen = (recipe.fixed_trunk and "trunk" in name.split(".")) or id(parameter) in never

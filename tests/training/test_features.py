@@ -1,6 +1,7 @@
 """Frozen first layers, whose features are kept; half-size images; mirrored copies in turn."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,10 +46,12 @@ def trained(scenes, recipe=RECIPE, **more):
     return result.state_dict()
 
 
-def test_kept_features_train_like_features_computed_each_time(scenes, monkeypatch):
-    kept = trained(scenes)
+@pytest.mark.parametrize("last", ["pool2", "inception_5b"])
+def test_kept_features_train_like_features_computed_each_time(scenes, monkeypatch, last):
+    recipe = replace(RECIPE, frozen=last)
+    kept = trained(scenes, recipe)
     monkeypatch.setattr(features, "MEMORY", 0)
-    computed = trained(scenes)
+    computed = trained(scenes, recipe)
     assert all(torch.equal(kept[key], computed[key]) for key in kept)
 
 
@@ -72,11 +75,12 @@ def test_a_resumed_run_on_features_equals_one_that_is_not_interrupted(scenes, tm
     assert all(torch.equal(resumed[key], unbroken[key]) for key in unbroken)
 
 
-def test_later_layers_score_like_the_whole_net(scenes):
+@pytest.mark.parametrize("last", ["pool2", "inception_3b", "pool4", "inception_5b"])
+def test_later_layers_score_like_the_whole_net(scenes, last):
     whole = net().eval()
     for parameter in whole.heads.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    later = LaterLayers(whole, "pool2")
+    later = LaterLayers(whole, last)
     images = scenes.images[:2].float() / 255
     with torch.no_grad():
         scores = later(later.features(images), images.shape[-2:])
@@ -87,7 +91,7 @@ def test_later_layers_score_like_the_whole_net(scenes):
 def test_features_are_computed_once_for_each_mirrored_copy_and_size(scenes):
     calls = []
     later = LaterLayers(net(), "pool2")
-    later.features = lambda images: calls.append(len(images)) or images[..., ::8, ::8]
+    later.features = lambda images: calls.append(len(images)) or {0: images[..., ::8, ::8]}
     kept = Features(later, lambda *a: load_sized(scenes.batch, *a), 5, torch.device("cpu"))
     batches = [
         kept.batch([0, 3], "alternate", [epoch, epoch + 1], half)
@@ -95,10 +99,10 @@ def test_features_are_computed_once_for_each_mirrored_copy_and_size(scenes):
         for epoch in range(3)
     ]
     assert calls == [2, 2, 2, 2]
-    assert torch.equal(batches[0][0], batches[2][0])
-    assert not torch.equal(batches[0][0], batches[1][0])
-    for images, labels in batches[3:]:
-        assert images.shape[-2:] == (4, 5)
+    assert torch.equal(batches[0][0][0], batches[2][0][0])
+    assert not torch.equal(batches[0][0][0], batches[1][0][0])
+    for maps, labels in batches[3:]:
+        assert maps[0].shape[-2:] == (4, 5)
         assert {y.shape[-2:] for y in labels.values()} == {(32, 40)}
 
 
@@ -158,7 +162,6 @@ def test_the_triangle_rises_to_the_rate_and_falls_to_zero():
     ("build", "last", "message"),
     [
         (lambda: net(), "pool9", 'frozen is "pool9": the backbone has the layers conv1, pool1'),
-        (lambda: net(), "pool4", 'frozen is "pool4": the net scores inception_3b'),
         (lambda: LateFusion("alexnet", 32, 3, width=1 / 16), "conv1", "late fusion"),
     ],
 )
