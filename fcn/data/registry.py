@@ -16,14 +16,12 @@ _VOC = ("voc", "voc2011", "voc-subset")
 DATASETS = ("sift-flow", "scenes", *_VOC, *_CONTEXT, *_NYUD)
 
 
-def dataset(
-    name: str, split: str, data: Path | None = None, *, cache: bool = True
-) -> SegmentationDataset:
+def dataset(name: str, split: str, data: Path | None = None) -> SegmentationDataset:
     """The data set ``name`` from its folder below ``data``, by default below FCN_DATA.
 
     ``split``: ``trainval`` or ``test``, which final runs train on and are scored on, or ``train``
     or ``val``, the two parts of ``trainval``. ``voc-subset`` is the part of VOC 2012 given by its
-    lists ``train_with_photos`` and ``val_with_photos``. ``cache`` keeps SIFT Flow in memory.
+    lists ``train_with_photos`` and ``val_with_photos``.
 
     Raises FileNotFoundError for a missing folder and ValueError for an unknown name.
     """
@@ -37,7 +35,7 @@ def dataset(
     if name == "sift-flow":
         from fcn.data.sift_flow import SiftFlow
 
-        return SiftFlow(folder / name, split, cache=cache)
+        return SiftFlow(folder / name, split)
     if name in _NYUD:
         from fcn.data.nyud import Nyud
 

@@ -57,9 +57,8 @@ class SiftFlow(SegmentationDataset):
     """SIFT Flow in its official layout, with both heads.
 
     ``split``: ``trainval`` (2486), ``test`` (200), or ``val`` (249 of the 2486) and ``train`` (the
-    other 2237); ``names`` replaces its photos. ``cache`` decodes all samples up front and keeps
-    them in memory (5 bytes per pixel, 0.8 GB for ``trainval``): for a DataLoader without workers or
-    with forked ones. ``geometry_is_derived`` is True if the published geometric labels are missing.
+    other 2237); ``names`` replaces its photos. ``geometry_is_derived`` is True if the published
+    geometric labels are missing.
     """
 
     name = "sift-flow"
@@ -71,7 +70,6 @@ class SiftFlow(SegmentationDataset):
         split: str = "trainval",
         *,
         names: Sequence[str] | None = None,
-        cache: bool = False,
     ) -> None:
         self.split, self.root = split, reading.checked_folder(root, "SIFT Flow")
         self.names = reading.checked_names(
@@ -85,19 +83,9 @@ class SiftFlow(SegmentationDataset):
         self._images, self._semantic = checked("Images", "{}.jpg"), checked("SemanticLabels")
         self.geometry_is_derived = not (self.root / "GeoLabels" / COLLECTION).is_dir()
         self._geometric = None if self.geometry_is_derived else checked("GeoLabels")
-        self._cache = [self._read(name) for name in self.names] if cache else None
 
     def __getitem__(self, index: int) -> Sample:
-        image, labels, name = self._cache[index] if self._cache else self._read(self.names[index])
-        # Copies, so that in-place changes by the caller never reach the cache.
-        return Sample(image.clone(), {head: label.long() for head, label in labels.items()}, name)
-
-    def files(self, index: int) -> list[Path]:
-        parts = (self._images, self._semantic, self._geometric)
-        return [part[self.names[index]] for part in parts if part is not None]
-
-    def _read(self, name: str) -> Sample:
-        """The sample with labels as uint8, which take less memory."""
+        name = self.names[index]
         image = reading.read_photo(self._images[name])
         read = partial(reading.read_mat_labels, "S", "SIFT Flow", size=image.shape[1:])
         semantic = read(self._semantic[name], len(SEMANTIC))
@@ -105,7 +93,11 @@ class SiftFlow(SegmentationDataset):
             geometric = _GEOMETRY_OF_LABEL[semantic]
         else:
             geometric = read(self._geometric[name], len(GEOMETRIC), void=(-1, 0))
-        return Sample(image, {"semantic": semantic.byte(), "geometric": geometric.byte()}, name)
+        return Sample(image, {"semantic": semantic, "geometric": geometric}, name)
+
+    def files(self, index: int) -> list[Path]:
+        parts = (self._images, self._semantic, self._geometric)
+        return [part[self.names[index]] for part in parts if part is not None]
 
 
 def split_names(split: str, root: str | Path | None = None) -> list[str]:

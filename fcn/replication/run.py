@@ -285,7 +285,7 @@ def _starts(experiment: Experiment, seed: int, out: Path, purpose: Purpose) -> l
 
 def _resident(name: str, split: str, data: Path | None) -> SegmentationDataset:
     """The data set on the GPU, if it has three channels."""
-    data_set = dataset(name, split, data, cache=False)
+    data_set = dataset(name, split, data)
     if name.startswith("nyud-") and name != "nyud-rgb":
         return data_set
     return Resident(data_set, "cuda")

@@ -22,6 +22,7 @@ from fcn.data.augment import AUGMENTATIONS, GREY, AlternateFlip, RandomShift, au
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
+from fcn.training.memory import as_bytes
 
 Step = Callable[[list[Batch]], Tensor]
 """A training step, from the parts of a batch to the loss."""
@@ -119,7 +120,7 @@ def loading_processes(
 def _bytes(sample: Sample) -> Sample:
     if len(sample.image) != 3:
         raise ValueError(f"{sample.name}: {len(sample.image)} channels; must be an RGB photo")
-    return sample._replace(labels={h: labels.byte() for h, labels in sample.labels.items()})
+    return as_bytes(sample)
 
 
 def _source(frame: int, length: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

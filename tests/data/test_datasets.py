@@ -74,9 +74,8 @@ def complete(tmp_path: Path) -> Path:
     return write_sift_flow(tmp_path / "complete", geometric=True)
 
 
-@pytest.mark.parametrize("cache", [False, True])
-def test_reads_photos_and_semantic_labels(derived: Path, cache: bool) -> None:
-    dataset = SiftFlow(derived, names=NAMES, cache=cache)
+def test_reads_photos_and_semantic_labels(derived: Path) -> None:
+    dataset = SiftFlow(derived, names=NAMES)
     assert (len(dataset), dataset.names, dataset.split) == (3, NAMES, "trainval")
     for i, sample in enumerate(dataset[k] for k in range(3)):
         assert sample.name == NAMES[i]
@@ -108,16 +107,6 @@ def test_reads_the_published_geometry_where_it_is_there(complete: Path) -> None:
         np.testing.assert_array_equal(
             dataset[i].labels["geometric"], np.where(stored == -1, VOID, stored - 1)
         )
-
-
-def test_a_cached_sample_is_out_of_a_callers_reach(derived: Path) -> None:
-    dataset = SiftFlow(derived, names=NAMES, cache=True)
-    first = dataset[0]
-    image, labels = first.image.clone(), first.labels["semantic"].clone()
-    first.image.zero_()
-    first.labels["semantic"].zero_()
-    assert torch.equal(dataset[0].image, image)
-    assert torch.equal(dataset[0].labels["semantic"], labels)
 
 
 def test_the_shipped_lists() -> None:
