@@ -9,7 +9,6 @@ import copy
 import math
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 
 from fcn.classifiers import Classifier, Inception
@@ -26,11 +25,11 @@ def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
     channels, rest = divmod(layer.in_features, kernel * kernel)
     if rest:
         raise ValueError(f"{layer.in_features} inputs do not form {kernel} x {kernel} maps")
-    like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-    convolution = nn.utils.skip_init(nn.Conv2d, channels, layer.out_features, kernel, **like)
-    with torch.no_grad():
-        convolution.weight.copy_(layer.weight.view_as(convolution.weight))
-        convolution.bias.copy_(layer.bias)
+    # On "meta": nothing to initialize. `skip_init` does the same, but imports sympy, for seconds.
+    convolution = nn.Conv2d(channels, layer.out_features, kernel, device="meta")
+    weight = layer.weight.detach().view(convolution.weight.shape)
+    convolution.weight = nn.Parameter(weight.clone())
+    convolution.bias = nn.Parameter(layer.bias.detach().clone())
     return convolution
 
 

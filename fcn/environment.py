@@ -66,8 +66,20 @@ def folder_of(given: Path | None, variable: str, option: str = "") -> Path:
     return path
 
 
+def cores() -> int:
+    """The number of threads to compute with: OMP_NUM_THREADS, or the cores this process may use."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def resolve_device(name: str) -> str:
     """The torch device: "auto", "cpu", "cuda" or "mps". Raises ValueError if not available."""
+    if name == "cpu":
+        return name
     import torch  # slow to import
 
     found = torch.accelerator.current_accelerator(check_available=True)

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fcn.caffemodel import read_caffemodel
 from fcn.classifiers import CLASSIFIERS
 from fcn.preprocessing import Inputs
 
@@ -66,7 +65,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: unknown weight format; give .caffemodel, .safetensors or .pth")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weight file; check the path")
-    tensors = read_caffemodel(path) if path.suffix == ".caffemodel" else _read_state_dict(path)
+    if path.suffix == ".caffemodel":
+        from fcn.caffemodel import read_caffemodel  # imports protobuf
+
+        tensors = read_caffemodel(path)
+    else:
+        tensors = _read_state_dict(path)
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{path}: NaN or infinity in {first_few(bad)}; download or train it again")
     return tensors

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fcn.geometry import ReceptiveField, offset_between, receptive_field, transposed
 
 Upsampling = Literal["bilinear", "learned", "interpolate"]
+ENOUGH = 2  # cells that upsampling may have to add behind the last: the most that our nets need
 
 
 def bilinear_filter(factor: int, size: int | None = None) -> Tensor:
@@ -50,6 +51,7 @@ class Deconvolution(nn.Module):
             self.register_buffer("weight", filters, persistent=False)
         self.field = transposed(size, factor)
         self.fixed = grouped and not learned and factor % 2 == 0
+        self.odd = size % 2 == 1
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fixed:
@@ -62,9 +64,8 @@ class Deconvolution(nn.Module):
 
     def interpolated(self, x: Tensor) -> Tensor:
         """The output of a fixed grouped filter, by interpolating ``x`` inside a border of zeros."""
-        odd = self.weight.shape[-1] % 2 == 1
-        excess = 1 if odd else self.factor // 2  # pixels that no cell's filter reaches
-        scores = Interpolation(self.factor, odd)(F.pad(x, (1, 1, 1, 1)))
+        excess = 1 if self.odd else self.factor // 2  # pixels that no cell's filter reaches
+        scores = Interpolation(self.factor, self.odd)(F.pad(x, (1, 1, 1, 1)))
         return scores[..., excess:-excess, excess:-excess]
 
 
@@ -116,10 +117,13 @@ def upsample_onto(
     """
     start, factor, parts = first_centre(coarse, fine)
     before = max(0, -(-start // factor))
-    after = [
-        max(0, -(-((n - 1) * parts - start) // factor) - (cells - 1))
-        for n, cells in zip(size, x.shape[-2:], strict=True)
-    ]
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        after = [ENOUGH, ENOUGH]  # the sizes are symbols, which cannot decide anything
+    else:
+        after = [
+            max(0, -(-((n - 1) * parts - start) // factor) - (cells - 1))
+            for n, cells in zip(size, x.shape[-2:], strict=True)
+        ]
     if before or any(after):
         x = F.pad(x, (before, after[1], before, after[0]), mode="replicate")
     padded = ReceptiveField(coarse.size, coarse.stride, coarse.offset - before * coarse.stride)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.reading import check_choice, checked_labels, decoding, read_lines, read_photo
+from fcn.data.photos import decoding
+from fcn.data.reading import check_choice, checked_labels, read_lines, read_photo
 from fcn.data.sample import VOID, Sample, SegmentationDataset, validation_part
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")

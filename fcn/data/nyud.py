@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fcn.data import reading
 from fcn.data.palettes import PALETTES
+from fcn.data.photos import decoding
 from fcn.data.sample import Sample, SegmentationDataset
 from fcn.preprocessing import MEAN_LOG_DEPTH
 
@@ -98,7 +99,7 @@ class Nyud(SegmentationDataset):
 
 def _read_log_depth(path: Path) -> Tensor:
     """The natural logarithm of depth in millimetres, float32, 1 x H x W; the mean if unknown."""
-    with reading.decoding(path, "depth image", "unpack NYUDv2 again"), Image.open(path) as opened:
+    with decoding(path, "depth image", "unpack NYUDv2 again"), Image.open(path) as opened:
         depth = np.array(opened)
         if depth.ndim != 2 or depth.min() < 0:
             raise ValueError("it must have one non-negative number per pixel")

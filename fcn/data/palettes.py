@@ -40,6 +40,9 @@ PALETTES: dict[str, Palette] = {
     "pascal-context": voc_palette(60),  # background first
 }
 
+# From "turbo" (Mikhailov, 2019), without its darkest ends.
+_TURBO = _colours("3c358b 467af2 28bbeb 20e9ac 78fe59", "c3f133 f6c23a fa7d20 dd3c07 a01101")
+
 
 def palette(dataset: str, count: int) -> Palette:
     """The colours of a data set's ``count`` classes, C x 3; evenly spaced hues if it has none."""
@@ -48,7 +51,6 @@ def palette(dataset: str, count: int) -> Palette:
         known = known[:count]  # 59 or 33 classes from one palette
     if len(known) == count:
         return known
-    import matplotlib
-
-    colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
-    return (colours * 255).astype(np.uint8)
+    at = np.linspace(0, len(_TURBO) - 1, count)
+    bands = [np.interp(at, range(len(_TURBO)), band) for band in _TURBO.T]
+    return np.stack(bands, axis=1).astype(np.uint8)

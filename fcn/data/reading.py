@@ -4,17 +4,17 @@ Raises FileNotFoundError for missing files and ValueError for invalid ones. Ever
 line that names the file and the remedy.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from fcn.data.photos import decoding, read_pixels
 from fcn.data.sample import VOID
 
 LISTS = Path(__file__).parent / "lists"
@@ -83,38 +83,9 @@ def checked_files(folder: Path, names: Sequence[str], file: str, what: str) -> d
     return files
 
 
-@contextmanager
-def decoding(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
-    """Turn the errors of opening and decoding with Pillow into FileNotFoundError or ValueError."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such {kind}; check the path, or {remedy}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: cannot be read as a {kind} ({reason}); {remedy}") from None
-
-
 def read_photo(path: str | Path) -> Tensor:
-    """A photo as uint8, 3 x H x W, RGB, rotated according to its EXIF tag.
-
-    Grey and palette photos become RGB, 16-bit ones keep their upper eight bits, and transparent
-    pixels are shown on white.
-    """
-    with decoding(path, "photo", "download or save it again"), Image.open(path) as opened:
-        pixels = np.array(_as_rgb(ImageOps.exif_transpose(opened)))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels of unknown range; save it with 8 bits per channel")
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    """A photo as uint8, 3 x H x W, RGB: :func:`fcn.data.photos.read_pixels` as a tensor."""
+    return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).contiguous()
 
 
 def read_png(path: str | Path) -> NDArray[np.uint8]:
