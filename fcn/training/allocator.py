@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+MAPS = Path("/proc/self/maps")
 OTHERS = re.compile(r"lib(tcmalloc|jemalloc|mimalloc)\w*[-.]")
 
 
@@ -40,6 +41,6 @@ def keep_freed_memory() -> str:
 def _preloaded() -> str:
     """The name of the allocator that replaces the system's, if any."""
     with suppress(OSError):
-        if found := OTHERS.search(Path("/proc/self/maps").read_text(errors="replace")):
+        if found := OTHERS.search(MAPS.read_text(errors="replace")):
             return found[1]
     return ""

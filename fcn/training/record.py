@@ -223,7 +223,9 @@ class Record(Plan, frozen=True):
     @property
     def precision(self) -> Precision:
         """The precision of the training, as executed."""
-        return self.execution.precision if self.execution else self.recipe["precision"]
+        if self.execution:
+            return self.execution.precision
+        return self.recipe.get("precision", "32-true")
 
     @property
     def scores(self) -> dict[str, float]:

@@ -144,6 +144,21 @@ def test_any_whole_numbers_will_do(dtype: torch.dtype) -> None:
     assert confusion.matrix.sum() == 2
 
 
+@pytest.mark.parametrize("void", [-1, 3, 7, 255, 256, 10**6])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_void_may_be_any_number_but_a_class(void: int, dtype: torch.dtype) -> None:
+    """Predictions of void pixels are not looked at."""
+    labels = torch.tensor([0, 1, 2, 2, void, void], dtype=dtype)
+    for ignored in (0, 99, -5):
+        confusion = ConfusionMatrix(3, void)
+        confusion.update(labels, torch.tensor([0, 2, 2, 1, 1, ignored], dtype=dtype))
+        assert confusion.matrix.tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 1]]
+    for wrong in (-2, 4, void + 10):
+        with pytest.raises(ValueError, match=f"label {wrong} is outside"):
+            confusion.update(torch.full_like(labels, wrong), torch.zeros_like(labels))
+    assert confusion.matrix.sum() == 4
+
+
 def test_void_is_not_taken_for_its_uint8_twin() -> None:
     confusion = ConfusionMatrix(256, void=-1)  # -1 is 255 in uint8, and 255 is a class here
     confusion.update(torch.tensor([255], dtype=torch.uint8), torch.tensor([255], dtype=torch.uint8))

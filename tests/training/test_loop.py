@@ -20,6 +20,7 @@ from fcn.data.synthetic.outdoor import Scenes
 from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
+from fcn.training import loop
 from fcn.training.checkpoint import Stopped, read_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.gpu import Resident, loading_processes
@@ -270,7 +271,7 @@ def test_dropout_and_mirroring_are_drawn_anew_for_every_step(scenes):
 
 
 class Watched(Kept):
-    """Notes which samples are asked for."""
+    """Notes which samples are asked for, unless they are all read up front."""
 
     def __getitem__(self, index):
         self.asked.append(index)
@@ -279,6 +280,13 @@ class Watched(Kept):
     asked: list[int]
 
 
+@pytest.fixture
+def unread(monkeypatch):
+    """Samples are not read before they are needed."""
+    monkeypatch.setattr(loop, "in_memory", lambda dataset: dataset)
+
+
+@pytest.mark.usefixtures("unread")
 def test_an_epoch_shows_every_image_once(scenes):
     """Whether or not the batches end where the epochs do."""
     data = Watched(list(scenes)[:5])
@@ -289,6 +297,7 @@ def test_an_epoch_shows_every_image_once(scenes):
     assert len({tuple(epoch) for epoch in epochs}) > 1  # in another order
 
 
+@pytest.mark.usefixtures("unread")
 def test_drawing_with_replacement_does_not(scenes):
     data = Watched(scenes)
     data.asked = []

@@ -19,6 +19,7 @@ from fcn.training import record as records
 from fcn.training.record import (
     Data,
     Deviation,
+    Execution,
     Head,
     InitialWeights,
     Paper,
@@ -338,6 +339,14 @@ def test_real_runs_are_not_scored_on_their_training_images_but_demonstrations_ma
         ):
             example(purpose=purpose, dataset=same_list)
     assert example(purpose="demonstration", dataset=same_list).dataset is same_list
+
+
+def test_the_precision_is_the_executed_one_where_the_record_tells() -> None:
+    asked = {"precision": "bf16-mixed"}
+    executed = Execution("32-true", "contiguous", 2, "glibc, keeps freed memory")
+    assert example().precision == "32-true"  # older than the setting
+    assert example(recipe=asked).precision == "bf16-mixed"
+    assert example(recipe=asked, execution=executed).precision == "32-true"
 
 
 def test_environment_fills_a_record() -> None:
