@@ -95,7 +95,7 @@ def _traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
     assert program is not None
     model = program.model_proto
     for part in (model.graph, *model.graph.node):
-        del part.metadata_props[:]  # with lines of the source, by paths on this machine
+        del part.metadata_props[:]  # quotes from the source, with paths
     del model.graph.value_info[:]
     for output in model.graph.output:
         for axis, name in {2: "height", 3: "width"}.items():

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from fcn import models
-from fcn.__main__ import main
+from fcn import export, models
+from fcn.__main__ import DEFAULT_NET, main
 from fcn.data import nyud, pascal_context, reading, sift_flow, voc
 from fcn.data.palettes import voc_palette
 from fcn.data.synthetic import outdoor
@@ -569,6 +569,30 @@ def test_predict_with_weights_that_are_none(cli, net_file, tmp_path):
     assert not Path("out").exists()
 
 
+def test_predict_with_an_export_that_is_none(cli):
+    photo = save_photo(Path("a.png"), (20, 20))
+    Path("text.onnx").write_text("not a net")
+    Path("folder.onnx").mkdir()
+    for name in ("nowhere", "text", "folder"):
+        refused(cli("predict", photo, "--weights", f"{name}.onnx"), f"{name}.onnx")
+    if torch.cuda.is_available():
+        refused(cli("predict", photo, "--weights", "text.onnx", "--device", "cuda"), "CPU")
+
+
+def test_export_writes_next_to_the_net_or_where_told(cli, monkeypatch):
+    done: list[tuple[Path, Path]] = []
+    monkeypatch.setattr(export, "export", lambda *paths: done.append(paths))
+    assert cli("export", "nets/a.safetensors")[:2] == (0, "saved nets/a.onnx\n")
+    assert cli("export", "default", "--out", "b.onnx")[:2] == (0, "saved b.onnx\n")
+    a = Path("nets/a.safetensors"), Path("nets/a.onnx")
+    assert done == [a, (DEFAULT_NET, Path("b.onnx"))]
+
+
+def test_export_of_what_is_no_net(cli):
+    refused(cli("export", "nowhere.safetensors"), "nowhere.safetensors: no such weight file")
+    assert files(Path()) == []
+
+
 def test_predict_where_it_cannot_write(cli, net_file):
     photo = save_photo(Path("a.png"), (20, 20))
     Path("taken").write_text("a file")
@@ -810,12 +834,17 @@ def test_list_writes_the_results_into_a_text_file(cli, tmp_path):
 # -------------------------------------------------------------------------------- imports on demand
 
 
+HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "lightning_fabric"}
+
+
 def loaded(*arguments: str) -> set[str]:
-    """The modules that a real run of ``fcn ARGUMENTS`` imports."""
+    """The modules that a real run of ``fcn ARGUMENTS`` imports; ``peak=`` its memory in KB."""
     code = (
         "import sys\nfrom fcn.__main__ import main\nsys.argv[1:] = ARGS\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print(*sys.modules, file=sys.stderr)"
+        "from pathlib import Path\nstatus = Path('/proc/self/status')\n"
+        "peak = status.read_text().split('VmHWM:')[1].split()[0] if status.exists() else 0\n"
+        "print(*sys.modules, f'peak={peak}', file=sys.stderr)"
     ).replace("ARGS", repr(list(arguments)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split())
@@ -823,8 +852,31 @@ def loaded(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "--json")], ids=" ".join)
 def test_listing_imports_neither_torch_nor_pandas(arguments):
-    heavy = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "lightning_fabric"}
-    assert not loaded(*arguments) & heavy
+    assert not loaded(*arguments) & HEAVY
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "export", "benchmark"])
+def test_help_imports_neither_torch_nor_pandas(command):
+    assert not loaded(command, "--help") & HEAVY
+
+
+@pytest.mark.skipif(not DEFAULT_NET.with_suffix(".onnx").is_file(), reason="no export is shipped")
+def test_the_shipped_net_segments_a_photo_without_torch(tmp_path):
+    save_photo(tmp_path / "a.png", (300, 200))
+    modules = loaded("predict", str(tmp_path / "a.png"), "--out", str(tmp_path))
+    assert "onnxruntime" in modules
+    assert not modules & HEAVY
+    assert files(tmp_path) == ["a.labels.png", "a.overlay.png", "a.png"]
+    (peak,) = [name for name in modules if name.startswith("peak=")]
+    assert int(peak.removeprefix("peak=")) < 400_000
+
+
+def test_a_net_in_torch_needs_nothing_else_that_is_large(net_file, tmp_path):
+    save_photo(tmp_path / "a.png", (60, 40))
+    photo, net, out = (str(path) for path in (tmp_path / "a.png", net_file, tmp_path))
+    modules = loaded("predict", photo, "--weights", net, "--out", out)
+    assert "torch" in modules
+    assert not modules & (HEAVY - {"torch"} | {"sympy", "google.protobuf"})
 
 
 def test_a_missing_extra_is_named():
@@ -834,3 +886,8 @@ def test_a_missing_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     refused((done.returncode, done.stdout, done.stderr), "torchvision", "fcn-book[train]")
+    code = code.replace("torchvision", "onnxscript").replace(
+        "'train', 'scenes-googlenet-8s-demo'", "'export', 'default'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    refused((done.returncode, done.stdout, done.stderr), "onnxscript", "fcn-book[export]")

@@ -1,0 +1,143 @@
+"""Exported nets: the scores of torch at any size, in half the bytes; which engine a photo gets."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from fcn import export, models
+from fcn.environment import sha256
+from fcn.models import FCN
+from fcn.predict import OnnxNet, Segmenter, TorchNet
+
+CLASSES = {"semantic": ["sky", "sea", "sand", "tree"], "geometric": ["a", "b"]}
+
+
+def saved(path: Path, seed: int = 0) -> Path:
+    """A tiny random net with two heads, saved as ``train`` does."""
+    torch.manual_seed(seed)
+    heads = {head: len(names) for head, names in CLASSES.items()}
+    net = FCN("googlenet", 8, heads=heads, upsampling="bilinear", width=0.1)
+    for parameter in net.heads.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    models.save(net, path, {"classes": json.dumps(CLASSES), "palette": "[[9, 8, 7]]"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory) -> Path:
+    """A saved net with its export next to it."""
+    path = saved(tmp_path_factory.mktemp("nets") / "net.safetensors")
+    export.export(path, path.with_suffix(".onnx"))
+    return path
+
+
+@pytest.fixture
+def photos() -> list[np.ndarray]:
+    """Noise in blobs: smaller than a cell of the coarsest scores, at odd sizes, and large."""
+    rng = np.random.default_rng(0)
+    sizes = [(1, 1), (7, 50), (40, 31), (97, 131), (300, 222)]
+    small = [rng.integers(0, 256, (-(-h // 9), -(-w // 9), 3), np.uint8) for h, w in sizes]
+    grown = [np.repeat(np.repeat(blobs, 9, axis=0), 9, axis=1) for blobs in small]
+    return [blobs[:h, :w] for blobs, (h, w) in zip(grown, sizes, strict=True)]
+
+
+def test_both_engines_find_the_same(net: Path, photos: list[np.ndarray]) -> None:
+    onnx_net, torch_net = OnnxNet(net.with_suffix(".onnx")), TorchNet(net, "cpu")
+    for photo in photos:
+        for head, names in CLASSES.items():
+            theirs, ours = torch_net.scores(photo, head), onnx_net.scores(photo, head)
+            assert ours.shape == theirs.shape == (len(names), *photo.shape[:2])
+            np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_a_segmenter_takes_the_export_unless_the_net_has_changed(
+    net: Path, photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    fast = Segmenter(net)
+    assert isinstance(fast.net, OnnxNet)
+    assert (fast.classes, fast.palette.shape) == (CLASSES["semantic"], (4, 3))
+    assert fast.net.settings == models.load(net).settings
+    other = saved(tmp_path / "net.safetensors", seed=1)
+    (tmp_path / "net.onnx").write_bytes(net.with_suffix(".onnx").read_bytes())
+    slow = Segmenter(other)
+    assert isinstance(slow.net, TorchNet)
+    other.write_bytes(net.read_bytes())
+    assert isinstance(Segmenter(other).net, OnnxNet)
+    (tmp_path / "net.onnx").unlink()
+    slow = Segmenter(other)
+    assert isinstance(slow.net, TorchNet)
+    for photo in photos:
+        assert (fast.labels(photo, 150) != slow.labels(photo, 150)).mean() < 0.002
+    assert len(np.unique(fast.labels(photos[-1]))) > 1
+
+
+def test_tensors_get_the_labels_of_arrays(net: Path, photos: list[np.ndarray]) -> None:
+    segmenter = Segmenter(net)
+    found = segmenter(torch.from_numpy(photos[3]).permute(2, 0, 1))
+    assert found.dtype == torch.int64
+    np.testing.assert_array_equal(found.numpy(), segmenter.labels(photos[3]))
+
+
+def test_the_file_is_small_and_plain(net: Path) -> None:
+    path = net.with_suffix(".onnx")
+    model = onnx.load(path)
+    weights = models.load(net).state_dict()
+    stored = {t.name.removesuffix(".half"): t for t in model.graph.initializer}
+    name = "trunk.inception_4e.3x3.weight"
+    tensor = stored[f"net.{name}"]
+    assert tensor.data_type == onnx.TensorProto.FLOAT16
+    np.testing.assert_array_equal(numpy_helper.to_array(tensor), weights[name].numpy())
+    pools = [node for node in model.graph.node if node.op_type == "MaxPool"]
+    assert len(pools) == 13
+    assert not any(a.i for node in pools for a in node.attribute if a.name == "ceil_mode")
+    for value in (*model.graph.input, *model.graph.output):
+        axes = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        assert axes[::2] + axes[3:] == ["batch", "height", "width"]
+    assert b"models.py" not in path.read_bytes()  # torch writes where each node comes from
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["source"] == sha256(net)
+    assert json.loads(metadata["classes"]) == CLASSES
+
+
+def test_an_export_that_differs_is_not_kept(net: Path, tmp_path: Path, monkeypatch) -> None:
+    model = onnx.load(net.with_suffix(".onnx"))
+    for tensor in model.graph.initializer:
+        if "score8" in tensor.name and "bias" in tensor.name:
+            values = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(values + values.dtype.type(1), tensor.name))
+    monkeypatch.setattr(export, "_traced", lambda *_: model)
+    monkeypatch.setattr(export, "_in_16_bits", lambda model: None)
+    del model.metadata_props[:]
+    with pytest.raises(ArithmeticError, match=r"semantic of 64 x 96 pixels differ from torch's"):
+        export.export(net, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_nets_for_colour_photos_are_exported(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    models.save(FCN("googlenet", 32, 2, width=0.05, inputs="hha"), path, {})
+    with pytest.raises(ValueError, match=r"net\.safetensors: a net for HHA"):
+        export.export(path, tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
+def test_nets_can_be_traced(upsampling: str) -> None:
+    torch.manual_seed(0)
+    net = FCN("vgg16", 8, 2, width=0.05, upsampling=upsampling).eval().requires_grad_(False)
+    for parameter in net.heads.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with pytest.warns(torch.jit.TracerWarning):  # the checks of the input are not traced
+        traced = torch.jit.trace(net, torch.rand(1, 3, 64, 96))
+    images = torch.rand(2, 3, 97, 70)
+    torch.testing.assert_close(traced(images), net(images))
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "weights").glob("*.onnx")))
+def test_shipped_exports_belong_to_the_nets_next_to_them(file: Path) -> None:
+    metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert metadata["source"] == sha256(file.with_suffix(".safetensors"))
