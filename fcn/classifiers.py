@@ -8,6 +8,7 @@ in [0, 255] minus the mean; output: scores N x num_classes. Max pools round up, 
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial, reduce
 from typing import Any
 
@@ -73,7 +74,7 @@ class ResponseNorm(nn.Module):
         if torch.is_grad_enabled() and x.requires_grad:
             normalized: Tensor = _Normalize.apply(x)
             return normalized
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             wide = x.float()
             return (wide * _power(_inverse_root(wide))).to(x.dtype)
 
@@ -83,7 +84,7 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             wide = x.float()
             root = _inverse_root(wide)
             ctx.save_for_backward(x, root)
@@ -92,10 +93,18 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         x, root = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             wide, scaled = x.float(), slope.float() * _power(root)
             shared = _five_channels(wide * scaled * root.square())
             return (scaled - 2 * 0.75 * 1e-4 / 5 * wide * shared).to(x.dtype)
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """No autocast, where there is one (not on "meta")."""
+    device = x.device.type
+    if torch.amp.autocast_mode.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _inverse_root(x: Tensor) -> Tensor:

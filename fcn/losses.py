@@ -119,17 +119,18 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         return (gradient * slope).to(ctx.dtype), None, None, None, None, None
 
 
-def balanced_weights(pixels: Tensor) -> Tensor:
+def balanced_weights(pixels: Tensor, exponent: float = 1.0) -> Tensor:
     """Class weights (float32, C) inversely proportional to the number of training ``pixels`` (C).
 
-    The median class has weight 1, one without pixels 0. The paper finds
-    balancing unnecessary, although most of its pixels are background (section 4.3).
+    The median class has weight 1, one without pixels 0. An ``exponent`` below 1 brings the weights
+    closer together. The paper finds balancing unnecessary, although most of its pixels are
+    background (section 4.3).
     """
     present = pixels > 0
     if not present.any():
         return torch.zeros_like(pixels, dtype=torch.float32)
     median = pixels[present].double().quantile(0.5)
-    return torch.where(present, median / pixels.clamp(min=1), 0).float()
+    return torch.where(present, (median / pixels.clamp(min=1)) ** exponent, 0).float()
 
 
 def multi_head_loss(

@@ -55,12 +55,16 @@ def _experiment(name: str, data: dict[str, Any]) -> Experiment:
 
 _DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 EXPERIMENTS = {name: _experiment(name, _DATA) for name in _DATA["experiments"]}
+SHORT_NAMES: dict[str, str] = _DATA["short_names"]
+SPEEDRUN: dict[str, str] = _DATA["order"]["speedrun"]
+"""The rows of the speedrun's ledger, and what each changes in the row before it."""
 BY_WORTH: list[str] = _DATA["order"]["by_worth"]
 """The runs for a GPU, the most valuable first: the last are dropped when time is short."""
 
 
 def find(name: str) -> Experiment:
-    """The experiment ``name``. Raises ValueError, with the closest names, if there is none."""
+    """The experiment ``name``, or of that short name. Raises ValueError, with the closest names."""
+    name = SHORT_NAMES.get(name, name)
     if name not in EXPERIMENTS:
         near = difflib.get_close_matches(name, EXPERIMENTS, n=3) or list(EXPERIMENTS)[:3]
         raise ValueError(

@@ -40,7 +40,13 @@ UTILIZATION = (0.1, 0.4)
 def multiply_adds(experiment: Experiment) -> float:
     """Multiply-adds of one forward pass on one image, of the net without skips, 21 classes."""
     net = experiment.net, experiment.width, experiment.alignment, experiment.inputs
-    return _counted(*net, _of(experiment.dataset, SIZES))
+    return _counted(*net, size_of(experiment))
+
+
+def size_of(experiment: Experiment) -> tuple[int, int]:
+    """Height and width of the photos that the experiment trains on."""
+    height, width = _of(experiment.dataset, SIZES)
+    return height, width
 
 
 def images(experiment: Experiment) -> float:

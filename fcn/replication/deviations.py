@@ -33,7 +33,8 @@ def deviations_of(run: Record | Experiment) -> list[Deviation]:
     else:
         row = run.paper.row if run.paper else ""
         start = run.initial_weights.name if run.initial_weights else ""
-        found = _derived(run.net, run.recipe, row, ".seed" in start)
+        executed = run.recipe | {"precision": run.precision}
+        found = _derived(run.net, executed, row, ".seed" in start)
     return sorted([*run.deviations, *found], key=lambda one: [*KINDS].index(one.kind))
 
 
@@ -68,8 +69,8 @@ def is_heavy(recipe: Settings) -> bool:
 
 def _differences(part: str, here: Settings, paper: Settings) -> Iterator[Deviation]:
     for setting, rule in _DATA[part].items():
-        value = here[setting]
-        same = _shown(value) == _shown(paper[setting])
+        value = here.get(setting, paper[setting])  # an older record has fewer settings
+        same = _same(value, paper[setting])
         longer = setting == "epochs" and value > paper[setting]  # the paper: at least
         unused = setting == "momentum" and here["optimizer"] == "adamw"
         if not (same or longer or unused):
@@ -120,7 +121,7 @@ def settings(records: Sequence[Record]) -> "pd.DataFrame":
         net = record.net
         paper = asdict(paper_recipe(net["net"], net["stride"])) | {"upsampling": "learned"}
         for key, value in (record.recipe | {"upsampling": net["upsampling"]}).items():
-            if _shown(value) != _shown(paper[key]):
+            if not _same(value, paper[key]):
                 used.setdefault(key, {}).setdefault(_shown(value), set()).add(record.experiment)
                 papers[key] = _shown(paper[key])
     rates = [f"{rate:g} ({net})" for net, rate in RATES.items() if net != "bvlc_alexnet"]
@@ -130,6 +131,10 @@ def settings(records: Sequence[Record]) -> "pd.DataFrame":
         here = ", ".join(f"{value} ({len(names)})" for value, names in values.items())
         rows[key] = (papers[key], here)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["the paper", "here"])
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other or _shown(one) == _shown(other)
 
 
 def _shown(value: object) -> str:

@@ -15,8 +15,9 @@ from fcn.models import FCN, LateFusion
 from fcn.preprocessing import as_caffe
 from fcn.training.gpu import draw
 from fcn.training.loader import SizedLoader
+from fcn.training.memory import available_memory
 
-MEMORY = 8 << 30  # bytes of features to keep at most
+SHARE = 0.5  # of the available memory that features may take
 OUTPUT = 0  # the key of the output of the last frozen layer; the others are strides
 
 Maps = dict[int, Tensor]
@@ -50,8 +51,6 @@ class LaterLayers(nn.Module):
 
     def forward(self, maps: Maps, size: Sequence[int], upsample: bool = True) -> Any:
         """Scores as of ``net``, for images of ``size`` (H, W)."""
-        if not torch.is_autocast_enabled(next(iter(maps.values())).device.type):
-            maps = {key: x.float() for key, x in maps.items()}
         x, maps = maps[OUTPUT], {key: x for key, x in maps.items() if key != OUTPUT}
         for name, layer in list(self.net.trunk.named_children())[self.first :]:
             x = layer(x)
@@ -75,8 +74,8 @@ class Features:
     """Batches of features of the frozen layers, instead of images.
 
     ``load`` loads the images. The features of an image and of its mirror image, at either size, are
-    computed on first use, in ``autocast``, and kept in bfloat16 if all images have one size and
-    ``MEMORY`` suffices. ``images`` is the number of images.
+    computed on first use, in ``autocast``, and kept in bfloat16 if all images have one size and a
+    ``SHARE`` of the available memory suffices. ``images`` is the number of images.
     """
 
     def __init__(
@@ -89,8 +88,10 @@ class Features:
     ) -> None:
         self.net, self.load, self.images = net, load, images
         self.device, self.autocast = device, autocast
+        self.room = SHARE * _free_memory(device)
         self.kept: dict[tuple[bool, bool], Maps] = {}  # by mirrored and half: images x h x w x C
         self.known: dict[tuple[bool, bool], list[bool]] = {}
+        self.dtype = torch.float32  # of the features as computed
 
     def batch(
         self, indices: Sequence[int], augment: str, seeds: Sequence[int], half: bool
@@ -99,13 +100,13 @@ class Features:
         images, labels = self.load(indices, augment, seeds, half)
         changes = [draw(augment, seed) for seed in seeds]
         if any(right or down for _, right, down in changes):
-            return self.features(images), labels
+            return self._as_computed(self.features(images)), labels
         keys = [(mirrored, half) for mirrored, _, _ in changes]
         new = [n for n, (i, k) in enumerate(zip(indices, keys, strict=True)) if not self._has(k, i)]
         if new:
             computed = self.features(images[new])
             if not all(self._fits(keys[n], computed) for n in new):
-                return self.features(images), labels
+                return self._as_computed(self.features(images)), labels
             for place, n in enumerate(new):
                 for stride, maps in computed.items():
                     self.kept[keys[n]][stride][indices[n]] = maps[place].permute(1, 2, 0)
@@ -115,17 +116,21 @@ class Features:
             stride: torch.stack([maps[stride][i] for maps, i in zip(found, indices, strict=True)])
             for stride in found[0]
         }
-        return {stride: maps.permute(0, 3, 1, 2) for stride, maps in kept.items()}, labels
+        return self._as_computed({s: x.permute(0, 3, 1, 2) for s, x in kept.items()}), labels
 
     def features(self, images: Tensor) -> Maps:
         """The features of ``images`` (N x 3 x H x W, uint8): bfloat16, channels last."""
         inputs = images.to(self.device).contiguous(memory_format=torch.channels_last)
         with self.autocast():
             maps = self.net.features(inputs.float() / 255)
+        self.dtype = maps[OUTPUT].dtype
         return {
             stride: x.bfloat16().contiguous(memory_format=torch.channels_last)
             for stride, x in maps.items()
         }
+
+    def _as_computed(self, maps: Maps) -> Maps:
+        return {stride: x.to(self.dtype) for stride, x in maps.items()}
 
     def _has(self, key: tuple[bool, bool], index: int) -> bool:
         return key in self.known and self.known[key][index]
@@ -136,7 +141,7 @@ class Features:
         if key not in self.kept:
             used = sum(maps.nbytes for kept in self.kept.values() for maps in kept.values())
             values = sum(maps[0].numel() for maps in computed.values())
-            if used + 2 * self.images * values > MEMORY:
+            if used + 2 * self.images * values > self.room:
                 return False
             self.kept[key] = {
                 stride: maps.new_empty(self.images, *shapes[stride])
@@ -144,3 +149,8 @@ class Features:
             }
             self.known[key] = [False] * self.images
         return all(self.kept[key][stride].shape[1:] == shapes[stride] for stride in shapes)
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()

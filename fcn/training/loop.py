@@ -169,9 +169,17 @@ def train(
             }
             write_checkpoint(checkpoint, agreed, state)
 
-    pixels = pixels_per_class(dataset, log) if recipe.balance else {}
-    class_weights = {h: balanced_weights(n).to(fabric.device) for h, n in pixels.items()}
     resident = dataset if isinstance(dataset, Resident) else None
+    workers = loading_processes(dataset, fabric.device, workers)
+    if not resident and not workers and (steps - run.step) * recipe.batch_size >= len(dataset):
+        dataset = in_memory(dataset)
+    earlier, counting = run.seconds, time.perf_counter()
+    pixels = pixels_per_class(dataset, log) if recipe.balance else {}
+    class_weights = {
+        head: balanced_weights(counts, recipe.balance).to(fabric.device)
+        for head, counts in pixels.items()
+    }
+    earlier += time.perf_counter() - counting
 
     parts = recipe.batch_size // (recipe.micro_batch or recipe.batch_size)
     divisor = 1 if recipe.reduction == "sum" else parts
@@ -205,9 +213,6 @@ def train(
         step = captured_step(train_step, heads, optimizer, log)
 
     model.train()
-    workers = loading_processes(dataset, fabric.device, workers)
-    if not resident and not workers and (steps - run.step) * recipe.batch_size >= len(dataset):
-        dataset = in_memory(dataset)
     load: Loader = resident.batch if resident else partial(load_batch, dataset)
     load_half: SizedLoader = partial(load_sized, load)
     if isinstance(trained, LaterLayers):
@@ -216,7 +221,7 @@ def train(
     load_mine = partial(load_step, load_half, len(dataset), recipe, seed, rank, processes)
     pin = fabric.device.type == "cuda" and not resident
     started = saved = time.perf_counter()
-    earlier, first = run.seconds, run.step
+    before, first = run.seconds, run.step
     with closing(prefetch(load_mine, range(run.step, steps), workers, pin)) as batches:
         for batch in batches:
             rate = rate_of(run.step + 1)
@@ -241,7 +246,7 @@ def train(
                     }
                 )
                 if fabric.is_global_zero:
-                    speed = (run.step - first) / (run.seconds - earlier)
+                    speed = (run.step - first) / (run.seconds - before)
                     log(
                         f"step {run.step}/{steps}  loss {mean:.4f}  rate {rate:.3g}  "
                         f"{speed * recipe.batch_size:.1f} images/s  "

@@ -38,7 +38,9 @@ class Recipe:
     clip: NonNegative = 0.0  # largest gradient norm; 0: no clipping
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' EMA; 0: no EMA
     reduction: Literal["mean", "sum"] = "mean"  # of the loss over labelled pixels
-    balance: bool = False  # weight classes by ``fcn.losses.balanced_weights``
+    # exponent of ``fcn.losses.balanced_weights``: 0: all classes weigh the same; 1: in inverse
+    # proportion to their pixels
+    balance: Annotated[int | float, Field(ge=0, le=1)] = 0.0
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of cells in the loss (section 3.4)
     replacement: bool = False  # draw images with replacement
     augment: str = "none"  # a name in ``fcn.data.augment.AUGMENTATIONS``

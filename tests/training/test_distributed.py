@@ -48,7 +48,7 @@ RECIPES = {
     "uneven shares": UNEVEN,
     "whole parts": replace(UNEVEN, micro_batch=1),
     "shares of parts": replace(BASE, batch_size=12, micro_batch=6, epochs=3),
-    "class weights": replace(UNEVEN, balance=True),
+    "class weights": replace(UNEVEN, balance=1.0),
     "sum": replace(UNEVEN, reduction="sum", learning_rate=1e-6),
 }
 DROPOUT = replace(BASE, learning_rate=1e-2, epochs=4, optimizer="adamw")

@@ -50,7 +50,7 @@ def trained(scenes, recipe=RECIPE, **more):
 def test_kept_features_train_like_features_computed_each_time(scenes, monkeypatch, last):
     recipe = replace(RECIPE, frozen=last)
     kept = trained(scenes, recipe)
-    monkeypatch.setattr(features, "MEMORY", 0)
+    monkeypatch.setattr(features, "SHARE", 0)
     computed = trained(scenes, recipe)
     assert all(torch.equal(kept[key], computed[key]) for key in kept)
 

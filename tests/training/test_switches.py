@@ -89,6 +89,7 @@ def test_a_part_is_a_divisor_of_the_batch():
 def test_balanced_weights_make_classes_count_alike():
     pixels = torch.tensor([900, 90, 9, 0])
     weights = balanced_weights(pixels)
+    torch.testing.assert_close(balanced_weights(pixels, 0.5), weights.sqrt())
     assert weights.tolist() == pytest.approx([0.1, 1.0, 10.0, 0.0])
     labels = torch.repeat_interleave(torch.tensor([0, 1, 2]), pixels[:3]).view(1, 27, 37)
     scores = torch.zeros(1, 4, 27, 37, requires_grad=True)
@@ -113,7 +114,7 @@ def test_a_weighted_mean_is_one_of_weights():
 def test_balancing_lifts_rare_classes(scenes):
     _, before = trained(scenes, replace(RECIPE, learning_rate=0.0))
     plain, _ = trained(scenes, replace(RECIPE, fixed_trunk=True))
-    balanced, _ = trained(scenes, replace(RECIPE, fixed_trunk=True, balance=True))
+    balanced, _ = trained(scenes, replace(RECIPE, fixed_trunk=True, balance=1.0))
     counts = sum(
         torch.bincount(scenes[i].labels["semantic"].flatten(), minlength=HEADS["semantic"])
         for i in range(4)

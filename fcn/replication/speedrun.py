@@ -1,0 +1,158 @@
+"""The speedrun: the paper's mean IU on SIFT Flow in as few seconds as possible, and its ledger.
+
+Rules. The data are SIFT Flow's 2486 training and 200 test images; the net starts from ImageNet
+weights of GoogLeNet. The target is the paper's FCN-16s on VGG16. A row counts if the mean of its
+seeds is above the target by a one-sided t-test: at least three seeds and p below 0.05 on a CPU,
+five and 0.01 on a GPU. Choices are made on the validation split; the test images are scored once
+per run. The clock runs from the first to the last training step, of all stages if there are
+several. ImageNet weights and decoded images are in memory by then; everything else that a run
+computes, such as features of frozen layers, is included.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from scipy.stats import t
+from torch.utils.flop_counter import FlopCounterMode
+
+from fcn import models
+from fcn.replication import paper, tables
+from fcn.replication.catalogue import EXPERIMENTS, SPEEDRUN
+from fcn.replication.cost import images, size_of
+from fcn.replication.experiment import Experiment
+from fcn.training.features import LaterLayers
+from fcn.training.optimizer import optimizer_for
+from fcn.training.record import Record
+
+TARGET = paper.row("Table 5", "FCN-16s").metrics["mean_iu"]
+"""Mean IU to beat, in percent."""
+CPU, GPU = (3, 0.05), (5, 0.01)
+"""Seeds at least, and the p value to stay below."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A row of the ledger: what it changes in the row before it, and its final runs.
+
+    ``stages`` has the records of each seed, in the order of training; the last one is scored.
+    """
+
+    experiment: str
+    change: str
+    stages: tuple[tuple[Record, ...], ...]
+
+    @property
+    def runs(self) -> list[Record]:
+        """The last stage of each seed."""
+        return [stages[-1] for stages in self.stages]
+
+    @property
+    def scores(self) -> list[float]:
+        """Mean IU of each seed, in percent."""
+        return [run.scores["mean_iu"] for run in self.runs]
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages, the mean over the seeds; NaN without a run."""
+        totals = [sum(run.seconds for run in stages) for stages in self.stages]
+        return statistics.fmean(totals) if totals else math.nan
+
+    @property
+    def p_value(self) -> float:
+        """The probability of such a mean if the true one were ``TARGET``; NaN below two seeds."""
+        if len(self.runs) < 2:
+            return math.nan
+        error = statistics.stdev(self.scores) / math.sqrt(len(self.runs))
+        if error == 0:
+            return float(statistics.fmean(self.scores) <= TARGET)
+        return float(t.sf((statistics.fmean(self.scores) - TARGET) / error, len(self.runs) - 1))
+
+    @property
+    def counts(self) -> bool:
+        """True if the runs satisfy the rules for their hardware."""
+        gpu = any("NVIDIA" in run.hardware for run in self.runs)
+        seeds, level = GPU if gpu else CPU
+        return len(self.runs) >= seeds and self.p_value < level
+
+
+def attempts(records: Sequence[Record]) -> list[Attempt]:
+    """The rows of the ledger in order, with their runs."""
+    rows = []
+    for name, change in SPEEDRUN.items():
+        stages = [
+            {run.seed: run for run in tables.final(records, one.name)} for one in stages_of(name)
+        ]
+        seeds = sorted(set.intersection(*map(set, stages)))
+        found = tuple(tuple(runs[seed] for runs in stages) for seed in seeds)
+        rows.append(Attempt(name, change, found))
+    return rows
+
+
+def stages_of(name: str) -> list[Experiment]:
+    """The experiment and those that it starts from, in the order of training."""
+    one = EXPERIMENTS[name]
+    return [*(stage for start in one.start for stage in stages_of(start)), one]
+
+
+def ledger(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per attempt: change, seconds, mean IU, seeds, p value, images, work and hardware."""
+    rows = []
+    for one in attempts(records):
+        stages = stages_of(one.experiment)
+        spread = f" ± {statistics.stdev(one.scores):.2f}" if len(one.scores) > 1 else ""
+        score = f"{statistics.fmean(one.scores):.2f}{spread}" if one.runs else tables.NOT_RUN
+        known = not math.isnan(one.p_value)
+        rows.append(
+            {
+                "change": one.change,
+                "seconds": f"{one.seconds:,.0f}" if one.runs else tables.ABSENT,
+                "mean IU": score,
+                "seeds": len(one.runs),
+                "p": f"{one.p_value:.3f}" if known else tables.ABSENT,
+                "counts": "yes" if one.counts else "no",
+                "images": f"{sum(map(images, stages)):,.0f}",
+                "PFLOP": f"{sum(map(operations, stages)) / 1e15:.2f}",
+                "hardware": "; ".join(dict.fromkeys(run.hardware for run in one.runs))
+                or tables.ABSENT,
+            }
+        )
+    return pd.DataFrame(rows, [one.experiment for one in attempts(records)])
+
+
+def operations(experiment: Experiment) -> float:
+    """Floating-point operations of the convolutions in a run, forward and backward.
+
+    The features of frozen layers count once for each image, mirrored copy and size.
+    """
+    recipe = experiment.recipe
+    height, width = size_of(experiment)
+    epochs = {2: min(recipe.small, recipe.epochs), 1: max(0, recipe.epochs - recipe.small)}
+    copies = 1 if recipe.augment == "none" else 2
+    total = 0.0
+    for factor, length in epochs.items():
+        first, step = _counted(experiment, (height // factor, width // factor))
+        passes = min(length, copies) if recipe.frozen else length
+        total += images(experiment) / recipe.epochs * (passes * first + length * step)
+    return total
+
+
+def _counted(experiment: Experiment, size: tuple[int, int]) -> tuple[int, int]:
+    """Operations per image of the frozen layers, and of a training step without them."""
+    with torch.device("meta"):
+        net = models.build(experiment.settings | {"heads": {"semantic": 33, "geometric": 3}})
+        optimizer_for(net, experiment.recipe)  # freezes layers
+        images = torch.empty(1, 3, *size)
+        frozen, first = experiment.recipe.frozen, 0
+        if frozen:
+            later = LaterLayers(net, frozen)
+            with FlopCounterMode(display=False) as counter:
+                features = later.features(images)
+            first = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            scores = later(features, size, False) if frozen else net(images, False)
+            torch.stack([head.cells.sum() for head in scores.values()]).sum().backward()
+    return first, counter.get_total_flops()
