@@ -73,7 +73,7 @@ def read_source(source: Path) -> NotebookNode:
     notebook = jupytext.read(source, fmt="py:percent")
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for cell in notebook.cells:
-        cell.metadata = {name: value for name, value in cell.metadata.items() if name in ("tags", "slideshow")}
+        cell.metadata = {name: value for name, value in cell.metadata.items() if name in ("tags", "slideshow", "mystnb")}
     return name_cells(notebook)
 
 

@@ -1,4 +1,4 @@
-"""Tables of chapters 6, 7 and 12, from published rows and records. Numbers are percent, differences points."""
+"""Tables of chapters 6, 7, 12 and 14, from published rows and records. Numbers are percent, differences points."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,7 +8,7 @@ import pandas as pd
 from fcn.data.voc import CLASSES
 from fcn.replication import claims, cost, paper, tables
 from fcn.replication.benchmark.paper_times import NETS, PAPER, measured_times
-from fcn.replication.benchmark.record import Benchmark
+from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, Workload, quartiles, targets
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Comparison, compare
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
@@ -395,3 +395,87 @@ def modelled(costs: pd.DataFrame) -> dict[str, float | str]:
         "years": total["exaflops"] / rate / 24 / 365,
         "measured_on": " and ".join(sorted(done["hardware"].unique())),
     }
+
+
+# Chapter 14: speed
+
+
+def speed(found: Benchmark, work: Workload) -> pd.DataFrame:
+    """One row per variant of a workload: seconds, time of the padded port / this, memory, share of the matrix rate."""
+    cases = found.of(work)
+    port = cases.get(Variant("padded port"))
+
+    def line(case: Case) -> dict[str, str]:
+        low, median, high = quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
+        share = found.share(case)
+        return {
+            "seconds": f"{median:.3g}",
+            "quartiles": f"{low:.3g} to {high:.3g}",
+            "port / this": f"{port.median / median:.2f}" if port else ABSENT,
+            "% of matrix rate": ABSENT if share is None else f"{share:.0f}",
+            "GB": ABSENT if case.memory is None else f"{case.memory / 1e9:.2f}",
+        }
+
+    return pd.DataFrame({str(variant): line(case) for variant, case in cases.items()}).T
+
+
+def formats(found: Benchmark) -> pd.DataFrame:
+    """Seconds of our nets with default settings, per workload, in both memory formats and each precision."""
+    rows = {}
+    for work in found.workloads():
+        plain = {v: c for v, c in found.of(work).items() if v.peer == "ours" and v.mode == "eager"}
+        plain = {v: c for v, c in plain.items() if (v.alignment, v.upsampling) == ("tight", "bilinear")}
+        if len(plain) > 1:
+            rows[str(work)] = {f"{v.memory_format}, {v.precision}": f"{c.median:.3g}" for v, c in plain.items()}
+    return pd.DataFrame(rows).T.fillna(ABSENT)
+
+
+def profile(one: Profile) -> pd.DataFrame:
+    """The parts of a profile: milliseconds per image and shares in percent."""
+    milliseconds = [1000 * np.median(part.seconds) / one.images for part in one.parts]
+    shares = [*one.shares().values()]
+    columns = {"ms per image": [f"{ms:.1f}" for ms in milliseconds], "% of the time": [f"{s:.1f}" for s in shares]}
+    return pd.DataFrame(columns, [part.name for part in one.parts])
+
+
+def commands(found: Benchmark) -> pd.DataFrame:
+    """Seconds and megabytes of each command that was timed."""
+    rows = {
+        f"python -m fcn {one.command}": {
+            "seconds": f"{np.median(one.seconds):.2f}",
+            "MB": ABSENT if one.memory is None else f"{one.memory / 1e6:.0f}",
+        }
+        for one in found.commands
+    }
+    return pd.DataFrame(rows, ["seconds", "MB"]).T
+
+
+def first_results(found: Benchmark) -> pd.DataFrame:
+    """Seconds until the first result and per photo of one photo's forward pass, and photos after which a mode pays.
+
+    A mode pays once its later photos have made up for its preparation, compared with our net as it is.
+    """
+    cases = found.main("forward")
+    rows, plain = {}, cases.get(Variant())
+    for variant in (Variant(), Variant(mode="compiled"), Variant("ONNX Runtime")):
+        if plain is None or (case := cases.get(variant)) is None:
+            continue
+        saved = plain.median - case.median
+        pays = f"{max(0, (case.first - plain.first) / saved):.0f}" if saved > 0 else "never"
+        texts = (f"{case.first:.1f}", f"{case.median:.3g}", ABSENT if variant == Variant() else pays)
+        rows[str(variant)] = dict(zip(("first result, s", "per photo, s", "pays after photos"), texts, strict=True))
+    return pd.DataFrame(rows).T
+
+
+def judged(found: Benchmark) -> pd.DataFrame:
+    """Every target with the value measured and its verdict."""
+    rows = [
+        {
+            "target": one.text,
+            "bound": one.bound,
+            "measured": ABSENT if one.value is None else f"{one.value:.3g}",
+            "verdict": one.verdict,
+        }
+        for one in targets(found)
+    ]
+    return pd.DataFrame(rows).set_index("target")

@@ -1,11 +1,13 @@
 """Our nets and their peers, each as a function that does one trial of a workload."""
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -13,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fcn import models
+from fcn.export import export
 from fcn.losses import multi_head_loss
 from fcn.models import FCN
 from fcn.preprocessing import as_caffe
@@ -128,8 +132,7 @@ class Peers:
 
     def _training(self, work: Workload, variant: Variant) -> Trial:
         net, (images, labels) = self.net(work, variant).train(), self.batch(work, variant)
-        ours = isinstance(net, FCN)
-        if ours:
+        if isinstance(net, FCN):
             optimizer = optimizer_for(net, HEAVY)
             set_rate(optimizer, HEAVY.learning_rate)
         else:
@@ -141,7 +144,7 @@ class Peers:
         def step(parts: list[Batch]) -> Tensor:
             [(images, truth)] = parts
             with measure.precision(variant.precision, self.device):
-                if ours:
+                if isinstance(net, FCN):
                     scores = net(images, upsample=self.device != "cpu")
                     loss = multi_head_loss({"scores": scores}, truth, HEAVY.reduction)
                 else:
@@ -160,21 +163,21 @@ class Peers:
     def _onnx(self, work: Workload, variant: Variant) -> Trial:
         for name in ("onnx", "onnxscript", "onnxruntime"):
             if not find_spec(name):
-                raise Unavailable(f"{name} is missing; pip install 'fcn-book[onnx]'")
-        import onnxruntime  # type: ignore[import-untyped]
+                raise Unavailable(f"{name} is missing; pip install 'fcn-book[export]'")
+        import onnxruntime
 
-        images, _ = self.batch(work, variant)
-        net = self.net(work, variant).eval()
-        program: Any = torch.onnx.export(net, (images.cpu(),), dynamo=True, verbose=False)
+        images = self.batch(work, variant)[0].cpu().numpy()
+        net: Any = self.net(work, variant)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        [argument] = session.get_inputs()
-        feed = {argument.name: images.cpu().numpy()}
-        return lambda: session.run(None, feed)
+        options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+        with tempfile.TemporaryDirectory() as folder:
+            weights, exported = Path(folder) / "net.safetensors", Path(folder) / "net.onnx"
+            models.save(net, weights, {}, half=False)
+            export(weights, exported)
+            session = onnxruntime.InferenceSession(
+                exported, options, providers=["CPUExecutionProvider"]
+            )
+        return lambda: session.run(None, {"images": images})
 
     def _opencv(self, work: Workload) -> Trial:
         if not find_spec("cv2"):

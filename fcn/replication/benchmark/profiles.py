@@ -8,30 +8,31 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import scipy.io
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fcn.data import sift_flow
 from fcn.data.sift_flow import SiftFlow
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.environment import PROJECT
-from fcn.losses import multi_head_loss
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN
 from fcn.replication import smoke
 from fcn.replication.benchmark import measure
 from fcn.replication.benchmark.record import Command, Part, Profile
+from fcn.training import loop
 from fcn.training.evaluate import evaluate
-from fcn.training.gpu import loading_processes
-from fcn.training.loader import load_batch, load_step, prefetch
-from fcn.training.optimizer import optimizer_for, set_rate
+from fcn.training.loader import prefetch
+from fcn.training.memory import InMemory
 from fcn.training.recipe import TUNED
+from fcn.upsampling import CoarseScores
 
 HEADS = {head: len(names) for head, names in SiftFlow.heads.items()}
 
@@ -74,47 +75,80 @@ def painted_sift_flow(size: int) -> Iterator[Path]:
         yield root
 
 
-def training(root: Path, device: str, width: float, batch: int, steps: int) -> Profile:
-    """A training step of the tuned recipe of FCN-8s GoogLeNet, two heads, in float32.
+class _Known(torch.autograd.Function):
+    """A loss whose gradients with respect to its inputs are known."""
 
-    The steps are those of ``fcn.training.loop.train``, with a pause for the clock between parts.
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        return (None, None, *(slope * gradient for gradient in ctx.gradients))
+
+
+def training(root: Path, device: str, width: float, batch: int, steps: int) -> Profile:
+    """Steps of the tuned recipe of FCN-8s GoogLeNet, by ``fcn.training.loop.train`` as it is.
+
+    A clock stops between the parts; to separate the backward pass of the loss and the last
+    upsampling from that of the net, the loss is differentiated with respect to the coarse scores
+    first. On CUDA the steps are not captured, and upsampling is part of the forward pass.
     """
-    dataset = SiftFlow(root, "trainval", cache=True)
-    recipe = replace(TUNED, batch_size=batch, precision="32-true")
-    net = FCN("googlenet", 8, heads=HEADS, width=width).to(device).train()
-    net.to(memory_format=torch.channels_last)
-    optimizer = optimizer_for(net, recipe)
-    set_rate(optimizer, recipe.learning_rate)
-    load = partial(load_step, partial(load_batch, dataset), len(dataset), recipe, 0, 0, 1)
-    workers, warm_up = loading_processes(dataset, torch.device(device), None), 2
-    laps = Laps(device)
-    with closing(prefetch(load, range(warm_up + steps), workers, device == "cuda")) as batches:
-        for [(photos, labels)] in batches:
-            laps.lap("waiting for data")
-            images = photos.to(device).contiguous(memory_format=torch.channels_last).float() / 255
-            truth = {head: label.to(device) for head, label in labels.items()}
-            coarse = net(images, upsample=False)
-            laps.lap("forward")
-            cells = {head: scores.cells for head, scores in coarse.items()}
-            leaves = {head: cell.detach().requires_grad_() for head, cell in cells.items()}
-            scores = {head: coarse[head]._replace(cells=leaf) for head, leaf in leaves.items()}
-            if device != "cpu":
-                scores = {head: one.upsampled() for head, one in scores.items()}
-            multi_head_loss(scores, truth).backward()
-            laps.lap("upsampling and loss")
-            torch.autograd.backward([*cells.values()], [leaf.grad for leaf in leaves.values()])
+    dataset, warm_up = InMemory(SiftFlow(root, "trainval")), 2
+    epochs = (warm_up + steps) * batch / len(dataset)
+    recipe = replace(TUNED, batch_size=batch, epochs=epochs)
+    net = FCN("googlenet", 8, heads=HEADS, width=width)
+    laps, inner, launch = Laps(device), loop.multi_head_loss, loop.launch_fabric
+
+    def loss(scores: dict[str, Any], truth: dict[str, Tensor], **options: Any) -> Tensor:
+        laps.lap("forward")
+        coarse = {head: one for head, one in scores.items() if isinstance(one, CoarseScores)}
+        inputs = [one.cells if isinstance(one, CoarseScores) else one for one in scores.values()]
+        leaves = [one.detach().requires_grad_() for one in inputs]
+        for head, leaf in zip(scores, leaves, strict=True):
+            scores[head] = coarse[head]._replace(cells=leaf) if head in coarse else leaf
+        found: Tensor = inner(scores, truth, **options)
+        gradients = torch.autograd.grad(found, leaves)
+        laps.lap("upsampling and loss" if coarse else "loss")
+        known: Tensor = _Known.apply(found.detach(), gradients, *inputs)
+        return known
+
+    def launched(*arguments: Any) -> Any:
+        fabric: Any = launch(*arguments)
+        backward = fabric.backward
+
+        def timed_backward(found: Tensor) -> None:
+            backward(found)
             laps.lap("backward")
-            torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            laps.lap("optimizer")
-    settings = {"net": "FCN-8s GoogLeNet", "memory format": "channels last", "precision": "float32"}
+
+        fabric.backward = timed_backward
+        return fabric
+
+    def batches(*arguments: Any) -> Iterator[Any]:
+        with closing(prefetch(*arguments)) as loaded:
+            laps.start()
+            for one in loaded:
+                laps.lap("waiting for data")
+                yield one
+                laps.lap("optimizer")
+
+    patches: dict[str, Any] = {
+        "multi_head_loss": loss,
+        "launch_fabric": launched,
+        "prefetch": batches,
+    }
+    with mock.patch.multiple(loop, **patches):
+        done = loop.train(net, dataset, recipe, device=device, log=lambda line: None)
+    settings = {"net": "FCN-8s GoogLeNet"}
+    if done.execution:
+        settings |= {name: str(value) for name, value in asdict(done.execution).items()}
     return Profile("training", batch, laps.parts(warm_up), settings)
 
 
 def evaluation(root: Path, device: str, width: float, repeats: int) -> Profile:
     """Scoring photos with FCN-8s GoogLeNet, by ``fcn.training.evaluate.evaluate`` as it is."""
-    dataset = SiftFlow(root, "trainval", cache=True)
+    dataset = InMemory(SiftFlow(root, "trainval"))
     net = FCN("googlenet", 8, heads=HEADS, width=width).to(device).eval()
     found: dict[str, list[float]] = defaultdict(list)
     update = ConfusionMatrix.update

@@ -242,7 +242,7 @@ def targets(found: Benchmark) -> Iterator[Target]:
         ("evaluation", "metric", 2.0),
     ):
         one = found.profile(profile)
-        share = one.shares()[part] if one else None
+        share = one.shares().get(part) if one else None
         yield Target(f"{part}, % of {profile}", share, most=most)
     commands = {one.command.split()[0]: one for one in found.commands}
     for name, seconds, megabytes in (("--help", 1, None), ("list", 1, None), ("predict", 5, 700)):
