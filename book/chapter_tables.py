@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 
+import fcn
 from fcn.data.voc import CLASSES
-from fcn.replication import claims, cost, paper, tables
+from fcn.replication import claims, cost, paper, speedrun, tables
 from fcn.replication.benchmark.paper_times import NETS, PAPER, measured_times
 from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, Workload, quartiles, targets
 from fcn.replication.catalogue import EXPERIMENTS
@@ -16,6 +18,7 @@ from fcn.replication.experiment import Experiment
 from fcn.replication.paper import METRICS
 from fcn.replication.tables import ABSENT, COLUMNS, NOT_RUN
 from fcn.replication.upper_bounds import Line
+from fcn.training.features import first_layers
 from fcn.training.record import Head, Record, find
 
 
@@ -58,10 +61,13 @@ def widest_range(records: Sequence[Record], dataset: str) -> float:
 
 # Chapter 6: SIFT Flow
 
+RACE = "-speedrun"
 SIFT_FLOW_RUNS = starts_first(
-    one for one in EXPERIMENTS.values() if one.dataset == "sift-flow" and "-keep" not in one.name
+    one
+    for one in EXPERIMENTS.values()
+    if one.dataset == "sift-flow" and "-keep" not in one.name and RACE not in one.name
 )
-"""The experiments of the chapter: all on SIFT Flow except for those of Figure 5, which chapter 11 runs."""
+"""The experiments of the chapter: all on SIFT Flow except for those of Figure 5 (chapter 11) and the race (15)."""
 PREFIX = "sift-flow-googlenet-"
 SHORT = {stride: f"{PREFIX}{stride}-short" for stride in ("32s", "16s", "8s")}
 TUNED = f"{PREFIX}8s-tuned"
@@ -479,3 +485,58 @@ def judged(found: Benchmark) -> pd.DataFrame:
         for one in targets(found)
     ]
     return pd.DataFrame(rows).set_index("target")
+
+
+# Chapter 15: the speedrun
+
+SPEEDRUN_RUNS = starts_first(
+    one for one in EXPERIMENTS.values() if one.name == TUNED or (RACE in one.name and one.purpose == "final")
+)
+"""The experiments of the ledger, and the stages that they start from."""
+
+
+def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
+    """The ledger with shorter names."""
+    frame = speedrun.ledger(records)
+    return frame.rename(index=lambda name: name.removeprefix(PREFIX))
+
+
+def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
+    """Numbers of the best row for the chapter's sentences."""
+    first, best = attempts[0], attempts[-1]
+    stages = speedrun.stages_of(best.experiment)
+    work = [sum(map(speedrun.operations, speedrun.stages_of(one.experiment))) for one in (first, best)]
+    net = fcn.FCN("googlenet", 8, 33)
+    parameters = sum(map(torch.numel, net.parameters()))
+    frozen = sum(p.numel() for _, layer in first_layers(net, stages[-1].recipe.frozen) for p in layer.parameters())
+    with torch.device("meta"):
+        papers = sum(map(torch.numel, fcn.FCN("vgg16", 16, 33).parameters()))
+    numbers: dict[str, float | str] = {
+        "size_times": papers / parameters,
+        "frozen_share": 100 * frozen / parameters,
+        "seconds": best.seconds,
+        "scores": over_seeds(best.scores) if best.stages else NOT_RUN,
+        "seeds": len(best.stages),
+        "hardware": "; ".join(dict.fromkeys(run.hardware for run in best.runs)) or ABSENT,
+        "work_times": work[0] / work[1],
+        "heads_epochs": stages[0].recipe.epochs,
+        "heads_seconds": float(np.mean([runs[0].seconds for runs in best.stages])) if best.stages else np.nan,
+        "epochs": stages[-1].recipe.epochs,
+        "balance": stages[-1].recipe.balance,
+    }
+    return numbers
+
+
+def speedrun_trials(records: Sequence[Record]) -> pd.DataFrame:
+    """Validation runs of the race: mean IU on the validation images, seconds of training, settings that differ."""
+    rows = {}
+    best = EXPERIMENTS[SPEEDRUN_RUNS[-1]].recipe
+    for run in records:
+        if RACE in run.experiment and run.purpose == "validation":
+            changed = {key: run.recipe[key] for key, value in vars(best).items() if run.recipe.get(key, value) != value}
+            rows[run.experiment.removeprefix(PREFIX)] = {
+                "mean IU": f"{run.scores['mean_iu']:.1f}",
+                "images": f"{run.images_seen:,}",
+                "differs from the best row": ", ".join(f"{key} {value}" for key, value in changed.items()) or ABSENT,
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -71,7 +71,7 @@ class ResponseNorm(nn.Module):
     field = ReceptiveField()  # acts on each cell separately
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
+        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():
             normalized: Tensor = _Normalize.apply(x)
             return normalized
         with _full_precision(x):

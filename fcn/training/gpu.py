@@ -190,12 +190,19 @@ def captured_step(
     for group in optimizer.param_groups:
         if group["params"][0].is_cuda:
             group["lr"] = group["params"][0].new_zeros(())
-    captured = Captured(
-        lambda images, *labels: step([(images, dict(zip(heads, labels, strict=True)))]), log
-    )
+    keys: list[int] = []  # of features, which come as several maps
+
+    def run(*inputs: Tensor) -> Tensor:
+        maps, labels = inputs[: -len(heads)], inputs[-len(heads) :]
+        images = dict(zip(keys, maps, strict=True)) if keys else maps[0]
+        return step([(images, dict(zip(heads, labels, strict=True)))])
+
+    captured = Captured(run, log)
 
     def replay(parts: list[Batch]) -> Tensor:
         [(images, labels)] = parts
-        return captured(images, *(labels[head] for head in heads)).clone()
+        keys[:] = images if isinstance(images, dict) else []
+        maps = images.values() if isinstance(images, dict) else [images]
+        return captured(*maps, *(labels[head] for head in heads)).clone()
 
     return replay

@@ -55,6 +55,11 @@ def test_kept_features_train_like_features_computed_each_time(scenes, monkeypatc
     assert all(torch.equal(kept[key], computed[key]) for key in kept)
 
 
+def test_a_captured_step_takes_features(scenes):
+    plain, captured = trained(scenes), trained(scenes, capture=True)  # on a CPU: not captured
+    assert all(torch.equal(plain[key], captured[key]) for key in plain)
+
+
 def test_frozen_layers_keep_their_weights_and_the_others_learn(scenes):
     before, after = net().state_dict(), trained(scenes)
     frozen = ("trunk.conv1", "trunk.conv2")

@@ -1,0 +1,69 @@
+"""Chapter 15: mean IU against seconds, learning rates, and what was tried."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from fcn.replication.speedrun import TARGET, Attempt
+from fcn.training.recipe import Recipe
+from figures import style
+
+LABELS = {
+    "sift-flow-googlenet-8s-tuned": "tuned, before the race",
+    "sift-flow-googlenet-8s-speedrun-short": "fewer epochs",
+    "sift-flow-googlenet-8s-speedrun-frozen": "frozen layers",
+    "sift-flow-googlenet-8s-speedrun-weighted": "class weights",
+    "sift-flow-googlenet-8s-speedrun": "score layers first",
+}
+
+
+def ledger(attempts: Sequence[Attempt]) -> Figure:
+    """Mean IU of every seed against the seconds of its training, on a log axis; a line at the target."""
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    axes.axhline(TARGET, color=style.COLOURS["paper"], lw=1.5)
+    axes.annotate(
+        f"the paper's FCN-16s on VGG16, {TARGET}",
+        (1, TARGET),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 4),
+        textcoords="offset points",
+        ha="right",
+        color=style.COLOURS["paper"],
+        fontsize=9,
+    )
+    run = [one for one in attempts if one.stages]
+    for one in run:
+        seconds = [sum(stage.seconds for stage in stages) for stages in one.stages]
+        tint = style.COLOURS["ours"] if one.counts else style.COLOURS["others"]
+        axes.plot(seconds, one.scores, "o", color=tint, markersize=8, alpha=0.85)
+        axes.annotate(
+            LABELS[one.experiment],
+            (float(np.mean(seconds)), min(one.scores)),
+            xytext=(0, -8),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=9,
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,.0f}"))
+    axes.minorticks_off()
+    axes.margins(x=0.18, y=0.25)
+    axes.set(xlabel="seconds of training", ylabel="mean IU, %")
+    return figure
+
+
+def rates(recipes: Mapping[str, Recipe], tints: Mapping[str, str]) -> Figure:
+    """The learning rate over the epochs of each recipe, relative to its peak."""
+    figure, axes = plt.subplots(figsize=(7, 2.4))
+    for name, recipe in recipes.items():
+        epochs = np.linspace(0, recipe.epochs, 200)
+        rate = [recipe.rate_at(epoch) / recipe.learning_rate for epoch in epochs]
+        axes.plot(epochs, rate, color=tints[name], lw=2, label=name)
+    axes.set(xlabel="epoch", ylabel="rate / peak", ylim=(0, 1.08))
+    figure.legend(loc="outside upper left", ncols=len(recipes))
+    return figure
