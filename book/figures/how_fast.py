@@ -1,6 +1,7 @@
 """Chapter 14: seconds per photo of our nets and their peers, and the parts of a training step."""
 
 import matplotlib.pyplot as plt
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, quartiles
@@ -31,9 +32,10 @@ def seconds_per_photo(found: Benchmark) -> Figure:
         for y, case in enumerate(cases):
             low, median, high = quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
             ours = "ours" if case.variant.peer == "ours" else "others"
-            bar = axes.barh(y, median, color=style.COLOURS[ours], height=0.7)
+            axes.barh(y, median, color=style.COLOURS[ours], height=0.7)
             axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
-            axes.bar_label(bar, [f"{median:.3g} s"], padding=4, fontsize=9)
+            end = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+            axes.annotate(f"{median:.3g} s", (max(high, median), y), **end)
         axes.set_yticks(range(len(cases)), [LABELS[case.variant] for case in cases])
         axes.tick_params(axis="y", length=0)
         axes.set(title=task, ylim=(len(cases) - 0.4, -0.6))
@@ -45,12 +47,13 @@ def seconds_per_photo(found: Benchmark) -> Figure:
 def parts(profiles: list[Profile]) -> Figure:
     """One bar per profile: the share of each part in percent, with its name where it is wide enough."""
     figure, axes = plt.subplots(figsize=(7, 0.75 * len(profiles) + 0.7))
-    tints = ["#1b7f79", "#66a5ad", "#8da0cb", "#b0722b", "#9aa0a6"]
+    names = dict.fromkeys(part.name for one in profiles for part in one.parts)
+    tints = dict(zip(names, sns.color_palette("Set2", len(names)), strict=True))
     for y, one in enumerate(profiles):
         left = 0.0
-        for i, (name, share) in enumerate(one.shares().items()):
-            axes.barh(y, share, left=left, color=tints[i % len(tints)], edgecolor="white", height=0.6)
-            if share > 4 + 1.2 * len(name) / 2:
+        for name, share in one.shares().items():
+            axes.barh(y, share, left=left, color=tints[name], edgecolor="white", height=0.6)
+            if share > 4 + 0.6 * len(name):
                 axes.text(left + share / 2, y, f"{name}\n{share:.0f} %", ha="center", va="center", fontsize=8)
             left += share
     axes.set_yticks(range(len(profiles)), [one.name for one in profiles])

@@ -1,0 +1,393 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How fast?
+#
+# How long does one photo take, and what would people use instead? We time our FCN-8s on
+# VGG16 next to a well-known port of the authors' padded net, torchvision's segmentation
+# net, and two runtimes without PyTorch: in one process, in turn, with equal threads.
+
+# %% tags=["parameters", "hide-input"]
+preset = "read"  # "read": the record; "smoke", "small": tiny nets; "paper": measured here
+device = "auto"
+results_dir = "../results"
+
+# %% tags=["hide-input"]
+import presets
+
+here = presets.check(preset=preset, device=device, results_dir=results_dir)
+
+# %% tags=["hide-input"]
+import matplotlib.pyplot as plt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+import chapter_tables as tables
+import fcn
+from fcn.losses import pixel_softmax_loss
+from fcn.replication.benchmark.padded_port import PaddedPort
+from fcn.replication.benchmark.record import Variant, fastest, load_benchmarks
+from fcn.replication.benchmark.run import measured, report
+from fcn.upsampling import bilinear_filter
+from figures import how_fast as figures
+from figures import shared, style
+
+style.use()
+torch.manual_seed(0)
+
+# %% tags=["hide-input"]
+if here.preset == "read":
+    records = load_benchmarks(here.results) or load_benchmarks(presets.COMMITTED)
+else:
+    records = [measured(here.device, quick=here.preset != "paper")]
+    print(*report(records[0]), sep="\n")
+if here.preset == "paper":
+    records[0].save(here.results)
+found = records[0]
+print(f"{found.hardware}, {found.threads} threads")
+
+# %% mystnb={"image": {"alt": "Bars of seconds per photo, slowest first, for a forward pass and for a training step. Our nets are green, the padded port and the other peers are grey."}} tags=["remove-input"]
+figures.seconds_per_photo(found)
+plt.show()
+
+# %% [markdown]
+# *Figure: seconds per photo of 500×375 pixels, batch 1, float32. Bars are medians, lines
+# join the quartiles. Ours are green.*
+
+# %% tags=["remove-input"]
+forward, step = found.main("forward"), found.main("training step")
+
+
+def ours(cases, alignment="tight"):
+    """The fastest variant of ours in float32 with this alignment."""
+    wanted = ("ours", "float32", alignment)
+    found = {v: (v.peer, v.precision, v.alignment) == wanted for v in cases}
+    return fastest(case for v, case in cases.items() if found[v])
+
+
+port = Variant("padded port")
+shared.glue_values(
+    forward_ours=1000 * ours(forward).median,
+    forward_port=1000 * forward[port].median,
+    forward_ratio=forward[port].median / ours(forward).median,
+    forward_variant=str(ours(forward).variant),
+    step_ours=1000 * ours(step).median,
+    step_port=1000 * step[port].median,
+    step_ratio=step[port].median / ours(step).median,
+    step_variant=str(ours(step).variant),
+    minutes=found.total / 60,
+)
+
+# %% [markdown]
+# In PyTorch and float32, our fastest forward pass ({glue:text}`forward_variant`) takes
+# {glue:text}`forward_ours:.0f` ms, the padded port's {glue:text}`forward_port:.0f` ms:
+# {glue:text}`forward_ratio:.2f` times as long. A training step (forward, loss, backward,
+# SGD) takes {glue:text}`step_ours:.0f` ms ({glue:text}`step_variant`) against
+# {glue:text}`step_port:.0f` ms, {glue:text}`step_ratio:.2f` times as long. The command
+#
+# ```
+# python -m fcn benchmark --save results
+# ```
+#
+# measures all this on your machine; on the one above it took {glue:text}`minutes:.0f`
+# minutes.
+#
+# ## How it is measured
+#
+# - *In turn.* Each round runs every peer once, so that a disturbance hits all alike. What
+#   counts is the median over the rounds.
+# - *Equal threads*, the same random weights and photos, nothing but the work in the clock.
+#   The peers get the photo preprocessed, ours do that themselves.
+# - *The padded port* is the architecture of
+#   [pytorch-fcn](https://github.com/wkentaro/pytorch-fcn), written again, with our
+#   weights: a test asserts that it computes the scores of our `alignment="reference"`. Its
+#   loss is PyTorch's fused cross-entropy, which is kind to it.
+# - *Memory* is the largest resident memory while a net works, less that before it was
+#   built: weights, activations and buffers. A thread reads it every few milliseconds, so a
+#   shorter peak may be missed.
+# - *The matrix rate* is what one large matrix product reaches on the machine, measured in
+#   the same rounds. The operations of a net are those of its convolutions and matrix
+#   products, two for each multiplication.
+
+# %% tags=["full-width"]
+main_work = next(iter(forward.values())).workload
+tables.speed(found, main_work)
+
+# %% [markdown]
+# *Table: the forward pass of the figure with every variant. Percent are of the matrix rate
+# in the same precision.*
+
+# %% tags=["full-width"]
+tables.speed(found, next(iter(step.values())).workload)
+
+# %% [markdown]
+# *Table: the training step. At the end of the chapter are the other nets and sizes.*
+#
+# ## The padded net does more work
+#
+# The authors' net pads the photo by 100 pixels on each side, so that the coarsest map of
+# even a tiny photo has a cell, and crops the surplus at the end
+# (chapter [4](04_upsampling.ipynb)). Our `alignment="tight"` pads each convolution by half
+# its kernel instead: maps cover the photo and no more. What does that save? Count the
+# multiplications, without computing anything, on PyTorch's `meta` device:
+
+
+# %%
+def multiplications(build, height=375, width=500) -> int:
+    """The multiplications of the convolutions of one forward pass."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as count:
+        build()(torch.empty(1, 3, height, width))
+    return count.get_total_flops() // 2  # a multiplication and an addition each
+
+
+tight = multiplications(lambda: fcn.FCN("vgg16", 8, 21))
+padded = multiplications(lambda: PaddedPort(21))
+area = (375 + 198) * (500 + 198) / (375 * 500)  # of the first layer's map
+print(f"tight  {tight / 1e9:6.1f} billion")
+print(f"padded {padded / 1e9:6.1f} billion, {padded / tight:.2f} times as many")
+print(f"pixels of the first map: {area:.2f} times as many")
+assert 1.7 < padded / tight < area
+shared.glue_values(work=padded / tight)
+
+# %% [markdown]
+# The map of the first layers is more than twice as large. The deepest layers save less:
+# `fc6`, a 7×7 convolution without padding, loses what the border added. What remains of
+# the ratio of times, beyond that of the multiplications, is the upsampling.
+#
+# ## A fixed bilinear deconvolution is two thin matrix products
+#
+# The authors upsample by a deconvolution with a *fixed* bilinear filter of 16×16 taps, one
+# filter for each *pair* of classes: all zero except for a class with itself. In the port,
+# as in Caffe, these zeros are multiplied. One filter per class is the same function, and
+# so is a product with one matrix from the left and one from the right, since a bilinear
+# filter is separable:
+
+# %%
+classes, factor, height, width = 21, 8, 12, 16
+scores = torch.randn(1, classes, height, width)
+line = bilinear_filter(factor).sum(0) / factor  # the filter is line x line
+
+
+def thin(cells: int) -> Tensor:
+    """The weight of each cell at each pixel: pixels x cells, two weights per pixel."""
+    weights = torch.zeros(factor * (cells + 1), cells)
+    for cell in range(cells):
+        weights[factor * cell : factor * (cell + 2), cell] = line
+    return weights
+
+
+grouped = bilinear_filter(factor).expand(classes, 1, -1, -1)
+dense = torch.eye(classes)[..., None, None] * bilinear_filter(factor)
+by_pair = F.conv_transpose2d(scores, dense, stride=factor)
+by_class = F.conv_transpose2d(scores, grouped, stride=factor, groups=classes)
+by_products = thin(height) @ scores @ thin(width).T
+
+torch.testing.assert_close(by_class, by_pair)
+torch.testing.assert_close(by_products, by_pair)
+
+# %% tags=["hide-input"]
+taps = (2 * factor) ** 2 * height * width
+high, wide = (factor * (cells + 1) for cells in (height, width))
+counts = {
+    "one filter per pair of classes": taps * classes**2,
+    "one filter per class": taps * classes,
+    "two matrix products": classes * high * width * (height + wide),
+    "two weights per pixel and axis": 2 * classes * high * (width + wide),
+}
+for name, count in counts.items():
+    print(f"{name:32}{count:12,}")
+
+# %% [markdown]
+# *Output: multiplications of each way for a map of 12×16 cells. The last line leaves out
+# the zeros of the thin matrices.*
+#
+# The package interpolates fixed filters everywhere
+# (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` runs through the taps.
+#
+# Training gains more. The loss needs the softmax of every pixel, but not all at once:
+# with `upsample=False` the net returns the coarse scores with the two matrices, and the
+# loss works through the photo in strips that fit the cache of a core. Same loss, same
+# gradient:
+
+# %%
+net = fcn.FCN("googlenet", 8, 21, width=1 / 8).eval()  # no dropout
+for parameter in net.heads.parameters():  # zero, in a new net
+    torch.nn.init.normal_(parameter)
+photo, labels = torch.rand(1, 3, 96, 128), torch.randint(21, (1, 96, 128))
+
+plain = F.cross_entropy(net(photo), labels)
+strips = pixel_softmax_loss(net(photo, upsample=False), labels)
+weight = net.heads["scores"]["score8"].weight
+(one,), (other,) = (torch.autograd.grad(loss, weight) for loss in (plain, strips))
+
+torch.testing.assert_close(strips, plain)
+torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+# %% [markdown]
+# ## Memory format and precision depend on the machine
+#
+# A photo is stored channel after channel (*contiguous*), or pixel after pixel with all
+# channels of each (*channels last*). Which is faster depends on the net, the CPU, and
+# whether gradients are needed. So does bfloat16: half the bytes, and several times faster
+# where the CPU multiplies in it (AVX512-BF16, AMX), but several times *slower* where it
+# does not. So `train` assumes neither. It takes the precision from the CPU's capability
+# and the memory format from a short probe, says which, and writes both into the record
+# (`fcn.training.execution`).
+
+# %% tags=["full-width"]
+tables.formats(found)
+
+# %% tags=["hide-input"]
+for precision in found.rates:
+    print(f"matrix product, {precision}: {found.rate(precision) / 1e9:,.0f} GFLOP/s")
+for text in found.skipped:
+    print("not measured:", text)
+
+# %% [markdown]
+# *Table: seconds of our nets in both memory formats and, where this CPU is faster in
+# bfloat16, in both precisions. Below it, the rate of a matrix product and what was left
+# out.*
+#
+# ## Where a training step goes
+#
+# The recipe of the tuned SIFT Flow run (chapter [6](06_sift_flow.ipynb)): FCN-8s on
+# GoogLeNet, two heads, eight images of 256×256. The real training loop runs, with a clock
+# between its parts; for the evaluation likewise.
+
+# %% mystnb={"image": {"alt": "Two stacked bars, one for a training step and one for an evaluation, divided into the shares of their parts in percent of the time."}} tags=["remove-input"]
+figures.parts(found.profiles)
+plt.show()
+
+# %% [markdown]
+# *Figure: the shares of the parts of a training step and of an evaluation.*
+
+# %% tags=["hide-input"]
+training, evaluation = (found.profile(name) for name in ("training", "evaluation"))
+shared.glue_values(
+    images_per_second=training.images_per_second,
+    scored_per_second=evaluation.images_per_second,
+    precision=training.settings.get("precision", "32-true"),
+)
+tables.profile(training)
+
+# %% tags=["hide-input"]
+tables.profile(evaluation)
+
+# %% [markdown]
+# *Tables: the same in numbers. Precision of the training step: {glue:text}`precision`.*
+#
+# That is {glue:text}`images_per_second:.1f` images per second in training and
+# {glue:text}`scored_per_second:.1f` in an evaluation, which takes them one at a time.
+# Upsampling and loss are linear and cheap in theory; the targets below say whether they
+# are in practice.
+#
+# ## The first photo
+#
+# A net that answers in a fraction of a second is of little use if its program takes ten to
+# start. Compiling a net, or exporting it, is also paid before the first result:
+
+# %%
+tables.commands(found)
+
+# %%
+tables.first_results(found)
+
+# %% [markdown]
+# *Tables: commands from start to end, each in a process of its own, with its largest
+# memory; and the time to the first result of one net within a process. "Pays after" is
+# the number of photos at which the preparation has paid for itself. An exported net is
+# saved once and starts without this cost from then on.*
+#
+# ## The targets
+#
+# These goals were set before the work began. The verdicts are computed from the record.
+
+# %% tags=["full-width"]
+judged = tables.judged(found)
+judged
+
+# %% tags=["remove-input"]
+counts = judged["verdict"].value_counts()
+rates = {v: found.share(case) or 0 for v, case in forward.items()}
+onnx = rates.get(Variant("ONNX Runtime"))
+shared.glue_values(
+    reached=float(counts.get("reached", 0)),
+    not_reached=float(counts.get("missed", 0)),
+    share_ours=rates[ours(forward).variant],
+    share_port=rates[port],
+    share_onnx="no measured share" if onnx is None else f"{onnx:.0f} %",
+    share_step=found.share(ours(step)) or 0.0,
+)
+
+# %% [markdown]
+# {glue:text}`reached:.0f` targets are reached, {glue:text}`not_reached:.0f` missed. How
+# much room is left? Our fastest forward pass reaches {glue:text}`share_ours:.0f` % of the
+# machine's rate of matrix products, ONNX Runtime {glue:text}`share_onnx` with the same
+# multiplications, the padded port {glue:text}`share_port:.0f` %, and our training step
+# {glue:text}`share_step:.0f` %. A share above 100 % is possible: some convolution
+# algorithms (Winograd) need fewer multiplications than we count. Between the two runtimes,
+# the net and its operations are the same; what differs are their convolution kernels and
+# how they pass data from layer to layer.
+#
+# ## Other nets, sizes and machines
+#
+# Each record has its cases in one table per workload.
+
+# %% tags=["hide-output", "full-width"]
+from IPython.display import display
+
+for record in records:
+    print(f"{record.device}: {record.hardware}, {record.threads} threads")
+    for work in record.workloads():
+        print(work)
+        display(tables.speed(record, work))
+if not any(record.device == "cuda" for record in records):
+    print("no record of a GPU: python -m fcn benchmark --device cuda --save results")
+
+# %% [markdown]
+# *Tables: FCN-8s on VGG16 and GoogLeNet, FCN-32s on AlexNet, and the paper's nets of
+# Table 1 and 3 at 500×500 (chapter [7](07_pascal_voc.ipynb)). On a CPU a training step
+# has one photo, since eight take the port half a minute. On a GPU there are also tf32 and
+# steps captured as one CUDA graph.*
+#
+# :::{note}
+# One machine, one version of every library, one size of photo at a time: the ratios move
+# with each of them. Random weights change no time. torchvision's net has a backbone of
+# another decade (ResNet-50, stride 8) and is a peer for its use, not for its design. The
+# port is ours, written from its published architecture, not its package.
+# :::
+#
+# ## Summary
+#
+# - Peers are timed in turn in one process; a record has every trial, and all numbers of
+#   this chapter come from it.
+# - The padded net needs {glue:text}`work:.1f` times the multiplications of a net that
+#   covers just the photo.
+# - A fixed bilinear deconvolution is two thin matrix products. Dense filters multiply
+#   zeros, and the loss does not need the scores of all pixels at once.
+# - Memory format and precision are properties of the machine: probe, do not assume.
+# - Compiling and exporting pay after a number of photos, which can be computed.
+#
+# ## Exercises
+#
+# 1. *Your machine.* Run `python -m fcn benchmark`. Which verdicts change, and does the
+#    matrix rate in bfloat16 explain it?
+# 2. *The break-even size.* Count the multiplications of both alignments for photos from
+#    64×64 to 2048×2048 pixels with `multiplications`. Where does padding cost less than
+#    10 %?
+# 3. *Sparse, then.* Store `thin(cells)` as a sparse tensor and time both products. From
+#    which factor on is sparsity worth it?
+# 4. *Strips.* Change `fcn.losses.STRIP` and time the loss for photos of 500×375. Can you
+#    see the size of your CPU's cache?
