@@ -44,8 +44,8 @@ from fcn.upsampling import bilinear_filter
 from figures import how_fast as figures
 from figures import shared, style
 
-style.use()
 torch.manual_seed(0)
+style.use()
 
 # %% tags=["hide-input"]
 if here.preset == "read":
