@@ -315,6 +315,8 @@ shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), colum
 # | [11. Patches, shifts and stitches](11_patches_shifts_stitches.ipynb) | Which two ideas did the paper weigh and leave? |
 # | [12. All results](12_results.ipynb) | What was published, what did we measure, and why do they differ? |
 # | [13. Train it on your own data](13_your_own_data.ipynb) | How do your photos and labels become a net? |
+# | [14. How fast?](14_how_fast.ipynb) | What does a photo cost, next to what people would use instead? |
+# | [15. The speedrun](15_speedrun.ipynb) | How few minutes of training does the paper's number take? |
 #
 # Chapters 2 to 6 build on each other; the others can be read in any order after them.
 #
