@@ -51,6 +51,7 @@ ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
     "IPYTHONDIR": str(BUILD / "ipython"),  # without the user's start-up files and settings
 }
+KEPT = ("tags", "slideshow", "mystnb")  # entries of a cell's metadata; mystnb: the alt text of a picture
 USER_FOLDERS = ("FCN_DATA", "FCN_WEIGHTS")  # the committed notebooks are executed without them
 
 
@@ -73,7 +74,7 @@ def read_source(source: Path) -> NotebookNode:
     notebook = jupytext.read(source, fmt="py:percent")
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for cell in notebook.cells:
-        cell.metadata = {name: value for name, value in cell.metadata.items() if name in ("tags", "slideshow", "mystnb")}
+        cell.metadata = {name: value for name, value in cell.metadata.items() if name in KEPT}
     return name_cells(notebook)
 
 

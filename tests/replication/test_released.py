@@ -1,7 +1,7 @@
 """The authors' nets as ours: the same scores as another implementation of Caffe, on one file.
 
-The oracle is OpenCV's reader of Caffe nets. It gets the layers of the release as
-fcn/replication/benchmark/caffe_nets.py describes them and random weights, which our net reads from the same file.
+The oracle is OpenCV's reader of Caffe nets. It gets the layers of the release, as described in
+fcn/replication/benchmark/caffe_nets.py, and random weights, which our net reads from the same file.
 """
 
 import functools
