@@ -97,7 +97,8 @@ def training(root: Path, device: str, width: float, batch: int, steps: int) -> P
     """
     dataset, warm_up = InMemory(SiftFlow(root, "trainval")), 2
     epochs = (warm_up + steps) * batch / len(dataset)
-    recipe = replace(TUNED, batch_size=batch, epochs=epochs)
+    # A random net must not learn: its scores would grow until softmax has denormal numbers.
+    recipe = replace(TUNED, batch_size=batch, epochs=epochs, learning_rate=1e-8)
     net = FCN("googlenet", 8, heads=HEADS, width=width)
     laps, inner, launch = Laps(device), loop.multi_head_loss, loop.launch_fabric
 
