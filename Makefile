@@ -58,12 +58,16 @@ paper: $(READY) ## run the whole paper as a graph: DRY=1 prints it; TARGETS=, CO
 	$(BIN)/snakemake $(TARGETS) --workflow-profile workflow/profiles/$(or $(PROFILE),laptop) \
 	    $(if $(DRY),--dry-run --quiet host) $(if $(CONFIG),--config $(CONFIG))
 
+# In the order of worth. The race and the benchmark take about five of the MINUTES; tests need pytest.
 records-gpu: export PYTHONPATH := $(TARGET):$(PYTHONPATH)
 records-gpu: export FCN_WEIGHTS := $(WEIGHTS)
-records-gpu: ## run the paper's schedules on a GPU, the most valuable first: DATA=, WEIGHTS=, MINUTES=25
+records-gpu: ## on a GPU: its tests, the speedrun, the paper's schedules, the benchmark: DATA=, WEIGHTS=, MINUTES=25
 	@test -n "$(DATA)" || { echo "Name the data: make records-gpu DATA=folder WEIGHTS=folder MINUTES=25" >&2; exit 2; }
 	$(if $(WHEELS),$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target $(TARGET) $(WHEELS)/*.whl)
-	$(GPU_PYTHON) -m fcn train --by-worth --data "$(DATA)" --minutes $(MINUTES) $(ARGS)
+	-$(GPU_PYTHON) -m pytest -q tests/training/test_gpu.py -k gpu
+	$(GPU_PYTHON) -m fcn train speedrun --seeds 5 --minutes 3 --data "$(DATA)" $(ARGS)
+	$(GPU_PYTHON) -m fcn train --by-worth --minutes $$(($(MINUTES) > 5 ? $(MINUTES) - 5 : 1)) --data "$(DATA)" $(ARGS)
+	$(GPU_PYTHON) -m fcn benchmark --device cuda --save results
 
 clean: ## remove build and test leftovers; the environment stays
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
