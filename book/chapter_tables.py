@@ -12,6 +12,7 @@ from fcn.replication import claims, cost, paper, speedrun, tables
 from fcn.replication.benchmark.paper_times import NETS, PAPER, measured_times
 from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, Workload, quartiles, targets
 from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.catalogue import find as find_experiment
 from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Comparison, compare
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
 from fcn.replication.experiment import Experiment
@@ -520,6 +521,7 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
         "hardware": "; ".join(dict.fromkeys(run.hardware for run in best.runs)) or ABSENT,
         "work_times": work[0] / work[1],
         "heads_epochs": stages[0].recipe.epochs,
+        "heads_scores": over_seeds([runs[0].scores["mean_iu"] for runs in best.stages]) if best.stages else NOT_RUN,
         "heads_seconds": float(np.mean([runs[0].seconds for runs in best.stages])) if best.stages else np.nan,
         "epochs": stages[-1].recipe.epochs,
         "balance": stages[-1].recipe.balance,
@@ -530,7 +532,7 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
 def speedrun_trials(records: Sequence[Record]) -> pd.DataFrame:
     """Validation runs of the race: mean IU on the validation images, seconds of training, settings that differ."""
     rows = {}
-    best = EXPERIMENTS[SPEEDRUN_RUNS[-1]].recipe
+    best = find_experiment("speedrun").recipe
     for run in records:
         if RACE in run.experiment and run.purpose == "validation":
             changed = {key: run.recipe[key] for key, value in vars(best).items() if run.recipe.get(key, value) != value}

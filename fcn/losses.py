@@ -106,7 +106,10 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                     scale = labelled.float() if weights is None else weights[target] * labelled
                     logs = F.log_softmax(weight @ wide[:, reach], dim=0)
                     total -= (logs.gather(0, target) * scale).sum()
-                    slopes = logs.exp_().scatter_add_(0, target, minus.expand_as(target))
+                    # Below e^-80, numbers become denormal and a hundred times slower.
+                    slopes = (
+                        logs.clamp_(min=-80).exp_().scatter_add_(0, target, minus.expand_as(target))
+                    )
                     wide_slope[:, reach] += weight.T @ slopes.mul_(scale)
                 slope.copy_(wide_slope @ columns)
         ctx.save_for_backward(gradient)

@@ -13,10 +13,11 @@ from fcn.training.recipe import Recipe
 def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer, with one parameter group per rate multiplier and weight decay.
 
-    Freezes the layers that the recipe says; every other parameter learns. On CUDA one kernel
-    updates all parameters, which a CUDA graph can capture.
+    Freezes the layers that the recipe says; every other parameter learns. On a CPU and on CUDA one
+    kernel updates all parameters, which a CUDA graph can capture.
     """
-    fused = next(net.parameters()).is_cuda
+    device = next(net.parameters()).device.type
+    fused = True if device in ("cpu", "cuda") else None
     kept = first_layers(net, recipe.frozen) if recipe.frozen else []
     never = {id(parameter) for _, layer in kept for parameter in layer.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -34,10 +35,10 @@ def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimize
     ]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(
-            parameters, lr=recipe.learning_rate, fused=fused or None, capturable=fused
+            parameters, lr=recipe.learning_rate, fused=fused, capturable=device == "cuda"
         )
     return torch.optim.SGD(
-        parameters, lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused or None
+        parameters, lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused
     )
 
 
