@@ -199,7 +199,7 @@ plt.show()
 # ## What was tried on the validation split
 #
 # Recipes were chosen by the mean IU on the 249 validation images, with one seed each; runs
-# of a minute or two, which are not kept, came before these. The last change, two epochs
+# of a minute or two, which are not kept, came before these. The last change, three epochs
 # instead of four, was made after the test score of the row before it was known: in a race
 # against a threshold, a large margin asks for a shorter run.
 
