@@ -27,6 +27,7 @@ from fcn.training.record import Record, find, load_records
 
 ROOT = Path(__file__).parents[2]
 RECORDS = load_records(ROOT / "results")
+BRIEF, RACE = "sift-flow-googlenet-8s-brief", "sift-flow-googlenet-8s-speedrun"
 TABLE_5 = paper.row("Table 5", "FCN-16s").metrics
 
 
@@ -344,6 +345,22 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         "12",
         "a small backbone comes near the paper's row",
         lambda: abs(mean_iu(TUNED) - TABLE_5["mean_iu"]) < 3,
+    ),
+    # Chapter 15
+    (
+        "15",
+        "Weights in inverse proportion to the pixels of a class lowered mean IU",
+        lambda: mean_iu(f"{BRIEF}-balanced") < mean_iu(BRIEF) - 1,
+    ),
+    (
+        "15",
+        "Score layers on a frozen backbone come within reach of the paper's number",
+        lambda: abs(mean_iu(f"{RACE}-heads") - TABLE_5["mean_iu"]) < 3,
+    ),
+    (
+        "15",
+        "a large margin asks for a shorter run",
+        lambda: mean_iu(RACE) > TABLE_5["mean_iu"] + 2,
     ),
 ]
 

@@ -106,6 +106,7 @@ class TestChapter:
             "09_pascal_context",
             [e.name for e in EXPERIMENTS.values() if e.paper and "6" in e.paper[0]],
         ),
+        ("15_speedrun", chapter_tables.SPEEDRUN_RUNS),
         ("11_patches_shifts_stitches", [*figure_5.EXPERIMENTS.values(), figure_5.CONTROL]),
     ],
 )
