@@ -111,9 +111,9 @@ Markdown(tables.markdown(chapter_tables.speedrun_ledger(here.records())))
 # (mean over {glue:text}`seeds:.0f` seeds), on {glue:text}`hardware`. It needs
 # {glue:text}`work_times:.1f` times fewer operations than the first row.
 #
-# The CPU has matrix units for bfloat16, and a CPU without them needs several times as
-# long for the same run (chapter [14](14_how_fast.ipynb)). We have not run the race on a
-# GPU.
+# The CPU has matrix units for bfloat16; on one without them the same command trains in
+# float32, which takes longer (chapter [14](14_how_fast.ipynb)). The race has not been run on
+# a GPU.
 #
 # ## Do not compute the scores of all pixels
 #
