@@ -94,7 +94,8 @@ def _traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
         )
     assert program is not None
     model = program.model_proto
-    for part in (model.graph, *model.graph.node):
+    parts: list[Any] = [model.graph, *model.graph.node]
+    for part in parts:
         del part.metadata_props[:]  # quotes from the source, with paths
     del model.graph.value_info[:]
     for output in model.graph.output:
