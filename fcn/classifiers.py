@@ -76,8 +76,8 @@ class ResponseNorm(nn.Module):
     """Local response normalisation over five channels: x / (1 + 1e-4 / 5 * sum of x^2)^0.75.
 
     Equal to ``nn.LocalResponseNorm(5, 1e-4, 0.75)``, whose 3-d average pooling takes half of a
-    training step on a CPU. Here, the sum is a 1x1 convolution with a band matrix. Computes in
-    float32, in half precision too.
+    training step on a CPU. Here, the sum is a 1x1 convolution with a band matrix. Half precision
+    is converted to float32 in between.
     """
 
     field = ReceptiveField()  # acts on each cell separately
@@ -87,7 +87,7 @@ class ResponseNorm(nn.Module):
             normalized: Tensor = _Normalize.apply(x)
             return normalized
         with _full_precision(x):
-            wide = x.float()
+            wide = _at_least_single(x)
             return (wide * _power(_inverse_root(wide))).to(x.dtype)
 
 
@@ -97,7 +97,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         with _full_precision(x):
-            wide = x.float()
+            wide = _at_least_single(x)
             root = _inverse_root(wide)
             ctx.save_for_backward(x, root)
             return (wide * _power(root)).to(x.dtype)
@@ -106,7 +106,7 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         x, root = ctx.saved_tensors
         with _full_precision(x):
-            wide, scaled = x.float(), slope.float() * _power(root)
+            wide, scaled = _at_least_single(x), slope * _power(root)
             shared = _five_channels(wide * scaled * root.square())
             return (scaled - 2 * 0.75 * 1e-4 / 5 * wide * shared).to(x.dtype)
 
@@ -117,6 +117,10 @@ def _full_precision(x: Tensor) -> AbstractContextManager[object]:
     if torch.amp.autocast_mode.is_autocast_available(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _inverse_root(x: Tensor) -> Tensor:

@@ -86,9 +86,11 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         void: int,
         weights: Tensor | None,
     ) -> Tensor:
-        gradient = cells.new_zeros(cells.shape, dtype=torch.float32)
+        dtype = torch.promote_types(cells.dtype, torch.float32)
+        rows, columns = rows.to(dtype), columns.to(dtype)
+        gradient = cells.new_zeros(cells.shape, dtype=dtype)
         total = cells.new_zeros((), dtype=torch.float64)
-        minus = labels.new_full((1,) * 3, -1, dtype=torch.float32)
+        minus = labels.new_full((1,) * 3, -1, dtype=dtype)
         strips = []
         for start in range(0, len(rows), STRIP):
             strip = slice(start, start + STRIP)
@@ -97,13 +99,13 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
             strips.append((strip, reach, rows[strip, reach]))
         with torch.autocast(cells.device.type, enabled=False):
             for image, label, slope in zip(cells, labels, gradient, strict=True):
-                wide = image.float().contiguous() @ columns.T  # C x h x W
+                wide = image.to(dtype).contiguous() @ columns.T  # C x h x W
                 wide_slope = torch.zeros_like(wide)
                 for strip, reach, weight in strips:
                     target = label[None, strip]
                     labelled = target != void
                     target = target.where(labelled, 0)
-                    scale = labelled.float() if weights is None else weights[target] * labelled
+                    scale = labelled.to(dtype) if weights is None else weights[target] * labelled
                     logs = F.log_softmax(weight @ wide[:, reach], dim=0)
                     total -= (logs.gather(0, target) * scale).sum()
                     # Below e^-80, numbers become denormal and a hundred times slower.
@@ -114,7 +116,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                 slope.copy_(wide_slope @ columns)
         ctx.save_for_backward(gradient)
         ctx.dtype = cells.dtype
-        return total.float()
+        return total.to(dtype)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Any:

@@ -157,8 +157,9 @@ class CoarseScores(NamedTuple):
         return (*self.cells.shape[:2], len(self.rows), len(self.columns))
 
     def upsampled(self) -> Tensor:
-        """The scores of the pixels, in float32."""
-        return self.rows @ self.cells.float() @ self.columns.T
+        """The scores of the pixels, in float32 at least."""
+        dtype = torch.promote_types(self.cells.dtype, torch.float32)
+        return self.rows.to(dtype) @ self.cells.to(dtype) @ self.columns.to(dtype).T
 
 
 def bilinear_matrix(

@@ -139,3 +139,20 @@ def test_width_scales_channels_and_keeps_them_even(net, width):
             assert b.out_channels % 2 == 0
             assert b.out_channels >= 2
             assert abs(b.out_channels - a.out_channels * width) <= 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_response_normalisation_has_the_values_and_gradient_of_torchs_own(dtype):
+    torch.manual_seed(0)
+    x = (30 * torch.randn(2, 9, 5, 4)).to(dtype).requires_grad_()
+    slope = torch.randn(x.shape, dtype=dtype)
+    ours = ResponseNorm()(x)
+    (gradient,) = torch.autograd.grad(ours, x, slope)
+    exact = x.detach().double().requires_grad_()
+    theirs = nn.LocalResponseNorm(5, 1e-4, 0.75)(exact)
+    (expected,) = torch.autograd.grad(theirs, exact, slope.double())
+    assert ours.dtype == dtype
+    assert torch.equal(ResponseNorm()(x.detach()), ours), "with and without a gradient"
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[dtype]
+    for found, right in ((ours, theirs), (gradient, expected)):
+        torch.testing.assert_close(found.double(), right, rtol=tolerance, atol=tolerance)

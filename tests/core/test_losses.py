@@ -263,6 +263,17 @@ def test_the_fused_loss_equals_the_loss_of_the_upsampled_scores(coarse, reductio
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
 
 
+def test_the_fused_loss_computes_in_double_precision(coarse):
+    cells = coarse.cells.double().requires_grad_()
+    labels = torch.randint(5, (2, *coarse.shape[2:]))
+    scores = coarse._replace(cells=cells)
+    fused, direct = (pixel_softmax_loss(one, labels) for one in (scores, scores.upsampled()))
+    assert fused.dtype == torch.float64
+    torch.testing.assert_close(fused, direct)
+    gradients = [torch.autograd.grad(loss, cells)[0] for loss in (fused, direct)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_the_fused_loss_computes_in_float32_under_autocast(coarse):
     labels = torch.randint(5, (2, *coarse.shape[2:]))
     expected = pixel_softmax_loss(coarse, labels)
