@@ -36,7 +36,7 @@ import presets
 here = presets.check(
     preset=preset,
     experiments=experiments,
-    offered=r"sift-flow-(?!.*-keep).*",
+    offered=r"sift-flow-(?!.*-(keep|speedrun)).*",
     data_root=data_root,
     weights_root=weights_root,
     device=device,

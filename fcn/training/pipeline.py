@@ -15,6 +15,7 @@ from fcn.training.checkpoint import exclusive
 from fcn.training.distributed import broadcast, is_main_process
 from fcn.training.evaluate import evaluate, scored_heads
 from fcn.training.loop import train
+from fcn.training.memory import in_memory
 from fcn.training.recipe import Recipe
 from fcn.training.record import Head, Plan, Record, Weights
 
@@ -47,6 +48,7 @@ def train_and_record(
     ValueError for a folder that is not writable, OSError for a checkpoint without ``resume``, for
     an earlier record and if another process has the run.
     """
+    test_set = in_memory(test_set)  # reads every image and label map: bad ones are found now
     check_writable(weights.parent, "--out")
     check_writable(results, "--results")
     environment = provenance.environment(device)

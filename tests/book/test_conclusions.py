@@ -220,7 +220,7 @@ def fixed_backbone_is_not_worse() -> bool:
 def few_epochs_on_two_cores() -> bool:
     finals = [one for one in RECORDS if one.purpose == "final"]
     longest = max(one.recipe["epochs"] for one in finals)
-    return longest == 9 and {one.hardware for one in RECORDS} == {"AMD EPYC, 2 cores"}
+    return longest == 9 and all(one.hardware.endswith(", 2 cores") for one in RECORDS)
 
 
 def only_table_5_has_runs() -> bool:

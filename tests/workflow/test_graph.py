@@ -89,7 +89,7 @@ def test_tables_have_the_records_of_their_rows():
 
 def test_a_chapter_gets_the_parameters_that_it_declares_and_trains_nothing():
     names = graph.chapters()
-    assert len(names) == 13
+    assert len(names) == len(list(Path(graph.__file__).parents[1].glob("book/[0-9]*.py")))
     assert graph.CHAPTERS.keys() <= set(names)
     for config in ({}, {"experiments": "recorded"}, {"experiments": "voc-vgg16-32s"}):
         g = built(**config)
