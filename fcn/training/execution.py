@@ -30,7 +30,7 @@ FORMATS: dict[MemoryFormat, torch.memory_format] = {
 }
 # A probe takes four or six passes of an image or two. It must pay, and noise must not decide.
 PASSES = 200  # at least, to probe at all
-LONG = 60.0  # seconds that so many passes must take, at least, for contiguous
+LONG = 60.0  # seconds that the passes must take, at least, for contiguous
 GAIN = 1.1  # by which contiguous must be faster
 SECONDS = 3.0  # after which there is no third pass
 PIXELS = 1 << 17  # of the images, at most, if there are several
