@@ -11,7 +11,6 @@ and what changes from step to step, such as the learning rate, must be a tensor.
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from fcn.data.augment import AUGMENTATIONS, GREY, AlternateFlip, RandomShift, au
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
-from fcn.training.memory import as_bytes
+from fcn.training.memory import decoded
 
 Step = Callable[[list[Batch]], Tensor]
 """A training step, from the parts of a batch to the loss."""
@@ -39,8 +38,10 @@ class Resident(SegmentationDataset):
     def __init__(self, dataset: SegmentationDataset, device: torch.device | str = "cpu") -> None:
         self.name, self.split, self.heads = dataset.name, dataset.split, dataset.heads
         self.names, self.contents = list(dataset.names), dataset.contents
-        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-            samples = list(pool.map(lambda i: _bytes(dataset[i]), range(len(self.names))))
+        samples = decoded(dataset)
+        for image, _, name in samples:
+            if len(image) != 3:
+                raise ValueError(f"{name}: {len(image)} channels; must be an RGB photo")
         self.sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
         self.one_size = len(set(self.sizes)) == 1  # of all photos, and so of all batches
         images, labels = collate(samples)
@@ -115,12 +116,6 @@ def loading_processes(
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(8, (cores or 1) // processes_here())
-
-
-def _bytes(sample: Sample) -> Sample:
-    if len(sample.image) != 3:
-        raise ValueError(f"{sample.name}: {len(sample.image)} channels; must be an RGB photo")
-    return as_bytes(sample)
 
 
 def _source(frame: int, length: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,7 @@ class InMemory(SegmentationDataset):
     def __init__(self, dataset: SegmentationDataset) -> None:
         self.name, self.split, self.heads = dataset.name, dataset.split, dataset.heads
         self.names, self.files = list(dataset.names), dataset.files  # type: ignore[method-assign]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            self._samples = list(pool.map(lambda i: as_bytes(dataset[i]), range(len(dataset))))
+        self._samples = decoded(dataset)
 
     def __getitem__(self, index: int) -> Sample:
         """A copy of the sample: image uint8, C x H x W; labels int64, H x W, void 255."""
@@ -37,9 +36,15 @@ def in_memory(dataset: SegmentationDataset) -> SegmentationDataset:
     return InMemory(dataset) if fits else dataset
 
 
-def as_bytes(sample: Sample) -> Sample:
-    """The sample with labels in uint8."""
-    return sample._replace(labels={head: labels.byte() for head, labels in sample.labels.items()})
+def decoded(dataset: SegmentationDataset) -> list[Sample]:
+    """All samples, with labels in uint8."""
+
+    def read(index: int) -> Sample:
+        sample = dataset[index]
+        return sample._replace(labels={h: labels.byte() for h, labels in sample.labels.items()})
+
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        return list(pool.map(read, range(len(dataset))))
 
 
 def available_memory() -> int:
