@@ -36,17 +36,18 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
         fontsize=9,
     )
     run = [one for one in attempts if one.stages]
-    for one in run:
+    for number, one in enumerate(run):
+        above = number % 2  # neighbours may be close
         seconds = [sum(stage.seconds for stage in stages) for stages in one.stages]
         tint = style.COLOURS["ours"] if one.counts else style.COLOURS["others"]
         axes.plot(seconds, one.scores, "o", color=tint, markersize=8, alpha=0.85)
         axes.annotate(
             LABELS[one.experiment],
-            (float(np.mean(seconds)), min(one.scores)),
-            xytext=(0, -8),
+            (float(np.mean(seconds)), max(one.scores) if above else min(one.scores)),
+            xytext=(0, 8 if above else -8),
             textcoords="offset points",
             ha="center",
-            va="top",
+            va="bottom" if above else "top",
             fontsize=9,
         )
     axes.set_xscale("log")
