@@ -88,9 +88,11 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         dtype = torch.promote_types(cells.dtype, torch.float32)
         rows, columns = rows.to(dtype), columns.to(dtype)
-        gradient = cells.new_zeros(cells.shape, dtype=dtype)
+        # Rows before channels: then each upsampling is one product of two matrices.
+        by_row = cells.detach().to(dtype).permute(0, 2, 1, 3)  # N x h x C x w
+        classes, width = cells.shape[1], len(columns)
+        gradient = torch.empty(by_row.shape, dtype=dtype, device=cells.device)
         total = cells.new_zeros((), dtype=torch.float64)
-        minus = labels.new_full((1,) * 3, -1, dtype=dtype)
         strips = []
         for start in range(0, len(rows), STRIP):
             strip = slice(start, start + STRIP)
@@ -98,22 +100,25 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
             reach = slice(int(used[0]), int(used[-1]) + 1)
             strips.append((strip, reach, rows[strip, reach]))
         with torch.autocast(cells.device.type, enabled=False):
-            for image, label, slope in zip(cells, labels, gradient, strict=True):
-                wide = image.to(dtype).contiguous() @ columns.T  # C x h x W
+            for image, label, slope in zip(by_row, labels, gradient, strict=True):
+                wide = (image @ columns.T).flatten(1)  # h x (C W)
                 wide_slope = torch.zeros_like(wide)
                 for strip, reach, weight in strips:
-                    target = label[None, strip]
+                    target = label[strip, None]
                     labelled = target != void
                     target = target.where(labelled, 0)
                     scale = labelled.to(dtype) if weights is None else weights[target] * labelled
-                    logs = F.log_softmax(weight @ wide[:, reach], dim=0)
-                    total -= (logs.gather(0, target) * scale).sum()
+                    scores = (weight @ wide[reach]).view(-1, classes, width)
+                    scores -= scores.amax(1, keepdim=True)
+                    picked = scores.gather(1, target)
                     # Below e^-80, numbers become denormal and a hundred times slower.
-                    slopes = (
-                        logs.clamp_(min=-80).exp_().scatter_add_(0, target, minus.expand_as(target))
-                    )
-                    wide_slope[:, reach] += weight.T @ slopes.mul_(scale)
-                slope.copy_(wide_slope @ columns)
+                    slopes = scores.clamp_(min=-80).exp_()
+                    share = slopes.sum(1, keepdim=True)
+                    total += ((share.log() - picked) * scale).sum()
+                    slopes.mul_(scale / share).scatter_add_(1, target, -scale)
+                    wide_slope[reach].addmm_(weight.T, slopes.flatten(1))
+                torch.matmul(wide_slope.view(-1, classes, width), columns, out=slope)
+        gradient = gradient.permute(0, 2, 1, 3)
         ctx.save_for_backward(gradient)
         ctx.dtype = cells.dtype
         return total.to(dtype)
