@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fcn.data.sample import SegmentationDataset
 from fcn.environment import resolve_device
-from fcn.training.allocator import keep_freed_memory
+from fcn.allocator import keep_freed_memory
 from fcn.training.distributed import broadcast, is_main_process
 from fcn.training.record import Execution, MemoryFormat, Precision
 

@@ -13,7 +13,8 @@ import torch
 from test_loop import RECIPE, Kept, Tiny, assert_same_weights, net_for, run, same_run, stopped
 
 from fcn.data.synthetic.outdoor import Scenes
-from fcn.training import allocator, execution, memory
+from fcn import allocator
+from fcn.training import execution, memory
 from fcn.training.checkpoint import read_checkpoint
 from fcn.training.distributed import launch_fabric
 from fcn.training.execution import FORMATS, executed_precision, has_fast_bfloat16, memory_format
@@ -224,7 +225,7 @@ def test_a_checkpoint_of_an_older_version_resumes(scenes, tmp_path):
 
 FAULTS = """
 import resource, torch
-from fcn.training import allocator
+from fcn import allocator
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from fcn.allocator import keep_freed_memory
 from fcn.environment import check_writable
 from fcn.replication.benchmark import measure, peers, profiles
 from fcn.replication.benchmark.peers import Peers, Unavailable, variants, workloads
@@ -62,6 +63,8 @@ def measured(
     cores. Raises ValueError if no case matches.
     """
     start, made_with = time.perf_counter(), environment(device)
+    if device == "cpu":
+        keep_freed_memory()  # as our commands do; it serves the peers as well
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             made_with["versions"][name] = metadata.version(name)
