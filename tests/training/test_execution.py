@@ -12,8 +12,8 @@ import pytest
 import torch
 from test_loop import RECIPE, Kept, Tiny, assert_same_weights, net_for, run, same_run, stopped
 
-from fcn.data.synthetic.outdoor import Scenes
 from fcn import allocator
+from fcn.data.synthetic.outdoor import Scenes
 from fcn.training import execution, memory
 from fcn.training.checkpoint import read_checkpoint
 from fcn.training.distributed import launch_fabric
