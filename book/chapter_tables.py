@@ -13,7 +13,7 @@ from fcn.replication.benchmark.paper_times import NETS, PAPER, measured_times
 from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, Workload, quartiles, targets
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.catalogue import find as find_experiment
-from fcn.replication.claims import CLAIMS, LONG_CLAIMS, Comparison, compare
+from fcn.replication.claims import ALL_CLAIMS, CLAIMS, FAST_CLAIMS, LONG_CLAIMS, Comparison, compare
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
 from fcn.replication.experiment import Experiment
 from fcn.replication.paper import METRICS
@@ -222,7 +222,7 @@ def voc_claims(records: Sequence[Record]) -> pd.DataFrame:
     The runs on SIFT Flow are those of full length if both have a record, otherwise the short ones.
     """
     lines = {}
-    tests = [one for one in (*CLAIMS, *LONG_CLAIMS) if one.full.startswith("voc-") and one.section != "release"]
+    tests = [one for one in ALL_CLAIMS if one.full.startswith("voc-") and one.section != "release"]
     for claim in tests:
         same = [one for one in reversed(tests) if one.id == claim.id]
         found = next((pair for one in same if (pair := compare(one, records))), None)
@@ -297,10 +297,10 @@ def subset_classes(records: Sequence[Record], photos: Mapping[str, Sequence[int]
 
 def verdicts(records: Sequence[Record]) -> dict[str, int]:
     """The number of claims: all, those with runs on both sides, and of these by their verdict."""
-    found = [pair.verdict for one in (*CLAIMS, *LONG_CLAIMS) if (pair := compare(one, records))]
+    found = [pair.verdict for one in ALL_CLAIMS if (pair := compare(one, records))]
     agree = sum(verdict == "as the paper says" for verdict in found)
     early = sum(verdict.startswith("too early") for verdict in found)
-    counts = {"claims": len(CLAIMS) + len(LONG_CLAIMS), "compared": len(found)}
+    counts = {"claims": len(ALL_CLAIMS), "compared": len(found)}
     return counts | {"agree": agree, "early": early, "differ": len(found) - agree - early}
 
 
@@ -321,6 +321,7 @@ def rules(records: Sequence[Record]) -> dict[str, float]:
         "rule_epochs": claims.EPOCHS,
         "rule_steps": claims.HEAVY_STEPS,
         "m_short": len(CLAIMS),
+        "m_fast": len(FAST_CLAIMS),
         "m_long": len(LONG_CLAIMS),
         "width": Comparison(LONG_CLAIMS[0], seeds, seeds).uncertain,
         "margin": claims.MARGINS["mean_iu"],

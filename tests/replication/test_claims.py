@@ -10,7 +10,17 @@ from test_tables import record
 
 from fcn.replication import claims, paper
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.claims import CLAIMS, LONG_CLAIMS, TESTED, Claim, Comparison, Expected, claim
+from fcn.replication.claims import (
+    ALL_CLAIMS,
+    CLAIMS,
+    FAST_CLAIMS,
+    LONG_CLAIMS,
+    TESTED,
+    Claim,
+    Comparison,
+    Expected,
+    claim,
+)
 from fcn.replication.paper import RELEASE, TABLES
 from fcn.training.recipe import HEAVY, Recipe
 
@@ -18,7 +28,7 @@ RANDOM = claim("random-scores")
 
 
 def test_every_claim_compares_two_experiments_on_the_same_data_and_net():
-    for one in (*CLAIMS, *LONG_CLAIMS):
+    for one in ALL_CLAIMS:
         changed, base = EXPERIMENTS[one.changed], EXPERIMENTS[one.base]
         assert one.full in EXPERIMENTS
         assert (changed.dataset, changed.net) == (base.dataset, base.net)
@@ -28,7 +38,7 @@ def test_every_claim_compares_two_experiments_on_the_same_data_and_net():
 
 def test_claims_are_found_by_id():
     assert RANDOM.change == "score layers start at random"
-    for several in (CLAIMS, LONG_CLAIMS):
+    for several in (CLAIMS, FAST_CLAIMS, LONG_CLAIMS):
         assert len({one.id for one in several}) == len(several)
     assert claim("skip-16s", LONG_CLAIMS).changed == "sift-flow-googlenet-16s"
     with pytest.raises(KeyError):
@@ -130,7 +140,7 @@ def test_the_margins_are_a_tenth_of_the_papers_gain_over_the_best_before():
 def test_effects_are_differences_of_table_2(name, rows, row, reference):
     (mean_iu,) = (r.metrics["mean_iu"] for r in rows if (r.table, r.label) == ("Table 2", row))
     effect = round(mean_iu - paper.row("Table 2", reference).metrics["mean_iu"], 1)
-    found = [one.effect for one in (*CLAIMS, *LONG_CLAIMS) if one.id == name]
+    found = [one.effect for one in ALL_CLAIMS if one.id == name]
     assert found == [effect] * len(found)
     assert found
 
@@ -163,6 +173,21 @@ def test_the_interval_is_students_corrected_for_the_claims_of_the_list():
     assert len(CLAIMS) > len(LONG_CLAIMS)
     assert more.uncertain > found.uncertain
     assert found.so_far == f"+1.5 ± {found.uncertain:.1f}"
+
+
+@pytest.mark.parametrize("gain", [-60, 4, 60])  # 20 pixels are one point of mean IU
+def test_fast_runs_are_long_enough_if_twice_the_epochs_score_no_better(gain):
+    one, longer = claim("skip-16s", FAST_CLAIMS), claims.LONGER
+    hits = {one.base: 500, one.changed: 560, longer.base: 560, longer.changed: 560 + gain}
+    found = [
+        record(name, seed, hits=((hit + 2 * seed, 1000 - hit - 2 * seed), (400, 600)))
+        for name, hit in hits.items()
+        for seed in range(3)
+    ]
+    early = claims.compare(one, [run for run in found if run.experiment != longer.changed])
+    assert "too early to tell" in early.verdict
+    enough = claims.compare(one, found)
+    assert enough.verdict == (AGREES if gain < 20 else early.verdict)
 
 
 def test_a_single_seed_has_no_interval():
