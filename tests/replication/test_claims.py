@@ -131,6 +131,7 @@ def test_the_margins_are_a_tenth_of_the_papers_gain_over_the_best_before():
     [
         ("skip-16s", TABLES, "FCN-16s", "FCN-32s"),
         ("skip-8s", TABLES, "FCN-8s", "FCN-16s"),
+        ("skips", TABLES, "FCN-8s", "FCN-32s"),
         ("scores-only", TABLES, "FCN-32s-fixed", "FCN-32s"),
         ("heavy-32s", RELEASE, "FCN-32s", "FCN-32s"),
         ("heavy-16s", RELEASE, "FCN-16s", "FCN-16s"),
