@@ -410,8 +410,7 @@ for name, benchmark in times.items():
 # cover the image and no more. *reference* pads the first layer by 100 pixels, as the authors' release does, and so
 # computes $700^2 / 500^2 \approx 2$ times as much in the early layers. The paper does not say which it timed.
 #
-# The two cores are those of a virtual machine, with 32-bit floats, and other programs ran for part of the time: only
-# large ratios mean something. As on the K40c, VGG16 costs more than either of the small nets, and the depth of
+# The two cores are those of a virtual machine, with 32-bit floats, so only large ratios mean something. As on the K40c, VGG16 costs more than either of the small nets, and the depth of
 # GoogLeNet, 22 convolutions one after the other, costs less than the width of VGG16. FCN-8s adds two 1×1 convolutions
 # and two upsamplings to FCN-32s, which are negligible next to the backbone. So the paper's 175
 # ms for FCN-8s (Table 3), less than its 210 ms for FCN-32s, cannot come from the net. The paper does not say what else

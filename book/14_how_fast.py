@@ -108,8 +108,8 @@ shared.glue_values(
 #
 # - *In turn.* Each round runs every peer once, so that a disturbance hits all alike. What
 #   counts is the median over the rounds.
-#   Other programs ran for part of the time; the shares of the parts and the commands were
-#   measured again afterwards, on the idle machine.
+# - *Memory allocation.* On a CPU the process keeps the memory it frees, as our commands
+#   do. It serves the peers as well: a forward pass of any net in PyTorch gains.
 # - *Equal threads*, the same random weights and photos, nothing but the work in the clock.
 #   The peers get the photo preprocessed, ours do that themselves.
 # - *The padded port* is the architecture of

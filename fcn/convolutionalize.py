@@ -9,7 +9,9 @@ import copy
 import math
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fcn.classifiers import Classifier, Inception
 from fcn.geometry import ReceptiveField, compose
@@ -53,6 +55,32 @@ def convolutionalize(classifier: nn.Sequential, channels: int = 3) -> nn.Sequent
     return nn.Sequential(layers)
 
 
+class WindowConvolution(nn.Conv2d):
+    """A former fully connected layer, whose large gradients a CPU computes as matrix products.
+
+    The result is that of ``nn.Conv2d``, up to rounding. Over the few windows of a single image, the
+    product of the weights with the unfolded windows trains up to twice as fast.
+    """
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d) -> "WindowConvolution":
+        """``layer`` (stride 1, without dilation) with its own parameters."""
+        one = cls(layer.in_channels, layer.out_channels, layer.kernel_size, device="meta")  # type: ignore[arg-type]
+        one.padding, one.weight, one.bias = layer.padding, layer.weight, layer.bias
+        return one
+
+    def forward(self, x: Tensor) -> Tensor:
+        single = self.training and x.device.type == "cpu" and len(x) == 1
+        if not single or self.dilation != (1, 1) or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        windows = F.unfold(x, self.kernel_size, padding=self.padding)  # type: ignore[arg-type]
+        pad, kernel = self.padding[0], self.kernel_size[0]
+        size = [side + 2 * int(pad) - kernel + 1 for side in x.shape[2:]]
+        assert self.bias is not None
+        scores = self.weight.flatten(1) @ windows + self.bias[:, None]
+        return scores.unflatten(2, size)
+
+
 class Backbone(nn.Sequential):
     """A fully convolutional classifier without its last layer, with maps at several strides.
 
@@ -89,9 +117,12 @@ def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
     if alignment not in ("tight", "reference"):
         raise ValueError(f'unknown alignment "{alignment}": choose "tight" or "reference"')
     layers: OrderedDict[str, nn.Module] = OrderedDict()
+    connected = {n for n, layer in classifier.named_children() if isinstance(layer, nn.Linear)}
     for name, layer in convolutionalize(classifier)[:-1].named_children():
         if isinstance(layer, nn.AvgPool2d):
             continue
+        if isinstance(layer, nn.Conv2d) and name in connected:
+            layer = WindowConvolution.of(layer)
         if alignment == "reference" and not layers:
             first = next(m for m in layer.modules() if isinstance(m, nn.Conv2d))
             first.padding = (REFERENCE_PADDING, REFERENCE_PADDING)

@@ -18,7 +18,13 @@ import torch
 from torch import nn
 
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
-from fcn.convolutionalize import REFERENCE_PADDING, as_convolution, backbone, convolutionalize
+from fcn.convolutionalize import (
+    REFERENCE_PADDING,
+    WindowConvolution,
+    as_convolution,
+    backbone,
+    convolutionalize,
+)
 from fcn.geometry import receptive_field
 
 WIDTH = 1 / 16
@@ -156,6 +162,25 @@ def test_a_fully_connected_layer_is_a_convolution_that_covers_its_input():
     linear = nn.Linear(4 * 3 * 3, 5)
     x = torch.randn(2, 4, 3, 3)
     torch.testing.assert_close(as_convolution(linear, 3)(x).flatten(1), linear(x.flatten(1)))
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(7, 3), (7, 0), (1, 0)])
+def test_in_training_a_connected_layer_is_a_product_over_windows(kernel, padding):
+    layer = as_convolution(nn.Linear(3 * kernel * kernel, 5), kernel).double()
+    layer.padding = (padding, padding)
+    fast, x = WindowConvolution.of(layer).train(), torch.randn(1, 3, 9, 12, dtype=torch.double)
+    unfolded = []
+    results = []
+    for one in (layer, fast):
+        images = x.clone().requires_grad_()
+        maps = one(images)
+        unfolded.append("View" in type(maps.grad_fn).__name__)
+        (maps**2).sum().backward()
+        results.append((maps, images.grad, layer.weight.grad, layer.bias.grad))
+        layer.zero_grad()
+    assert unfolded == [False, True]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(fast.eval()(x), layer(x))
 
 
 def test_inputs_that_are_no_maps_are_refused():
