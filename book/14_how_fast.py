@@ -218,7 +218,11 @@ for name, count in counts.items():
 # The package interpolates fixed filters everywhere
 # (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` runs through the taps.
 #
-# Training gains more. The loss needs the softmax of every pixel, but not all at once:
+# A former fully connected layer such as `fc6` has a large kernel and few windows. In
+# training, its gradients are faster as products of matrices, of the weights with the
+# unfolded windows (`fcn.convolutionalize.WindowConvolution`).
+#
+# The loss gains most. It needs the softmax of every pixel, but not all at once:
 # with `upsample=False` the net returns the coarse scores with the two matrices, and the
 # loss works through the photo in strips that fit the cache of a core. Same loss, same
 # gradient:
