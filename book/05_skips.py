@@ -46,6 +46,7 @@ import pandas as pd
 import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import photos
 from fcn import FCN
@@ -298,13 +299,125 @@ print(
 # \text{scores} = U_8\,(s_8).
 # $$
 #
-# In code it is one line of `fcn.models.Head.forward`, in essence, inside a loop over the skips; the rest is alignment
-# ([chapter 4](04_upsampling.ipynb)):
-#
-# ```python
-# scores = skip + upsample_onto(scores, upscore, grid, fine, skip.shape[-2:])
-# ```
-#
+# Here is the whole net of the paper's figure 3, FCN-8s on VGG16, in plain PyTorch. `fc6`
+# and `fc7` are convolutions now (chapter [3](03_convolutionalization.ipynb)), each layer
+# is padded so that the maps cover the image, and upsampling is bilinear (chapter
+# [4](04_upsampling.ipynb)):
+
+
+# %%
+def block(inputs: int, outputs: int, count: int) -> nn.Sequential:
+    """``count`` 3 x 3 convolutions, then a pool that halves the map, rounding up."""
+    layers = []
+    for n in range(count):
+        layers.append(nn.Conv2d(inputs if n == 0 else outputs, outputs, 3, padding=1))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
+
+
+def up(scores: Tensor, factor: int, like: Tensor) -> Tensor:
+    """Upsample ``scores`` onto the grid of ``like``."""
+    fine = F.interpolate(scores, scale_factor=factor, mode="bilinear")
+    return fine[..., : like.shape[2], : like.shape[3]]
+
+
+class FCN8s(nn.Module):
+    """Takes N x 3 x H x W, BGR less the mean; returns N x classes x H x W."""
+
+    def __init__(self, classes: int, c: int = 64, fc: int = 4096):
+        super().__init__()
+        pool1, pool2 = block(3, c, 2), block(c, 2 * c, 2)
+        self.to_pool3 = nn.Sequential(pool1, pool2, block(2 * c, 4 * c, 3))
+        self.to_pool4 = block(4 * c, 8 * c, 3)
+        fc6 = nn.Conv2d(8 * c, fc, 7, padding=3), nn.ReLU(), nn.Dropout()
+        fc7 = nn.Conv2d(fc, fc, 1), nn.ReLU(), nn.Dropout()
+        self.to_fc7 = nn.Sequential(block(8 * c, 8 * c, 3), *fc6, *fc7)
+        self.score32 = nn.Conv2d(fc, classes, 1)
+        self.score16 = nn.Conv2d(8 * c, classes, 1)
+        self.score8 = nn.Conv2d(4 * c, classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        pool3 = self.to_pool3(image)
+        pool4 = self.to_pool4(pool3)
+        scores = self.score32(self.to_fc7(pool4))
+        scores = self.score16(pool4) + up(scores, 2, pool4)
+        scores = self.score8(pool3) + up(scores, 2, pool3)
+        return up(scores, 8, image)
+
+
+# %% [markdown]
+# The package's `fcn.FCN` has options for other backbones, strides and alignments, but it
+# is this net. With the same weights, here at a sixteenth of the width, it outputs the same
+# scores:
+
+# %%
+torch.manual_seed(0)
+package = FCN("vgg16", stride=8, num_classes=len(CLASSES), width=1 / 16).eval()
+plain = FCN8s(len(CLASSES), c=4, fc=256).eval()
+for layer in package.heads["scores"].values():
+    for parameter in layer.parameters():  # score layers are zero in a new net
+        nn.init.normal_(parameter, std=0.1)
+for ours, theirs in zip(plain.parameters(), package.parameters(), strict=True):
+    ours.data.copy_(theirs.data)
+
+
+def caffe(image: Tensor) -> Tensor:
+    """RGB in 0 to 1 as BGR in 0 to 255, less the mean colour of ImageNet."""
+    return 255 * image.flip(1) - torch.tensor([104.00699, 116.66877, 122.67892])[:, None, None]
+
+
+image = torch.rand(2, 3, 75, 100)
+torch.testing.assert_close(plain(caffe(image)), package(image))
+
+# %% [markdown]
+# A training step of the paper (section 4.3) is as short: the softmax loss of every
+# labelled pixel, and gradient descent with momentum, where biases learn at twice the rate
+# and do not decay.
+
+
+# %%
+def paper_optimizer(net: nn.Module, rate: float) -> torch.optim.Optimizer:
+    biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
+    weights = [p for name, p in net.named_parameters() if not name.endswith("bias")]
+    groups = [
+        {"params": weights, "weight_decay": 5e-4},
+        {"params": biases, "weight_decay": 0, "lr": 2 * rate},
+    ]
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9)
+
+
+def training_step(net: nn.Module, optimizer, image: Tensor, label: Tensor) -> float:
+    loss = F.cross_entropy(net(caffe(image)), label, ignore_index=VOID)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+# %% [markdown]
+# Three steps of it equal three of the package's `train`, on a batch of all images, without
+# dropout, which would draw other masks:
+
+# %%
+scenes, rate = Scenes(2, (64, 96)), 1e-4
+batch = [scenes[i] for i in range(2)]
+image = torch.stack([sample.image for sample in batch]) / 255
+label = torch.stack([sample.labels["semantic"] for sample in batch]).long()
+for layer in (*plain.modules(), *package.modules()):
+    if isinstance(layer, nn.Dropout):
+        layer.p = 0.0
+
+optimizer = paper_optimizer(plain.train(), rate)
+losses = [training_step(plain, optimizer, image, label) for _ in range(3)]
+paper_recipe = Recipe(learning_rate=rate, epochs=3, batch_size=2)
+quiet = {"workers": 0, "log": lambda line: None}
+run = train(package, scenes, paper_recipe, seed=0, device="cpu", **quiet)
+
+for ours, theirs in zip(plain.parameters(), package.parameters(), strict=True):
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+print("the loss falls:", losses[0] > losses[1] > losses[2])
+
+# %% [markdown]
 # The new layer starts at zero. So FCN-16s begins exactly where FCN-32s ended, and training can only go on from there:
 
 # %%
