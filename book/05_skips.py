@@ -17,26 +17,19 @@
 # A net that knows *what* is in an image has, by the time it knows, forgotten *where*. FCN-32s answers once for every
 # 32×32 pixels and interpolates in between. The paper's second idea is to let earlier layers, which see less but lie
 # closer together, correct the answer.
-#
-# ## What you will learn
-#
-# - what a labelling must lose at stride 32, 16 and 8, whatever net makes it;
-# - why depth buys *what* with *where*: receptive field against stride;
-# - how a skip adds scores to scores, why it starts at zero, and that it then changes nothing at first;
-# - how to compare nets that were trained in stages without mistaking more training for a better net.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 preset = "read"  # "read", "smoke" (a few steps): a tiny net; "small", "paper": a larger one
 device = "auto"
 seed = 0
 results_dir = "../results"
 
-# %%
+# %% tags=["hide-input"]
 import presets
 
 here = presets.check(preset=preset, device=device, seed=seed, results_dir=results_dir)
 
-# %%
+# %% tags=["hide-input"]
 import copy
 from dataclasses import replace
 
@@ -60,12 +53,23 @@ from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.paper import TABLES
 from fcn.training.loop import Run, train
 from fcn.training.recipe import Recipe
-from figures import shared, style
+from figures import shared, stages, style
 from figures import skips as figures
 
 style.use()
 
+# %% mystnb={"figure": {"caption": "Two photos, labelled by nets that were trained in stages on SIFT Flow ([chapter 6](06_sift_flow.ipynb)): the paper's figure 4 with our nets. With each skip, roofs and towers get their outlines.", "name": "fig-stages"}, "image": {"alt": "A temple and a rocket on its pad. The label map of FCN-32s shows round blobs, that of FCN-16s rough shapes, and that of FCN-8s the eaves of the temple and the thin rocket."}} tags=["remove-input"]
+stages.staged()
+plt.show()
+
 # %% [markdown]
+# ## What you will learn
+#
+# - what a labelling must lose at stride 32, 16 and 8, whatever net makes it;
+# - why depth buys *what* with *where*: receptive field against stride;
+# - how a skip adds scores to scores, why it starts at zero, and that it then changes nothing at first;
+# - how to compare nets that were trained in stages without mistaking more training for a better net.
+#
 # ## The claim
 #
 # {cite:t}`long2015` (section 4.2) find the output of FCN-32s too coarse to satisfy, and mend it by turning the line of

@@ -429,7 +429,8 @@ shared.glue_values(between_seeds=chapter_tables.widest_range(found, "sift-flow")
 # ## What the skips bring
 #
 # Table 2 of the paper measures skips on PASCAL VOC with VGG16. The short runs make the same comparison on other data
-# with another backbone, so the figure shows gains over FCN-32s instead of scores.
+# with another backbone, so the figure shows gains over FCN-32s instead of scores. {numref}`fig-stages` shows what these
+# three nets make of two photos.
 
 # %%
 if len(short) > 1:
