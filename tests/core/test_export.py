@@ -1,18 +1,25 @@
 """Exported nets: the scores of torch at any size, in half the bytes; which engine a photo gets."""
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import nn
 
 from fcn import export, models
+from fcn.classifiers import MaxPool
 from fcn.environment import sha256
 from fcn.models import FCN
 from fcn.predict import OnnxNet, Segmenter, TorchNet
+from fcn.preprocessing import as_caffe
+from fcn.upsampling import Upsampling
 
 CLASSES = {"semantic": ["sky", "sea", "sand", "tree"], "geometric": ["a", "b"]}
 
@@ -125,16 +132,91 @@ def test_only_nets_for_colour_photos_are_exported(tmp_path: Path) -> None:
         export.export(path, tmp_path / "net.onnx")
 
 
-@pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
-def test_nets_can_be_traced(upsampling: str) -> None:
+def random_net(name: str, stride: int, upsampling: Upsampling = "bilinear") -> FCN:
+    """A narrow net whose skips and upsampling matter."""
     torch.manual_seed(0)
-    net = FCN("vgg16", 8, 2, width=0.05, upsampling=upsampling).eval().requires_grad_(False)
+    net = FCN(name, stride, 2, width=0.05, upsampling=upsampling).eval()
     for parameter in net.heads.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+def assert_same(found: Callable[[torch.Tensor], torch.Tensor], net: nn.Module) -> None:
+    """The same scores at sizes of every remainder that matters, including the smallest."""
+    for height, width in [(32, 32), (33, 64), (97, 70), (71, 131), (128, 95)]:
+        images = torch.rand(1, 3, height, width)
+        with torch.inference_mode():
+            expected = net(images)
+            torch.testing.assert_close(found(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "bvlc_alexnet", "vgg16", "googlenet"])
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_nets_can_be_traced(name: str, stride: int) -> None:
+    net = random_net(name, stride)
     with pytest.warns(torch.jit.TracerWarning):  # the checks of the input are not traced
-        traced = torch.jit.trace(net, torch.rand(1, 3, 64, 96))
-    images = torch.rand(2, 3, 97, 70)
-    torch.testing.assert_close(traced(images), net(images))
+        traced = torch.jit.trace(net, torch.rand(1, 3, 64, 96), check_trace=False)
+    assert_same(traced, net)
+
+
+NETS = [("alexnet", 32), ("bvlc_alexnet", 16), ("alexnet", 8)]
+NETS += [(name, stride) for name in ("vgg16", "googlenet") for stride in (32, 16, 8)]
+
+
+@pytest.mark.parametrize(("name", "stride"), NETS)
+def test_nets_can_be_exported_by_torch(name: str, stride: int) -> None:
+    net = random_net(name, stride)
+    height, width = (torch.export.Dim(side, min=models.SMALLEST) for side in "hw")
+    example, free = (torch.rand(1, 3, 96, 128),), ({2: height, 3: width},)
+    exported = torch.export.export(net, example, dynamic_shapes=free)
+    assert_same(exported.module(), net)
+
+
+@pytest.mark.parametrize("upsampling", ["learned", "interpolate"])
+def test_every_upsampling_can_be_traced_and_exported(upsampling: Upsampling) -> None:
+    net = random_net("vgg16", 8, upsampling)
+    with pytest.warns(torch.jit.TracerWarning):
+        assert_same(torch.jit.trace(net, torch.rand(1, 3, 64, 96), check_trace=False), net)
+    free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
+    exported = torch.export.export(net, (torch.rand(1, 3, 96, 128),), dynamic_shapes=free)
+    assert_same(exported.module(), net)
+
+
+class AllStrides(nn.Module):
+    """The scores of FCN-32s, 16s and 8s on one backbone, by one graph."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.nets = nn.ModuleDict({f"{s}s": random_net(name, s) for s in (32, 16, 8)})
+        for net in self.nets.values():
+            net.trunk = self.nets["8s"].trunk
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        one = self.nets["8s"]
+        maps = one.trunk(as_caffe(images, one.inputs, one.mean))
+        return tuple(net.score(maps, images.shape[2:]) for net in self.nets.values())
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet"])
+def test_onnx_runtime_finds_the_scores_of_every_net(name: str, tmp_path: Path) -> None:
+    nets = AllStrides(name).eval()
+    model = export._traced(nets, list(nets.nets))
+    assert not any(a.i for n in model.graph.node for a in n.attribute if a.name == "ceil_mode")
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+
+    def run(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(map(torch.from_numpy, session.run(None, {"images": images.numpy()})))
+
+    assert_same(run, nets)
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_an_exported_pool_rounds_up(kernel: int, monkeypatch) -> None:
+    pool = MaxPool(kernel, stride=2)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    for height, width in itertools.product(range(2, 9), repeat=2):
+        maps = torch.rand(2, 3, height, width).relu()
+        assert torch.equal(pool(maps), nn.MaxPool2d(kernel, 2, ceil_mode=True)(maps))
 
 
 @pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "weights").glob("*.onnx")))
