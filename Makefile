@@ -20,7 +20,7 @@ MINUTES ?= 25
 GPU_PYTHON ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON3))
 TARGET  := _build/wheels
 
-.PHONY: help setup book notebooks site serve test paper records-gpu clean
+.PHONY: help setup book notebooks site serve test test-install test-lowest paper records-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -53,6 +53,21 @@ test: $(READY) ## lint, import order, types, tests, and every chapter rerun and 
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python book/build.py compare
+
+test-install: export UV_OFFLINE := 0
+test-install: $(READY) ## install the wheel for each Python 3.11 to 3.13 on PATH; downloads its packages
+	$(BIN)/python -m pytest -q tests/core/test_install.py
+
+# The lower bounds in pyproject.toml, in an environment of their own.
+LOWEST := _build/lowest
+test-lowest: export OMP_NUM_THREADS := 1
+test-lowest: $(READY) ## run the tests of the package's core with the lowest versions that it supports
+	@mkdir -p $(LOWEST)
+	$(UV) pip compile --quiet --resolution lowest-direct --python $(BIN)/python --extra book --extra export --extra formats \
+	    --group test --no-header --no-annotate --output-file $(LOWEST)/requirements.txt pyproject.toml
+	$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST)/.venv
+	$(UV) pip install --quiet --python $(LOWEST)/.venv --requirements $(LOWEST)/requirements.txt --editable . --no-deps
+	$(LOWEST)/.venv/bin/python -m pytest -q tests/core
 
 paper: $(READY) ## run the whole paper as a graph: DRY=1 prints it; TARGETS=, CONFIG=, PROFILE= (workflow/README.md)
 	$(BIN)/snakemake $(TARGETS) --workflow-profile workflow/profiles/$(or $(PROFILE),laptop) \

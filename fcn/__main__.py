@@ -13,14 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fcn.environment import PROJECT
+from fcn.environment import INSTALLED, KEPT_NETS, RESULTS
 
 if TYPE_CHECKING:
     from fcn.replication.experiment import Experiment
     from fcn.training.record import Purpose, Record
 
-RESULTS = PROJECT / "results"
-DEFAULT_NET = PROJECT / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+DEFAULT_NET = KEPT_NETS / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+EXTRAS = {  # of packages that neither the core nor `train` brings
+    "matplotlib": "book",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "pillow_heif": "formats",
+    "pycocotools": "formats",
+    "rasterio": "formats",
+    "ray": "ray",
+}
 ABOUT = "Fully convolutional networks: rerun the paper's experiments, segment photos, fine-tune."
 
 app = typer.Typer(
@@ -311,8 +320,12 @@ def export(
     """Save a net as ONNX, for images of any size; checked against torch at several sizes."""
     from fcn.export import export as save
 
+    if weights.endswith(".onnx"):
+        remedy = f"give a .safetensors net or 'default', and --out {weights}"
+        raise ValueError(f"{weights}: not a net to export; {remedy}")
     source = DEFAULT_NET if weights == "default" else Path(weights)
-    path = out or source.with_suffix(".onnx")
+    folder = Path() if INSTALLED and source == DEFAULT_NET else source.parent
+    path = out or folder / f"{source.stem}.onnx"
     save(source, path)
     print(f"saved {path}")
 
@@ -357,8 +370,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "fcn":
             raise
-        extra = "export" if error.name.startswith("onnx") else "train"
-        _fail(error, f"{error.name} is missing; install it with: pip install 'fcn-book[{extra}]'")
+        extra = EXTRAS.get(error.name.partition(".")[0], "train")
+        _fail(error, f'{error.name} is missing; install it with: pip install "fcn-book[{extra}]"')
     except (MemoryError, RuntimeError) as error:
         # torch.OutOfMemoryError, by name: importing torch here would slow every command down.
         exhausted = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -13,6 +13,7 @@ from functools import partial, reduce
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcn.geometry import ReceptiveField
@@ -54,14 +55,19 @@ def _linear_relu_dropout(name: str, inputs: int, outputs: int) -> Layers:
 class MaxPool(nn.MaxPool2d):
     """Max pooling whose windows at the border may reach beyond it (``ceil_mode``).
 
-    On a CPU, torch pools several times faster in channels last, so other maps take the detour.
+    On a CPU, torch pools several times faster in channels last, so other maps take the detour. An
+    exported pool rounds down, over one more row and column of zeros: the same for the maps of our
+    nets, which are not negative. ``torch.export`` and some runtimes cannot round up.
     """
 
     def __init__(self, kernel: int, stride: int, padding: int = 0) -> None:
         super().__init__(kernel, stride, padding, ceil_mode=stride > 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not x.is_contiguous() or torch.compiler.is_exporting():
+        if torch.compiler.is_exporting():
+            padded = F.pad(x, (0, 1, 0, 1)) if self.ceil_mode else x
+            return F.max_pool2d(padded, self.kernel_size, self.stride, self.padding)
+        if x.device.type != "cpu" or not x.is_contiguous():
             return super().forward(x)
         pooled: Tensor = super().forward(x.contiguous(memory_format=torch.channels_last))
         return pooled.contiguous()
@@ -136,7 +142,7 @@ def _power(root: Tensor) -> Tensor:
 def _five_channels(x: Tensor) -> Tensor:
     """The sum over each channel and its two neighbours on either side."""
     band = x.new_ones(x.shape[1], x.shape[1]).tril(2).triu(-2)
-    return nn.functional.conv2d(x, band[..., None, None])
+    return F.conv2d(x, band[..., None, None])
 
 
 def alexnet(

@@ -1,4 +1,4 @@
-"""The local machine: atomic writes, checksums, the data and weight folders, the device."""
+"""The local machine: its folders, atomic writes, checksums, the device."""
 
 import hashlib
 import os
@@ -9,7 +9,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-PROJECT = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
+PROJECT = PACKAGE.parent
+INSTALLED = (PACKAGE / "weights").is_dir()
+"""Whether this is the package of a wheel, which holds the default net, and not a checkout."""
+KEPT_NETS = (PACKAGE if INSTALLED else PROJECT) / "weights"
+"""The nets that come with the project; with a wheel, only the default."""
+RESULTS = Path("results") if INSTALLED else PROJECT / "results"
+"""The records of the project; those of an installed package go below the current folder."""
 
 
 @contextmanager

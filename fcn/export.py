@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -60,9 +59,8 @@ def export(weights: Path, path: Path) -> None:
     metadata |= {"smallest": json.dumps(models.SMALLEST)}
     metadata |= {"mean": json.dumps(net.mean.flip(0).tolist())}  # RGB
 
-    exact = _Scores(models.load(weights))
-    _without_ceil_mode(net)
-    model = _traced(_Scores(net), list(net.classes))
+    module = _Scores(net)
+    model = _traced(module, list(net.classes))
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     _in_16_bits(model)
@@ -71,7 +69,7 @@ def export(weights: Path, path: Path) -> None:
         onnx.save(model, partial)
         session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
         for size in SIZES:
-            _check(exact, session, size)
+            _check(module, session, size)
 
 
 def _traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
@@ -102,18 +100,6 @@ def _traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
         for axis, name in {2: "height", 3: "width"}.items():
             output.type.tensor_type.shape.dim[axis].dim_param = name
     return model
-
-
-def _without_ceil_mode(net: nn.Module) -> None:
-    """Let the pools of a net round down, over a row and a column of zeros: the same after a ReLU.
-
-    For pools of stride 2 without padding, that is; all that round up are. Some runtimes cannot
-    round up, and neither can torch for sizes that are symbols.
-    """
-    pools = [m for m in net.modules() if isinstance(m, nn.MaxPool2d) and m.ceil_mode]
-    for pool in pools:
-        pool.ceil_mode = False
-        pool.register_forward_pre_hook(lambda _, args: (F.pad(args[0], (0, 1, 0, 1)),))
 
 
 def _in_16_bits(model: "onnx.ModelProto") -> None:

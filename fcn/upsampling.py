@@ -179,4 +179,9 @@ def bilinear_matrix(
 
 def crop(x: Tensor, start: int, size: Sequence[int]) -> Tensor:
     """The ``size`` cells of ``x`` (N x C x h x w) starting at cell ``start``, along both axes."""
+    if torch.compiler.is_exporting() and not torch.onnx.is_in_onnx_export():
+        # A slice asks whether it ends inside: torch.export cannot tell if sizes are symbols.
+        for axis, length in zip((-2, -1), size, strict=True):
+            x = x.index_select(axis, torch.arange(start, start + length, device=x.device))
+        return x
     return x[..., start : start + size[0], start : start + size[1]]

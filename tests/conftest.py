@@ -9,7 +9,14 @@ import torch
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
-FIRST = ("test_workflow", "test_stopping", "test_distributed", "test_presets", "test_book")
+FIRST = (
+    "test_workflow",
+    "test_stopping",
+    "test_distributed",
+    "test_presets",
+    "test_book",
+    "test_export",
+)
 """The longest files, which start first, so that no process is left alone with one at the end."""
 
 

@@ -29,6 +29,8 @@ def test_conda_and_uv_require_the_same():
     assert extras["book"][0] == "fcn-book[train]"
     assert extras["workflow"][0] == "fcn-book[book]"
     wanted = project["dependencies"] + extras["train"] + extras["book"][1:] + extras["workflow"][1:]
-    from_conda = by_name([line for line in pip if not line.startswith("-")])
-    assert from_conda == by_name(wanted + pyproject["dependency-groups"]["dev"])
+    groups = pyproject["dependency-groups"]
+    assert groups["dev"][0] == {"include-group": "test"}
+    wanted += groups["test"] + groups["dev"][1:]
+    assert by_name([line for line in pip if not line.startswith("-")]) == by_name(wanted)
     assert plain == {"python": SpecifierSet(project["requires-python"]), "pip": SpecifierSet()}

@@ -1,18 +1,25 @@
 """Exported nets: the scores of torch at any size, in half the bytes; which engine a photo gets."""
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import nn
 
 from fcn import export, models
+from fcn.classifiers import MaxPool
 from fcn.environment import sha256
 from fcn.models import FCN
 from fcn.predict import OnnxNet, Segmenter, TorchNet
+from fcn.preprocessing import as_caffe
+from fcn.upsampling import Upsampling
 
 CLASSES = {"semantic": ["sky", "sea", "sand", "tree"], "geometric": ["a", "b"]}
 
@@ -125,16 +132,87 @@ def test_only_nets_for_colour_photos_are_exported(tmp_path: Path) -> None:
         export.export(path, tmp_path / "net.onnx")
 
 
-@pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
-def test_nets_can_be_traced(upsampling: str) -> None:
+def random_net(name: str, stride: int, upsampling: Upsampling = "bilinear") -> FCN:
+    """A narrow net whose skips and upsampling matter."""
     torch.manual_seed(0)
-    net = FCN("vgg16", 8, 2, width=0.05, upsampling=upsampling).eval().requires_grad_(False)
+    net = FCN(name, stride, 2, width=0.05, upsampling=upsampling).eval()
     for parameter in net.heads.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+def assert_same(found: Callable[..., object], net: nn.Module, smallest: int = 32) -> None:
+    """The same scores at sizes from ``smallest`` up, odd ones among them."""
+    s = smallest
+    for height, width in [(s, s), (s + 1, 2 * s), (97, 70), (71, 131), (128, 95), (103, 90)]:
+        images = torch.rand(1, 3, height, width)
+        with torch.inference_mode():
+            expected = net(images)
+            torch.testing.assert_close(found(images), expected, atol=1e-4, rtol=1e-4)
+
+
+class AllStrides(nn.Module):
+    """The scores of FCN-32s, 16s and 8s on one backbone, in one graph."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.nets = nn.ModuleDict({f"{s}s": random_net(name, s) for s in (32, 16, 8)})
+        for net in self.nets.values():
+            net.trunk = self.nets["8s"].trunk
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        one = self.nets["8s"]
+        maps = one.trunk(as_caffe(images, one.inputs, one.mean))
+        return tuple(net.score(maps, images.shape[2:]) for net in self.nets.values())
+
+
+EVERY = pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet"])
+
+
+@EVERY
+def test_nets_can_be_traced(name: str) -> None:
+    nets = AllStrides(name).eval()
+    assert_same(torch.jit.trace(nets, torch.rand(1, 3, 64, 96), check_trace=False), nets)
+
+
+@EVERY
+def test_nets_can_be_exported_by_torch(name: str) -> None:
+    nets = AllStrides(name).eval()
+    height, width = (torch.export.Dim(side, min=64) for side in "hw")  # more than one cell
+    example, free = (torch.rand(1, 3, 96, 128),), ({2: height, 3: width},)
+    assert_same(torch.export.export(nets, example, dynamic_shapes=free).module(), nets, 64)
+
+
+@EVERY
+def test_onnx_runtime_finds_the_scores_of_every_net(name: str) -> None:
+    nets = AllStrides(name).eval()
+    model = export._traced(nets, list(nets.nets))
+    assert not any(a.i for n in model.graph.node for a in n.attribute if a.name == "ceil_mode")
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+
+    def run(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(map(torch.from_numpy, session.run(None, {"images": images.numpy()})))
+
+    assert_same(run, nets)
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
+def test_every_upsampling_can_be_traced_and_exported(upsampling: Upsampling) -> None:
+    net = random_net("vgg16", 8, upsampling)
     with pytest.warns(torch.jit.TracerWarning):  # the checks of the input are not traced
-        traced = torch.jit.trace(net, torch.rand(1, 3, 64, 96))
-    images = torch.rand(2, 3, 97, 70)
-    torch.testing.assert_close(traced(images), net(images))
+        assert_same(torch.jit.trace(net, torch.rand(1, 3, 64, 96), check_trace=False), net)
+    free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
+    exported = torch.export.export(net, (torch.rand(1, 3, 96, 128),), dynamic_shapes=free)
+    assert_same(exported.module(), net, 64)
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_an_exported_pool_rounds_up(kernel: int, monkeypatch) -> None:
+    pool = MaxPool(kernel, stride=2)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    for height, width in itertools.product(range(2, 9), repeat=2):
+        maps = torch.rand(2, 3, height, width).relu()
+        assert torch.equal(pool(maps), nn.MaxPool2d(kernel, 2, ceil_mode=True)(maps))
 
 
 @pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "weights").glob("*.onnx")))

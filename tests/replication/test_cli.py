@@ -590,6 +590,7 @@ def test_export_writes_next_to_the_net_or_where_told(cli, monkeypatch):
 
 def test_export_of_what_is_no_net(cli):
     refused(cli("export", "nowhere.safetensors"), "nowhere.safetensors: no such weight file")
+    refused(cli("export", "a.onnx"), "a.onnx: not a net to export", "--out a.onnx")
     assert files(Path()) == []
 
 
@@ -885,9 +886,9 @@ def test_a_missing_extra_is_named():
         "sys.argv[1:] = ['train', 'scenes-googlenet-8s-demo']\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    refused((done.returncode, done.stdout, done.stderr), "torchvision", "fcn-book[train]")
+    refused((done.returncode, done.stdout, done.stderr), "torchvision", '"fcn-book[train]"')
     code = code.replace("torchvision", "onnxscript").replace(
         "'train', 'scenes-googlenet-8s-demo'", "'export', 'default'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    refused((done.returncode, done.stdout, done.stderr), "onnxscript", "fcn-book[export]")
+    refused((done.returncode, done.stdout, done.stderr), "onnxscript", '"fcn-book[export]"')

@@ -163,7 +163,7 @@ class Peers:
     def _onnx(self, work: Workload, variant: Variant) -> Trial:
         for name in ("onnx", "onnxscript", "onnxruntime"):
             if not find_spec(name):
-                raise Unavailable(f"{name} is missing; pip install 'fcn-book[export]'")
+                raise Unavailable(f'{name} is missing; pip install "fcn-book[export]"')
         import onnxruntime
 
         images = self.batch(work, variant)[0].cpu().numpy()

@@ -1,0 +1,130 @@
+"""The wheel, in a fresh environment that has the packages of the core and no others.
+
+``uv build`` makes the wheel. ``uv sync`` installs the core's packages as ``uv.lock`` pins them, out
+of uv's cache; then the wheel is installed without its dependencies, and ``uv pip check`` compares
+what it requires with what is there. A Python that is not on PATH, or whose packages are not cached,
+is skipped: ``make test-install`` downloads them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn.__main__ import DEFAULT_NET
+
+ROOT = Path(__file__).parents[2]
+PYTHONS = ("3.11", "3.12", "3.13")
+CUDA = ("cuda-", "nvidia-", "triton")  # what torch adds on Linux, where it may have a GPU
+UNSET = ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "FCN_DATA", "FCN_WEIGHTS")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
+ENVIRONMENT |= {"UV_OFFLINE": os.environ.get("UV_OFFLINE", "1"), "UV_PYTHON_DOWNLOADS": "never"}
+ENVIRONMENT |= {"UV_LINK_MODE": "symlink", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def uv(*arguments: object) -> str:
+    """Run uv, offline; returns its output. Skips the test if its cache lacks a package."""
+    places = (root / ".tools" / "bin" / "uv" for root in (ROOT, Path(sys.prefix).parent))
+    program = next((place for place in places if place.is_file()), shutil.which("uv"))
+    if program is None:
+        pytest.skip("no uv here: `make setup` installs it")
+    command = [str(program), *map(str, arguments)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    if done.returncode and "disabled" in done.stderr:  # the network
+        pytest.skip("uv's cache lacks a package: `make test-install` downloads it")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from the source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    uv("build", "--quiet", "--out-dir", folder, "--python", sys.executable, ROOT)
+    assert len(list(folder.glob("*.tar.gz"))) == 1
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module", params=PYTHONS)
+def installed(request, wheel: Path, tmp_path_factory) -> Path:
+    """A fresh environment with the wheel and the core's packages."""
+    version = request.param
+    own = version == f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = sys.executable if own else shutil.which(f"python{version}")
+    runs = python and subprocess.run([python, "-c", ""], capture_output=True, check=False)
+    if not runs or runs.returncode:
+        pytest.skip(f"no Python {version} here")
+    folder = tmp_path_factory.mktemp(f"python{version}")
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, folder)
+    core = ("--frozen", "--no-dev", "--no-install-project")
+    uv("sync", "--quiet", *core, "--python", python, "--project", folder)
+    environment = folder / ".venv"
+    uv("pip", "install", "--quiet", "--no-deps", "--python", environment, wheel)
+    return environment
+
+
+def run(environment: Path, folder: Path, *arguments: object) -> tuple[int, str, str]:
+    """Run ``fcn ARGUMENTS`` of an environment in ``folder``: exit status, stdout, stderr."""
+    command = [str(environment / "bin" / "fcn"), *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_wheel_holds_the_package_and_the_default_net(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        nets = {name for name in held if name.startswith("fcn/weights/")}
+        assert nets == {f"fcn/weights/{DEFAULT_NET.stem}{end}" for end in (".safetensors", ".onnx")}
+        for name in nets:
+            assert archive.read(name) == (ROOT / name.removeprefix("fcn/")).read_bytes()
+    source = (path for path in (ROOT / "fcn").rglob("*.*") if "__pycache__" not in path.parts)
+    assert held - nets == {path.relative_to(ROOT).as_posix() for path in source if path.is_file()}
+
+
+def test_the_core_is_small_and_complete(installed: Path) -> None:
+    uv("pip", "check", "--python", installed)
+    listed = json.loads(uv("pip", "list", "--format", "json", "--python", installed))
+    packages = {entry["name"] for entry in listed}
+    small = {name for name in packages if not name.startswith(CUDA)}
+    assert {"fcn-book", "torch", "numpy", "pillow", "safetensors", "typer"} <= small
+    assert len(small) < 40
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    own = {line.partition(">")[0] for line in extras["optional-dependencies"]["export"]}
+    assert not packages & {*own, "matplotlib", "pandas", "protobuf", "scipy", "torchvision"}
+
+
+def test_it_segments_a_photo_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8)).save(tmp_path / "photo.jpg")
+    status, out, err = run(installed, tmp_path, "predict", "photo.jpg")
+    assert (status, err) == (0, "")
+    assert "%" in out
+    with Image.open(tmp_path / "photo.labels.png") as labels:
+        assert labels.size == (120, 90)
+    assert (tmp_path / "photo.overlay.png").is_file()
+
+
+def test_it_lists_the_experiments(installed: Path, tmp_path: Path) -> None:
+    status, out, err = run(installed, tmp_path, "list")
+    assert (status, err) == (0, "")
+    assert "python -m fcn train sift-flow-googlenet-8s-tuned" in out
+
+
+def test_training_names_its_extra(installed: Path, tmp_path: Path) -> None:
+    status, out, err = run(installed, tmp_path, "train", "scenes-googlenet-8s-demo")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.endswith('is missing; install it with: pip install "fcn-book[train]"\n')
+    assert not list(tmp_path.iterdir())
