@@ -113,8 +113,12 @@ figures.windows(large, convolution.weight.detach()[0, 0], scores, cell=(0, 2))
 plt.show()
 
 # %% [markdown]
-# *The framed score is the layer's answer to the framed window: $1 \cdot 1 + 3 \cdot (-1) + 0 \cdot 0 + 2 \cdot 2 =
-# 2$.*
+# :::{caption} fig-windows
+# :alt: A map of 3 by 4 numbers, convolved with a kernel of 2 by 2, gives a map of 2 by 3 scores. A frame marks
+# :  the window at the upper right of the map and the score computed from it, 2.
+# The framed score is the layer's answer to the framed window:
+# $1 \cdot 1 + 3 \cdot (-1) + 0 \cdot 0 + 2 \cdot 2 = 2$.
+# :::
 #
 # With $C$ channels and $K$ outputs nothing changes but the bookkeeping: the $K \times C k^2$ matrix of the layer is
 # read as $K$ kernels of $C \times k \times k$. The layers after it, which read a vector, now read one vector a
@@ -268,8 +272,12 @@ figures.guesses(photos.filled(photos.photo("chelsea"), (224, 224))[0], guess["na
 plt.show()
 
 # %% [markdown]
-# *Chelsea (photo: Stéfan van der Walt, CC0) and the five likeliest of 1000 classes. The first three are domestic
-# cats, the others their wild relatives: the net hesitates over the breed, not the animal.*
+# :::{caption} fig-guesses
+# :alt: Left, the face of a ginger cat. Right, bars of the five likeliest classes, three domestic cats at the top, then
+# :  two wild cats.
+# Chelsea (photo: Stéfan van der Walt, CC0) and the five likeliest of 1000 classes. The first three are domestic cats,
+# the others their wild relatives: the net hesitates over the breed, not the animal.
+# :::
 #
 # A classifier says *what*. Now the same weights, convolutionalized, on a sheet of six photos of 600×1350 pixels. It
 # was never trained to say where anything is, and nobody drew a box.
@@ -298,10 +306,14 @@ figures.answers(sheet[0], field, googlenet().input_size, found["cat"], found["na
 plt.show()
 
 # %% [markdown]
-# *Above: the likeliest of 1000 classes, at cells that are more than half sure of it. There is no dahlia among the
+# :::{caption} fig-heatmap
+# :alt: A sheet of six photos, shown twice. Above, class names mark the cells that are surest of their class. Below, a
+# :  heatmap lights up on the photo of the cat and is dark on the other five.
+# Above: the likeliest of 1000 classes, at cells that are more than half sure of it. There is no dahlia among the
 # 1000, so it is called a honeycomb. Below: the probability of the five breeds of cat together, over the area that has
 # cells; the dashed square is the window of the cell that is surest. Photos: Rachel Michetti, SpaceX, Stéfan van der
-# Walt (CC0), NASA (public domain), danielbuechele and vultilion (CC BY 2.0).*
+# Walt (CC0), NASA (public domain), danielbuechele and vultilion (CC BY 2.0).
+# :::
 
 # %%
 rows, columns = np.nonzero(found["cat"] > 0.5)
@@ -429,9 +441,14 @@ shared.glue_values(
 )
 
 # %% [markdown]
-# *AlexNet on 500×500 pixels. Left: multiply-adds for the 100 cells. Right: how many times as fast one pass is as
+# :::{caption} fig-costs
+# :alt: Left, stacked bars of multiply-adds: patch by patch needs several times as many as one pass, and most of the
+# :  difference lies in the convolutions. Right, bars of the speed-up of one pass, counted, on this machine and in the
+# :  paper, forward and backward.
+# AlexNet on 500×500 pixels. Left: multiply-adds for the 100 cells. Right: how many times as fast one pass is as
 # patches in batches of 100. The bars of this machine were measured when this page was made; run the chapter to
-# measure yours.*
+# measure yours.
+# :::
 #
 # The overall ratio hides two different ones. The patches overlap in the convolutional layers, and there one pass is
 # {glue:text}`shared_backward:.0f` times as fast backward. The fully connected layers need as many multiply-adds for 100
@@ -536,7 +553,11 @@ shared.labellings(images[:3], columns, CLASSES, PALETTE)
 plt.show()
 
 # %% [markdown]
-# *Scenes that the net has not seen, their labels, and its guesses.*
+# :::{caption} fig-pixel-net
+# :alt: Three procedural scenes in rows. The guesses in the last column have the sharp edges of the labels in the middle
+# :  one, but grey and green areas are often given the wrong class.
+# Scenes that the net has not seen, their labels, and its guesses.
+# :::
 #
 # A colour goes a surprisingly long way, and every edge is sharp. But grey may be a road, a wall or a mountain, and
 # from one pixel nobody can tell. This net knows *where* to the pixel and is poor at *what*. The deep nets above have

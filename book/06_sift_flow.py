@@ -153,7 +153,11 @@ figures.frequencies(shares)
 plt.show()
 
 # %% [markdown]
-# *Figure: the share of each class in the labelled pixels, on a logarithmic axis, from sky at the top down to the moon.*
+# :::{caption} fig-sift-frequencies
+# :alt: Bars of 33 classes on a logarithmic axis, coloured by geometric class, from sky at a quarter of the pixels down
+# :  to the moon below a thousandth of a percent. Dots of the test images mostly follow the bars.
+# The share of each class in the labelled pixels, on a logarithmic axis, from sky at the top down to the moon.
+# :::
 
 # %%
 void = 100 * counts["pixels"][:, 33] / counts["pixels"].sum(1)
@@ -167,13 +171,13 @@ shared.glue_values(
 )
 
 # %% [markdown]
-# The four most frequent classes, sky, building, mountain and tree, hold **{glue:text}`share_of_four:.0f` %** of the
+# {numref}`fig-sift-frequencies` explains most of this chapter. The four most frequent classes, sky, building, mountain and tree, hold **{glue:text}`share_of_four:.0f` %** of the
 # labelled training pixels; the twenty rarest together **{glue:text}`share_of_rarest:.1f` %**. The rarest in the test
 # images, bird, appears in {glue:text}`photos_of_bird:.0f` training photos. Three classes, cow, desert and moon, have no
 # pixel in the test images. Of all pixels, {glue:text}`void_train:.1f` % of the training set and
 # {glue:text}`void_test:.1f` % of the test set are void.
 #
-# This one figure explains most of what follows. *Pixel accuracy* and *frequency weighted IU* count pixels, so they
+# *Pixel accuracy* and *frequency weighted IU* count pixels, so they
 # are decided by the handful of classes at the top. *Mean accuracy* and *mean IU* count classes: sky and streetlight
 # have the same say. A net that never once predicts the twenty rarest classes loses next to nothing in the first two,
 # and most of what there is to win in the others. (Chapter [2](02_pixels_to_scores.ipynb) works these metrics by hand.)
@@ -208,7 +212,11 @@ figures.two_label_sets([scenes[0], scenes[3]], classes, PALETTE)
 plt.show()
 
 # %% [markdown]
-# *Figure: two procedural scenes with their semantic and geometric labels. Light pixels are void.*
+# :::{caption} fig-two-label-maps
+# :alt: Two painted outdoor scenes in rows, each with a map of semantic labels and a map of geometric labels; thin light
+# :  lines between the regions are void.
+# Two procedural scenes with their semantic and geometric labels. Light pixels are void.
+# :::
 #
 # ## One backbone, two heads
 #
@@ -372,9 +380,13 @@ if curves:
     plt.show()
 
 # %% [markdown]
-# *Figure: training loss, the sum of both heads, against images seen. Thin lines are the means that a record holds, bold
-# ones a running mean of nine of them. Training loss only: neither curve says how well a net does on photos it has not
-# seen. The tuned recipe sees mirrored photos, which are a little harder, and batches of another size.*
+# :::{caption} fig-sift-losses
+# :alt: Loss against images seen. The three stages of the short recipe follow each other, each lower than the one
+# :  before; the curve of the tuned recipe falls faster and ends lowest.
+# Training loss, the sum of both heads, against images seen. Thin lines are the means that a record holds, bold ones a
+# running mean of nine of them. Training loss only: neither curve says how well a net does on photos it has not seen.
+# The tuned recipe sees mirrored photos, which are a little harder, and batches of another size.
+# :::
 #
 # ## Table 5
 #
@@ -398,7 +410,11 @@ if ours:
     plt.show()
 
 # %% [markdown]
-# *Figure: Table 5 at a glance. Most earlier methods report one or two of the five numbers.*
+# :::{caption} fig-table-5
+# :alt: One line of dots for each of five metrics: earlier methods in grey, the paper's FCN-16s as a diamond, our two
+# :  nets below. The tuned net lies right of the paper's in pixel accuracy, mean IU and geometric accuracy.
+# Table 5 at a glance. Most earlier methods report one or two of the five numbers.
+# :::
 #
 # Ours less the paper's FCN-16s on VGG16, in points:
 
@@ -440,7 +456,11 @@ if len(short) > 1:
     plt.show()
 
 # %% [markdown]
-# *Figure: what each metric gains over FCN-32s. Left as published in Table 2, right from our records.*
+# :::{caption} fig-sift-skips
+# :alt: Two panels of lines from 32s to 16s to 8s, one line per metric. In both panels the first skip gains most and the
+# :  second little.
+# Gains of each metric over FCN-32s. Left as published in Table 2, right from our records.
+# :::
 
 # %%
 if len(short) == len(SHORT):
@@ -500,8 +520,12 @@ if semantic:
     plt.show()
 
 # %% [markdown]
-# *Figure: the IU of every class in the test images, with the class's share of the training pixels. Where no bar can
-# be seen, the net found next to nothing of that class.*
+# :::{caption} fig-sift-classes
+# :alt: Two bars for each of 30 classes, most frequent at the top. Bars get shorter towards the rare classes, with
+# :  exceptions; the tuned net's are longer almost everywhere.
+# The IU of every class in the test images, with the class's share of the training pixels. Where no bar can be seen,
+# the net found next to nothing of that class.
+# :::
 
 # %%
 neighbours = {"short, 8s": ["plant", "car"], "tuned, 8s": ["sun", "bird"]}
@@ -539,8 +563,12 @@ if semantic:
     plt.show()
 
 # %% [markdown]
-# *Figure: row-normalised confusion of the semantic classes on the test images, frequent classes first; entries of 20 %
-# and more are printed. Columns are all 33 classes, rows those that the test images hold.*
+# :::{caption} fig-sift-confusion
+# :alt: A matrix of 30 true by 33 predicted classes. The diagonal is dark for the frequent classes at the top and fades
+# :  downwards; the columns of building, mountain and tree are dark in many rows.
+# Row-normalised confusion of the semantic classes on the test images, frequent classes first; entries of 20 % and more
+# are printed. Columns are all 33 classes, rows those that the test images hold.
+# :::
 #
 # A column that is dark from top to bottom is a class into which others disappear. The pairs that hold most wrong
 # pixels, out of all of them:
@@ -582,9 +610,13 @@ else:
     print(f"{weights_file.name} is missing; python -m fcn train {TUNED} makes it.")
 
 # %% [markdown]
-# *Figure: four photos; the class and the geometry (blue sky, green horizontal, red vertical) that the net gives to each
-# pixel; and the probability of that class, light where the net is sure. Below each photo the classes of at least 1 % of
-# its pixels, six at the most.*
+# :::{caption} fig-sift-photos
+# :alt: Four rows: a temple, a rocket, a cup of coffee, a cat. The label maps of the temple and the rocket follow the
+# :  photo; those of the cup and the cat are patches of outdoor classes.
+# Four photos; the class and the geometry (blue sky, green horizontal, red vertical) that the net gives to each pixel;
+# and the probability of that class, light where the net is sure. Below each photo the classes of at least 1 % of its
+# pixels, six at the most.
+# :::
 
 # %% tags=["nbval-ignore-output"]
 if weights_file.is_file():

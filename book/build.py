@@ -5,6 +5,7 @@ NN_name.ipynb. Two runs on one machine are equal byte for byte.
 
     execute         run the chapters with papermill into _build/executed; each takes the parameters that it declares
     notebooks       run the chapters with their default parameters and replace the committed notebooks
+    prose           copy changed prose, captions and tags into the committed notebooks, without running them
     check           compare the committed notebooks with their sources, without running them
     compare         run the committed notebooks again (pytest --nbval book) and compare their outputs
     links           check the links of the built site, and that it needs nothing from other hosts
@@ -12,7 +13,9 @@ NN_name.ipynb. Two runs on one machine are equal byte for byte.
 """
 
 import argparse
+import base64
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -26,13 +29,14 @@ import jupytext
 import nbformat
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
+from PIL import Image
 
 import links
 from fcn.environment import atomic_write
 
 BOOK = Path(__file__).resolve().parent
 BUILD = BOOK.parent / "_build"
-MODES = ("execute", "notebooks", "check", "compare", "links", "readme-picture")
+MODES = ("execute", "notebooks", "prose", "check", "compare", "links", "readme-picture")
 PARAMETERS = (
     "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
 )  # fmt: skip
@@ -51,7 +55,7 @@ ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
     "IPYTHONDIR": str(BUILD / "ipython"),  # without the user's start-up files and settings
 }
-KEPT = ("tags", "slideshow", "mystnb")  # entries of a cell's metadata; mystnb: the alt text of a picture
+KEPT = ("tags", "slideshow", "mystnb")  # entries of a cell's metadata
 USER_FOLDERS = ("FCN_DATA", "FCN_WEIGHTS")  # the committed notebooks are executed without them
 
 
@@ -90,7 +94,7 @@ def name_cells(notebook: NotebookNode) -> NotebookNode:
 
 
 def strip(notebook: NotebookNode) -> NotebookNode:
-    """Remove what differs between runs or machines; glued values, which are outputs, stay."""
+    """Remove what differs between runs or machines, and make pictures small; glued values, which are outputs, stay."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
@@ -100,6 +104,9 @@ def strip(notebook: NotebookNode) -> NotebookNode:
             del cell.metadata["tags"]
         if "outputs" in cell:
             cell.outputs = join_streams(cell.outputs)
+            for output in cell.outputs:
+                if "image/png" in output.get("metadata", {}):  # a picture with two pixels per pixel of the page
+                    output.data["image/png"] = with_palette(output.data["image/png"])
     return name_cells(notebook)
 
 
@@ -112,6 +119,16 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
         else:
             merged.append(output)
     return merged
+
+
+def with_palette(picture: str) -> str:
+    """A PNG (base64) with at most 256 colours: a third of the size, and no loss for drawings."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    if image.mode == "P":
+        return picture
+    buffer = io.BytesIO()
+    image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT).save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
@@ -197,6 +214,25 @@ def execute_all(chapters: list[Path], parameters: dict[str, object], jobs: int) 
     if errors:
         raise ChapterError("\n".join(errors))
     return executed
+
+
+def update_prose(source: Path) -> None:
+    """Give the committed notebook its source's prose and tags; its outputs stay.
+
+    Raises ChapterError if the code has changed as well, for then the outputs may be others.
+    """
+    path, wanted = source.with_suffix(".ipynb"), read_source(source)
+    stored = nbformat.read(path, as_version=4) if path.exists() else wanted
+    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    places = [place for place, cell in enumerate(wanted.cells) if cell.cell_type == "code"]
+    same = [cell.source for cell in code] == [wanted.cells[place].source for place in places]
+    if not same or any(cell.source and cell.execution_count is None for cell in code):
+        raise ChapterError(f"{_shown(source)}: the code has changed, too: run `make notebooks`")
+    for place, cell in zip(places, code, strict=True):
+        cell.metadata = wanted.cells[place].metadata
+        wanted.cells[place] = cell
+    stored.cells = wanted.cells
+    write(strip(stored), path)
 
 
 def differences(source: Path) -> list[str]:
@@ -285,6 +321,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.mode == "check":
             check()
+        elif options.mode == "prose":
+            for chapter in chapters:
+                update_prose(chapter)
         elif options.mode == "links":
             check_links()
         elif options.mode == "readme-picture":

@@ -7,10 +7,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -40,6 +42,8 @@ def use() -> None:
     """Set the style of the book; every chapter calls it once, after its imports."""
     sns.set_theme(context="notebook", style="ticks", palette=list(COLOURS.values()))
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
+    if get_ipython():
+        set_matplotlib_formats("retina")  # two pixels of a picture per pixel of the page
 
 
 def colour(labels: Image, palette: Palette) -> NDArray[np.uint8]:

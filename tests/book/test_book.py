@@ -34,9 +34,14 @@ def printed(output: nbformat.NotebookNode) -> str:
 
 
 def test_the_table_of_contents_lists_the_chapters_in_order():
+    """And number them as their files are numbered: the prose says "chapter 7"."""
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
-    listed = [toc["root"], *(entry["file"] for entry in toc["chapters"])]
-    assert listed == [source.stem for source in CHAPTERS] + ["references"]
+    chapters, others = toc["parts"]
+    assert (toc["root"], chapters["numbered"]) == ("index", 1)
+    assert [entry["file"] for entry in others["chapters"]] == ["references"]
+    files = [entry["file"] for entry in chapters["chapters"]]
+    assert files == [source.stem for source in CHAPTERS]
+    assert [int(file[:2]) for file in files] == list(range(1, len(files) + 1))
 
 
 def test_no_notebook_is_without_a_source():
@@ -277,6 +282,25 @@ def test_a_changed_source_is_seen(executed_toy, old, new, complaint):
     assert "make notebooks" in line
     with pytest.raises(build.ChapterError, match=complaint):
         build.check(executed_toy.parent)
+
+
+def test_changed_prose_and_tags_need_no_run(toy, executed_toy):
+    text = toy.read_text().replace("A toy chapter", "A new title")
+    toy.write_text(text.replace("# %%\nimport random", '# %% tags=["hide-input"]\nimport random'))
+    assert build.differences(toy) != []
+    before = nbformat.read(toy.with_suffix(".ipynb"), as_version=4)
+    build.update_prose(toy)
+    after = nbformat.read(toy.with_suffix(".ipynb"), as_version=4)
+    assert build.differences(toy) == []
+    assert after.cells[2].metadata.tags == ["hide-input"]
+    assert after.cells[0].source == "# A new title"
+    assert [cell.get("outputs") for cell in after.cells] == [
+        cell.get("outputs") for cell in before.cells
+    ]
+    toy.write_text(toy.read_text().replace("seed = 0", "seed = 1"))
+    with pytest.raises(build.ChapterError, match="the code has changed, too"):
+        build.update_prose(toy)
+    assert nbformat.read(toy.with_suffix(".ipynb"), as_version=4) == after
 
 
 def test_a_notebook_that_was_not_run_is_seen(toy):
