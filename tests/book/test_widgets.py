@@ -1,4 +1,4 @@
-"""The interactive figures in headless Chromium: by pointer and by keys, with the numbers of Python."""
+"""The interactive figures in headless Chromium, by pointer and keys, against Python's numbers."""
 
 import shutil
 from pathlib import Path
@@ -86,7 +86,14 @@ def point(page, name, x, y, action="move"):
         page.mouse.up()
 
 
-def scored(truth, predicted, classes=len(CLASSES)):
+def pixels(canvas):
+    """What a canvas shows: H x W x 3."""
+    read = "getContext('2d').getImageData(0, 0, node.width, node.height)"
+    size = canvas.evaluate("node => [node.height, node.width, 4]")
+    return np.array(canvas.evaluate(f"node => [...node.{read}.data]")).reshape(size)[..., :3]
+
+
+def scored(truth, predicted, classes=10):
     confusion = ConfusionMatrix(classes)
     confusion.update(torch.as_tensor(truth), torch.as_tensor(predicted))
     return confusion.metrics()
@@ -348,7 +355,7 @@ def test_painting_by_keyboard(mask):
     assert stage.evaluate("node => node === document.activeElement")
 
 
-def test_a_brush_of_five_pixels(mask):
+def test_a_brush_of_three_pixels(mask):
     choose(mask, "Example", "large")
     truth = np.arange(24 * 32).reshape(24, 32) // 100
     painted = 0 * truth
@@ -356,7 +363,7 @@ def test_a_brush_of_five_pixels(mask):
     choose(mask, "Paint", "ground")
     point(mask, "Prediction", 0.5 / 32, 12.5 / 24, "press")  # at the edge: half of the brush
     painted[11:14, :2] = 3
-    assert_metrics(mask, truth, painted, len(CLASSES))
+    assert_metrics(mask, truth, painted, classes=10)
 
 
 # The bounds of a grid
@@ -426,10 +433,11 @@ def test_the_grid_turns_by_keyboard(show, scenes, lines):
 @pytest.fixture
 def stages(show, scenes):
     truth = [scene.labels["semantic"].numpy() for scene in scenes]
+    filled = [np.where(labels == 255, 0, labels) for labels in truth]
     guesses = {
-        f"FCN-{s}s": np.stack([np.where(t == 255, 0, t)[::s, ::s].repeat(s, 0).repeat(s, 1)[:48] for t in truth])
+        f"FCN-{s}s": np.stack([map_[::s, ::s].repeat(s, 0).repeat(s, 1)[:48] for map_ in filled])
         for s in (32, 16, 8)
-    }  # fmt: skip
+    }
     maps = guesses | {"ground truth": truth}
     page = show(widgets.stages([scene.image for scene in scenes], maps, CLASSES, PALETTE))
     return page, maps
@@ -446,11 +454,7 @@ def test_the_slider_shows_each_label_map_and_its_metrics(stages):
         assert numbers == pytest.approx(pairs, abs=1e-9)
         for n, (title, labels) in enumerate(maps.items()):
             page.get_by_role("slider").fill(str(n))
-            canvas = page.get_by_role("img", name=f"Label map: {title}")
-            pixels = canvas.evaluate(
-                "node => [...node.getContext('2d').getImageData(0, 0, node.width, node.height).data]"
-            )
-            colours = np.array(pixels).reshape(48, 64, 4)[..., :3]
+            colours = pixels(page.get_by_role("img", name=f"Label map: {title}"))
             painted = np.array([*table, [235, 235, 235]])[np.minimum(labels[i], len(table))]
             assert (colours == painted).all()
 
@@ -477,10 +481,7 @@ def test_wrong_pixels_are_marked(stages):
     page.get_by_role("checkbox", name="wrong pixels in red").check()
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowRight")  # FCN-16s
-    pixels = page.get_by_role("img", name="FCN-16s").evaluate(
-        "node => [...node.getContext('2d').getImageData(0, 0, node.width, node.height).data]"
-    )
-    red = (np.array(pixels).reshape(48, 64, 4)[..., :3] == [209, 73, 91]).all(2)
+    red = (pixels(page.get_by_role("img", name="FCN-16s")) == [209, 73, 91]).all(2)
     truth = maps["ground truth"][0]
     assert (red == ((truth != 255) & (maps["FCN-16s"][0] != truth))).all()
     assert red.any()
