@@ -252,7 +252,7 @@ pd.DataFrame(
 # of all scenes in one confusion matrix.)
 
 # %% tags=["remove-input"]
-widgets.bounds([samples[i].image for i in (1, 3, 8)], [labels[i] for i in (1, 3, 8)], lines, CLASSES, PALETTE)
+widgets.bounds(labels[[1, 3, 8]], lines, CLASSES, PALETTE)
 
 # %% [markdown]
 # ## Where the bound bites

@@ -81,24 +81,23 @@ def mask(*examples: dict[str, Any]) -> HTML:
     return _widget("mask", "Paint a prediction and watch the metrics", still, examples=examples)
 
 
-def bounds(
-    images: Sequence[Tensor], labels: Sequence[Tensor], lines: Sequence[Line], names: Names, palette: Palette
-) -> HTML:
+def bounds(labels: Sequence[Tensor], lines: Sequence[Line], names: Names, palette: Palette) -> HTML:
     """A round trip of ground truth through a grid, by any protocol, and the ``lines`` that VOC has for it.
 
-    ``images``: 3 x H x W, uint8; ``labels``: H x W, void 255; ``lines``: from ``upper_bounds.ranked``.
+    ``labels``: H x W, void 255; ``lines``: from ``upper_bounds.ranked``.
     """
-    scenes = [_scene(image) | {"labels": _runs(truth)} for image, truth in zip(images, labels, strict=True)]
+    scenes = [{"width": truth.shape[1], "height": truth.shape[0], "labels": _runs(truth)} for truth in labels]
     table = {line.label: [round(line.mean_iu[factor], 4) for factor in FACTORS] for line in lines}
     described = {"names": list(names), "palette": palette.tolist(), "factors": FACTORS}
     still = "The chapter's first figure shows four grids."
-    return _widget("bounds", "A grid of any size", still, scenes=scenes, table=table, **described)
+    return _widget("bounds", "Down to a grid and up again", still, scenes=scenes, table=table, **described)
 
 
 def stages(images: Sequence[Tensor], maps: Mapping[str, Sequence[np.ndarray]], names: Names, palette: Palette) -> HTML:
     """Label maps of the same images under a slider, {title: maps of all images}; the last title is the ground truth."""
     scenes = [
-        _scene(image) | {"maps": {title: _runs(labels[i]) for title, labels in maps.items()}}
+        {"src": _picture(image), "width": image.shape[2], "height": image.shape[1]}
+        | {"maps": {title: _runs(labels[i]) for title, labels in maps.items()}}
         for i, image in enumerate(images)
     ]
     still = "The figure above shows the same maps side by side."
@@ -113,10 +112,6 @@ def _widget(name: str, title: str, still: str, **data: Any) -> HTML:
         f'<section class="explorable" data-widget="{name}" aria-label="{title}">\n'
         f'<p>{note}</p>\n<script type="application/json">{stored}</script>\n</section>'
     )
-
-
-def _scene(image: Tensor) -> dict[str, Any]:
-    return {"src": _picture(image), "width": image.shape[2], "height": image.shape[1]}
 
 
 def _picture(image: Tensor) -> str:

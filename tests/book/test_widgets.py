@@ -381,7 +381,7 @@ def lines():
 def test_every_protocol_at_every_factor(show, scenes, lines):
     """For all that are arithmetic in powers of two, the page equals the package exactly."""
     labels = scenes[0].labels["semantic"]
-    page = show(widgets.bounds([scenes[0].image], [labels], lines, CLASSES, PALETTE))
+    page = show(widgets.bounds([labels], lines, CLASSES, PALETTE))
     downs = {
         "sample": "its middle pixel",
         "vote": "the winner of a vote",
@@ -413,7 +413,7 @@ def test_every_protocol_at_every_factor(show, scenes, lines):
 
 def test_the_grid_turns_by_keyboard(show, scenes, lines):
     maps = [scenes[0].labels["semantic"]]
-    page = show(widgets.bounds([scenes[0].image], maps, lines, CLASSES, PALETTE))
+    page = show(widgets.bounds(maps, lines, CLASSES, PALETTE))
     knob = page.get_by_role("slider")
     assert knob.get_attribute("aria-valuetext") == "1/32"
     knob.focus()

@@ -1,17 +1,41 @@
 /* Ground truth reduced to a grid and enlarged again: fcn/replication/upper_bounds.py in the page.
-   data: {scenes: [{src, width, height, labels: runs}], names, palette, factors,
+   data: {scenes: [{width, height, labels: runs}], names, palette, factors,
           table: {protocol: [mean IU on VOC by factor]}} */
 "use strict";
 
 Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
   const {
-    VOID, element, number, radios, slider, labelMap, canvas, paint, confusion, metrics, classList,
+    VOID,
+    element,
+    number,
+    radios,
+    slider,
+    labelMap,
+    canvas,
+    paint,
+    confusion,
+    metrics,
+    classList,
   } = Explorable;
-  const DOWN = { sample: "its middle pixel", vote: "the winner of a vote", mean: "the share of each label" };
+  const DOWN = {
+    sample: "its middle pixel",
+    vote: "the winner of a vote",
+    mean: "the share of each label",
+  };
   const UP = { repeat: "repeated", bilinear: "interpolated" };
-  const ENDS = { abstains: "does not vote", "an error": "votes; predicted, an error", "left out": "votes; predicted, left out" };
+  const ENDS = {
+    abstains: "does not vote",
+    "an error": "votes; predicted, an error",
+    "left out": "votes; predicted, left out",
+  };
   const truths = scenes.map(({ labels }) => labelMap(labels));
-  const chosen = { scene: 0, factor: factors.indexOf(32), down: "vote", up: "bilinear", void: "abstains" };
+  const chosen = {
+    scene: 0,
+    factor: factors.indexOf(32),
+    down: "vote",
+    up: "bilinear",
+    void: "abstains",
+  };
 
   /** The share of the votes of each channel in each cell, and the grid's size. */
   function reduce(labels, width, factor, channels) {
@@ -27,7 +51,8 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
       });
     } else {
       labels.forEach((label, i) => {
-        const n = Math.floor(Math.floor(i / width) / factor) * columns + Math.floor((i % width) / factor);
+        const n =
+          Math.floor(Math.floor(i / width) / factor) * columns + Math.floor((i % width) / factor);
         votes[n][channel.get(label)] += 1;
       });
     }
@@ -68,7 +93,8 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
       const [top, bottom, v] = down[y];
       for (let x = 0; x < width; x++, n++) {
         if (chosen.up === "repeat") {
-          labels[n] = channels[largest(votes[Math.floor(y / factor) * columns + Math.floor(x / factor)])];
+          labels[n] =
+            channels[largest(votes[Math.floor(y / factor) * columns + Math.floor(x / factor)])];
           continue;
         }
         const [left, right, h] = across[x];
@@ -95,7 +121,7 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
   const [classes, showClasses] = classList(names, palette);
 
   function show() {
-    const { width, height, src } = scenes[chosen.scene];
+    const { width, height } = scenes[chosen.scene];
     const truth = truths[chosen.scene];
     const factor = factors[chosen.factor];
     const channels = [...new Set([0, ...truth, VOID])].sort((a, b) => a - b);
@@ -107,30 +133,59 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
     const found = metrics(matrix);
 
     const cells = canvas(grid.columns, grid.rows, `${grid.rows} × ${grid.columns} cells`);
-    paint(cells, Uint8Array.from(grid.votes, (cell) => channels[largest(cell)]), palette);
+    paint(
+      cells,
+      Uint8Array.from(grid.votes, (cell) => channels[largest(cell)]),
+      palette,
+    );
     // The last cells reach beyond the image: show what lies on it.
     cells.style.width = `${(100 * grid.columns * factor) / width}%`;
-    const box = element("div", { class: "explorable-crop", style: `aspect-ratio: ${width} / ${height}` }, cells);
+    const box = element(
+      "div",
+      { class: "explorable-crop", style: `aspect-ratio: ${width} / ${height}` },
+      cells,
+    );
     const back = canvas(width, height, "The labels back at the pixels");
     paint(back, predicted, palette);
     const wrong = canvas(width, height, "The same with wrong pixels in red");
     paint(wrong, predicted, palette, truth);
     const solution = canvas(width, height, "The ground truth");
     paint(solution, truth, palette);
-    const photo = element("img", { src, width, height, alt: "The painted scene" });
-    const captions = ["Scene", "Ground truth", `${grid.rows} × ${grid.columns} cells`, "Back at the pixels", "Wrong in red"];
-    view.replaceChildren(...[photo, solution, box, back, wrong].map((node, i) =>
-      element("figure", {}, node, element("figcaption", {}, captions[i]))));
+    const captions = [
+      "Ground truth",
+      `${grid.rows} × ${grid.columns} cells`,
+      "Back at the pixels",
+      "Wrong in red",
+    ];
+    view.replaceChildren(
+      ...[solution, box, back, wrong].map((node, i) =>
+        element("figure", {}, node, element("figcaption", {}, captions[i])),
+      ),
+    );
 
     const reference = table[protocol()];
-    const gone = names.filter((_, i) => found.iu_per_class[i] !== null && found.iu_per_class[i] < 0.5);
+    const gone = names.filter(
+      (_, i) => found.iu_per_class[i] !== null && found.iu_per_class[i] < 0.5,
+    );
     readout.replaceChildren(
-      element("p", {}, `At 1/${factor}, mean IU on this scene: `, element("b", { "data-key": "mean_iu" }, number(found.mean_iu)),
-        `; pixel accuracy `, element("span", { "data-key": "pixel_accuracy" }, number(found.pixel_accuracy)),
-        `. ${gone.length ? `Gone: ${gone.join(", ")}.` : ""}`),
-      element("p", {}, `On the 736 images of PASCAL VOC, by the same protocol: `,
+      element(
+        "p",
+        {},
+        `At 1/${factor}, mean IU on this scene: `,
+        element("b", { "data-key": "mean_iu" }, number(found.mean_iu)),
+        `; pixel accuracy `,
+        element("span", { "data-key": "pixel_accuracy" }, number(found.pixel_accuracy)),
+        `. ${gone.length ? `Gone: ${gone.join(", ")}.` : ""}`,
+      ),
+      element(
+        "p",
+        {},
+        `On the 736 images of PASCAL VOC, by the same protocol: `,
         element("span", { "data-key": "voc" }, number(reference[chosen.factor])),
-        `; in the paper: `, element("span", { "data-key": "paper" }, number(table["the paper"][chosen.factor])), `.`),
+        `; in the paper: `,
+        element("span", { "data-key": "paper" }, number(table["the paper"][chosen.factor])),
+        `.`,
+      ),
     );
     showClasses(found.iu_per_class);
   }
@@ -146,16 +201,31 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
 
   show();
   return [
-    slider("Grid", factors.map((factor) => `1/${factor}`), chosen.factor, (index) => {
-      chosen.factor = index;
-      show();
-    }),
-    element("div", { class: "explorable-controls" },
-      radios("Scene", scenes.map((_, i) => i + 1), 0, (i) => {
-        chosen.scene = i;
+    slider(
+      "Grid",
+      factors.map((factor) => `1/${factor}`),
+      chosen.factor,
+      (index) => {
+        chosen.factor = index;
         show();
-      }),
-      choice("A cell keeps", "down", DOWN), choice("On the way up, cells are", "up", UP), choice("Void", "void", ENDS)),
+      },
+    ),
+    element(
+      "div",
+      { class: "explorable-controls" },
+      radios(
+        "Scene",
+        scenes.map((_, i) => i + 1),
+        0,
+        (i) => {
+          chosen.scene = i;
+          show();
+        },
+      ),
+      choice("A cell keeps", "down", DOWN),
+      choice("On the way up, cells are", "up", UP),
+      choice("Void", "void", ENDS),
+    ),
     view,
     readout,
     element("p", { class: "explorable-help" }, "IU of each class, in percent:"),

@@ -4,11 +4,30 @@
 
 Explorable.define("mask", ({ examples }) => {
   const {
-    VOID, METRICS, element, shape, number, button, radios, follow, clamp, labelMap, canvas, paint,
-    confusion, metrics, classList,
+    VOID,
+    METRICS,
+    element,
+    shape,
+    frame,
+    number,
+    button,
+    radios,
+    follow,
+    clamp,
+    labelMap,
+    canvas,
+    paint,
+    confusion,
+    metrics,
+    classList,
   } = Explorable;
   const body = element("div");
-  const chooser = radios("Example", examples.map(({ title }) => title), 0, (i) => open(examples[i]));
+  const chooser = radios(
+    "Example",
+    examples.map(({ title }) => title),
+    0,
+    (i) => open(examples[i]),
+  );
 
   function open({ width, truth: runs, starts, names, palette }) {
     const truth = labelMap(runs);
@@ -21,9 +40,14 @@ Explorable.define("mask", ({ examples }) => {
     let history = [];
 
     const target = canvas(width, height, "The prediction");
-    const crosses = shape("path", { class: "wrong" });
-    const pointer = shape("rect", { class: "pointer" });
-    const overlay = shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, crosses, pointer);
+    const crosses = ["halo", "frame"].map((name) => shape("path", { class: name }));
+    const [pointer, placePointer] = frame();
+    const overlay = shape(
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
+      shape("g", { class: "wrong" }, ...crosses),
+      pointer,
+    );
     const stage = element("div", { class: "explorable-stage explorable-paint" }, target, overlay);
     const solution = canvas(width, height, "The ground truth; light grey is void");
     paint(solution, truth, palette);
@@ -34,11 +58,25 @@ Explorable.define("mask", ({ examples }) => {
         { bar: element("i"), value: element("td", { "data-key": key }), change: element("td") },
       ]),
     );
-    const table = element("table", { class: "explorable-table" },
+    const table = element(
+      "table",
+      { class: "explorable-table" },
       element("caption", {}, "Metrics in percent, and what the last stroke changed"),
-      element("tbody", {}, ...Object.entries(METRICS).map(([key, title]) =>
-        element("tr", {}, element("th", { scope: "row" }, title),
-          element("td", { class: "bar", "aria-hidden": "true" }, rows[key].bar), rows[key].value, rows[key].change))));
+      element(
+        "tbody",
+        {},
+        ...Object.entries(METRICS).map(([key, title]) =>
+          element(
+            "tr",
+            {},
+            element("th", { scope: "row" }, title),
+            element("td", { class: "bar", "aria-hidden": "true" }, rows[key].bar),
+            rows[key].value,
+            rows[key].change,
+          ),
+        ),
+      ),
+    );
     const where = element("output", { class: "explorable-help" });
     const spoken = element("output", { class: "explorable-spoken", "aria-live": "polite" });
     const [classes, showClasses] = classList(names, palette);
@@ -50,15 +88,14 @@ Explorable.define("mask", ({ examples }) => {
       const now = measured();
       paint(target, labels, palette);
       const wrong = [...labels.keys()].filter((i) => truth[i] !== VOID && truth[i] !== labels[i]);
-      crosses.setAttribute("d", wrong.map((i) => {
-        const [x, y] = [i % width, Math.floor(i / width)];
-        return `M${x + 0.3} ${y + 0.3}l.4 .4m0 -.4l-.4 .4`;
-      }).join(""));
+      const cross = (i) => `M${(i % width) + 0.3} ${Math.floor(i / width) + 0.3}l.4 .4m0-.4l-.4 .4`;
+      for (const path of crosses) path.setAttribute("d", wrong.map(cross).join(""));
       for (const [key, { bar, value, change }] of Object.entries(rows)) {
         const moved = before === null ? 0 : now[key] - before[key];
         bar.style.setProperty("--share", `${now[key]}%`);
         value.replaceChildren(number(now[key]));
-        change.textContent = Math.abs(moved) < 0.05 ? "" : `${moved > 0 ? "+" : "−"}${Math.abs(moved).toFixed(1)}`;
+        change.textContent =
+          Math.abs(moved) < 0.05 ? "" : `${moved > 0 ? "+" : "−"}${Math.abs(moved).toFixed(1)}`;
       }
       showClasses(now.iu_per_class);
       point();
@@ -66,9 +103,7 @@ Explorable.define("mask", ({ examples }) => {
 
     function point() {
       const [x, y] = cursor;
-      for (const [key, value] of Object.entries({ x: x - reach, y: y - reach, width: 2 * reach + 1, height: 2 * reach + 1 })) {
-        pointer.setAttribute(key, value);
-      }
+      placePointer(x - reach, y - reach, 2 * reach + 1, 2 * reach + 1);
       const i = y * width + x;
       where.textContent = `Row ${y}, column ${x}: is ${name(truth[i])}, predicted ${name(labels[i])}.`;
     }
@@ -82,7 +117,11 @@ Explorable.define("mask", ({ examples }) => {
     function dab() {
       const [x, y] = cursor;
       for (let row = Math.max(0, y - reach); row <= Math.min(height - 1, y + reach); row++) {
-        labels.fill(brush, row * width + Math.max(0, x - reach), row * width + Math.min(width, x + reach + 1));
+        labels.fill(
+          brush,
+          row * width + Math.max(0, x - reach),
+          row * width + Math.min(width, x + reach + 1),
+        );
       }
     }
 
@@ -91,14 +130,19 @@ Explorable.define("mask", ({ examples }) => {
       const [fromX, fromY] = cursor;
       const steps = Math.max(Math.abs(x - fromX), Math.abs(y - fromY), 1);
       for (let i = 1; i <= steps; i++) {
-        cursor = [Math.round(fromX + ((x - fromX) * i) / steps), Math.round(fromY + ((y - fromY) * i) / steps)];
+        cursor = [
+          Math.round(fromX + ((x - fromX) * i) / steps),
+          Math.round(fromY + ((y - fromY) * i) / steps),
+        ];
         dab();
       }
     }
 
     function speak() {
       const now = measured();
-      spoken.textContent = Object.entries(METRICS).map(([key, title]) => `${title} ${now[key].toFixed(1)}`).join(", ");
+      spoken.textContent = Object.entries(METRICS)
+        .map(([key, title]) => `${title} ${now[key].toFixed(1)}`)
+        .join(", ");
     }
 
     function replace(changed) {
@@ -159,16 +203,34 @@ Explorable.define("mask", ({ examples }) => {
 
     const choices = radios("Paint", names, brush, (i) => (brush = i));
     const inputs = choices.querySelectorAll("input");
-    choices.querySelectorAll("span").forEach((text, i) => text.prepend(Explorable.swatch(palette[i])));
+    choices
+      .querySelectorAll("span")
+      .forEach((text, i) => text.prepend(Explorable.swatch(palette[i])));
     const sizes = [1, 3, 5].filter((size) => size <= width / 8);
     const controls = [choices];
-    if (sizes.length > 1) controls.push(radios("Brush", sizes, 0, (i) => { reach = (sizes[i] - 1) / 2; point(); }));
+    if (sizes.length > 1)
+      controls.push(
+        radios("Brush", sizes, 0, (i) => {
+          reach = (sizes[i] - 1) / 2;
+          point();
+        }),
+      );
     body.replaceChildren(
       element("div", { class: "explorable-controls" }, ...controls),
-      element("div", { class: "explorable-pair" },
+      element(
+        "div",
+        { class: "explorable-pair" },
         element("figure", {}, stage, element("figcaption", {}, "Prediction (×: wrong)")),
-        element("figure", {}, solution, element("figcaption", {}, "Ground truth (light grey: void)"))),
-      element("div", { class: "explorable-buttons", role: "group", "aria-label": "Predictions to start from" },
+        element(
+          "figure",
+          {},
+          solution,
+          element("figcaption", {}, "Ground truth (light grey: void)"),
+        ),
+      ),
+      element(
+        "div",
+        { class: "explorable-buttons", role: "group", "aria-label": "Predictions to start from" },
         ...Object.entries(starts).map(([title, start]) => button(title, () => replace(start))),
         button("undo", () => {
           if (!history.length) return;
@@ -176,7 +238,8 @@ Explorable.define("mask", ({ examples }) => {
           before = null;
           show();
           speak();
-        })),
+        }),
+      ),
       where,
       table,
       element("p", { class: "explorable-help" }, "IU of each class, in percent:"),
@@ -187,9 +250,11 @@ Explorable.define("mask", ({ examples }) => {
   }
 
   open(examples[0]);
-  const help = "Drag over the prediction to paint it. With the keyboard: arrows move, Space paints, Shift and arrows paint a line, digits choose the class.";
+  const help =
+    "Drag over the prediction to paint it. With the keyboard: arrows move, Space paints, Shift and arrows paint a line, digits choose the class.";
   return [
-    element("div", { class: "explorable-controls" }, chooser), body,
+    element("div", { class: "explorable-controls" }, chooser),
+    body,
     element("p", { class: "explorable-help" }, help),
   ];
 });

@@ -1,23 +1,26 @@
 /* The receptive field of the cell under the pointer.
-   data: {photo: {src, width, height, alt}, nets: {name: [{layer, size, stride, offset, rows, columns}]}} */
+   data: {photo: {src, width, height, alt},
+          nets: {name: [{layer, size, stride, offset, rows, columns}]}} */
 "use strict";
 
 Explorable.define("receptive_field", ({ photo, nets }) => {
-  const { element, shape, number, radios, follow, clamp } = Explorable;
+  const { element, shape, frame, number, radios, follow, clamp } = Explorable;
   const { width, height } = photo;
   const names = Object.keys(nets);
   const strides = nets[names[0]].map((map) => map.stride);
 
   const dots = shape("path", { class: "centres" });
   const shade = shape("path", { class: "shade", "fill-rule": "evenodd" });
-  const halo = shape("rect", { class: "halo" });
-  const frame = shape("rect", { class: "frame" });
+  const [field, placeField] = frame();
   const cell = shape("rect", { class: "cell" });
   const picture = shape(
     "svg",
     { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
     shape("image", { href: photo.src, width, height }),
-    dots, shade, halo, frame, cell,
+    dots,
+    shade,
+    field,
+    cell,
   );
   const stage = element("div", { class: "explorable-stage" }, picture);
   const readout = element("output", { "aria-live": "polite" });
@@ -52,8 +55,11 @@ Explorable.define("receptive_field", ({ photo, nets }) => {
     const [right, bottom] = [left, top].map((first) => first + size - 1); // last pixels seen
 
     // In the drawing, pixel n reaches from n to n + 1.
-    for (const rect of [halo, frame]) place(rect, left, top, size);
-    place(cell, column - (stride - 1) / 2, row - (stride - 1) / 2, stride);
+    placeField(left, top, size, size);
+    cell.setAttribute("width", stride);
+    cell.setAttribute("height", stride);
+    cell.setAttribute("x", column - (stride - 1) / 2);
+    cell.setAttribute("y", row - (stride - 1) / 2);
     shade.setAttribute("d", `M0 0H${width}V${height}H0Z M${left} ${top}h${size}v${size}h${-size}Z`);
 
     const inside = (first, last, count) =>
@@ -63,19 +69,30 @@ Explorable.define("receptive_field", ({ photo, nets }) => {
     const value = (key, amount) => element("data", { value: amount, "data-key": key }, `${amount}`);
     const from = (first, last) => `${first} to ${last}`.replaceAll("-", "−");
     readout.replaceChildren(
-      element("p", {}, `${names[chosen.net]} after ${layer}: receptive field `, value("size", size),
-        ` pixels, stride `, value("stride", stride), `, offset `, value("offset", offset), `.`),
-      element("p", {}, `Cell at row ${index[1]}, column ${index[0]} (of ${rows} × ${columns}): centred on row `,
-        `${stride} × ${index[1]} + ${offset} = `, value("row", row), `, column ${stride} × ${index[0]} + ${offset} = `,
-        value("column", column), `. It sees rows ${from(top, bottom)} and columns ${from(left, right)}: `,
-        number(share, 0), ` % of the photo.`),
+      element(
+        "p",
+        {},
+        `${names[chosen.net]} after ${layer}: receptive field `,
+        value("size", size),
+        ` pixels, stride `,
+        value("stride", stride),
+        `, offset `,
+        value("offset", offset),
+        `.`,
+      ),
+      element(
+        "p",
+        {},
+        `Cell at row ${index[1]}, column ${index[0]} (of ${rows} × ${columns}): centred on row `,
+        `${stride} × ${index[1]} + ${offset} = `,
+        value("row", row),
+        `, column ${stride} × ${index[0]} + ${offset} = `,
+        value("column", column),
+        `. It sees rows ${from(top, bottom)} and columns ${from(left, right)}: `,
+        number(share, 0),
+        ` % of the photo.`,
+      ),
     );
-  }
-
-  function place(rect, left, top, size) {
-    for (const [name, value] of Object.entries({ x: left, y: top, width: size, height: size })) {
-      rect.setAttribute(name, value);
-    }
   }
 
   function choose(change) {
@@ -103,11 +120,18 @@ Explorable.define("receptive_field", ({ photo, nets }) => {
   );
   choose({});
   return [
-    element("div", { class: "explorable-controls" },
+    element(
+      "div",
+      { class: "explorable-controls" },
       radios("Backbone", names, chosen.net, (net) => choose({ net })),
-      radios("Stride", strides, chosen.map, (position) => choose({ map: position }))),
+      radios("Stride", strides, chosen.map, (position) => choose({ map: position })),
+    ),
     stage,
     readout,
-    element("p", { class: "explorable-help" }, "Point at the photo, or focus it and use the arrow keys."),
+    element(
+      "p",
+      { class: "explorable-help" },
+      "Point at the photo, or focus it and use the arrow keys.",
+    ),
   ];
 });

@@ -1,11 +1,25 @@
 /* Predictions of nets and the ground truth, one at a time.
-   data: {scenes: [{src, width, height, maps: {title: runs}}], names, palette}; the last map is the truth */
+   data: {scenes: [{src, width, height, maps: {title: runs}}], names, palette}; the last map is
+   the ground truth */
 "use strict";
 
 Explorable.define("stages", ({ scenes, names, palette }) => {
   const {
-    VOID, element, shape, number, radios, slider, follow, clamp, labelMap, canvas, paint, confusion,
-    metrics, classList,
+    VOID,
+    element,
+    shape,
+    frame,
+    number,
+    radios,
+    slider,
+    follow,
+    clamp,
+    labelMap,
+    canvas,
+    paint,
+    confusion,
+    metrics,
+    classList,
   } = Explorable;
   const titles = Object.keys(scenes[0].maps);
   const chosen = { scene: 0, map: 0, wrong: false };
@@ -16,19 +30,40 @@ Explorable.define("stages", ({ scenes, names, palette }) => {
   const { width, height } = scenes[0];
   const photo = element("img", { width, height, alt: "The painted scene" });
   const target = canvas(width, height, "");
-  const pointer = shape("rect", { class: "pointer", width: 1, height: 1 });
-  const stage = element("div", { class: "explorable-stage" }, target,
-    shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, pointer));
+  const [pointer, placePointer] = frame();
+  const stage = element(
+    "div",
+    { class: "explorable-stage" },
+    target,
+    shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, pointer),
+  );
   const caption = element("figcaption");
   const where = element("output", { "aria-live": "polite" });
   const rows = titles.map(() => ({ row: element("tr"), cells: [element("td"), element("td")] }));
-  const table = element("table", { class: "explorable-table" },
+  const table = element(
+    "table",
+    { class: "explorable-table" },
     element("caption", {}, "This scene, in percent"),
-    element("thead", {}, element("tr", {}, element("td"), element("th", { scope: "col" }, "Pixel accuracy"), element("th", { scope: "col" }, "Mean IU"))),
-    element("tbody", {}, ...rows.map(({ row, cells }, i) => {
-      row.append(element("th", { scope: "row" }, titles[i]), ...cells);
-      return row;
-    })));
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        element("td"),
+        element("th", { scope: "col" }, "Pixel accuracy"),
+        element("th", { scope: "col" }, "Mean IU"),
+      ),
+    ),
+    element(
+      "tbody",
+      {},
+      ...rows.map(({ row, cells }, i) => {
+        row.append(element("th", { scope: "row" }, titles[i]), ...cells);
+        return row;
+      }),
+    ),
+  );
   const [classes, showClasses] = classList(names, palette);
 
   function open(scene) {
@@ -58,8 +93,7 @@ Explorable.define("stages", ({ scenes, names, palette }) => {
     pointer.style.display = cursor ? "" : "none";
     if (!cursor) return where.replaceChildren("Point at a pixel to see what each net calls it.");
     const [x, y] = cursor;
-    pointer.setAttribute("x", x);
-    pointer.setAttribute("y", y);
+    placePointer(x, y, 1, 1);
     const called = maps.map((labels, i) => {
       const label = labels[y * width + x];
       return `${titles[i]}: ${label === VOID ? "void" : names[label]}`;
@@ -81,18 +115,35 @@ Explorable.define("stages", ({ scenes, names, palette }) => {
     },
   );
   open(0);
-  const wrong = element("input", { type: "checkbox", change: () => { chosen.wrong = wrong.checked; show(); } });
+  const wrong = element("input", {
+    type: "checkbox",
+    change: () => {
+      chosen.wrong = wrong.checked;
+      show();
+    },
+  });
   return [
     slider("Show", titles, chosen.map, (index) => {
       chosen.map = index;
       show();
     }),
-    element("div", { class: "explorable-controls" },
-      radios("Scene", scenes.map((_, i) => i + 1), 0, open),
-      element("label", {}, wrong, " wrong pixels in red")),
-    element("div", { class: "explorable-pair" },
+    element(
+      "div",
+      { class: "explorable-controls" },
+      radios(
+        "Scene",
+        scenes.map((_, i) => i + 1),
+        0,
+        open,
+      ),
+      element("label", { class: "explorable-check" }, wrong, " wrong pixels in red"),
+    ),
+    element(
+      "div",
+      { class: "explorable-pair" },
       element("figure", {}, photo, element("figcaption", {}, "Painted scene")),
-      element("figure", {}, stage, caption)),
+      element("figure", {}, stage, caption),
+    ),
     where,
     table,
     element("p", { class: "explorable-help" }, "IU of each class, in percent:"),

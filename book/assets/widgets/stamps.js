@@ -48,7 +48,10 @@ Explorable.define("stamps", (data) => {
       ...rows.flatMap((row, i) =>
         row.map((value, j) =>
           element("input", {
-            type: "number", step: "any", value: Number(value.toFixed(4)), "aria-label": `${name}, row ${i}, column ${j}`,
+            type: "number",
+            step: "any",
+            value: Number(value.toFixed(4)),
+            "aria-label": `${name}, row ${i}, column ${j}`,
             input: (event) => {
               row[j] = Number.isFinite(event.target.valueAsNumber) ? event.target.valueAsNumber : 0;
               changed();
@@ -89,24 +92,30 @@ Explorable.define("stamps", (data) => {
         const node = element("span", { "aria-hidden": "true" }, text(value));
         node.style.setProperty("--strength", Math.abs(value) / largest);
         node.dataset.sign = Math.sign(value);
-        node.toggleAttribute("data-stamp", steps > 0 && kernel[row - stride * i]?.[column - stride * j] !== undefined);
+        node.toggleAttribute(
+          "data-stamp",
+          steps > 0 && kernel[row - stride * i]?.[column - stride * j] !== undefined,
+        );
         node.toggleAttribute("data-chosen", at !== null && row === at[0] && column === at[1]);
         return node;
       }),
     );
-    [...coarse.children].forEach((input, n) => input.toggleAttribute("data-chosen", n === steps - 1));
+    [...coarse.children].forEach((input, n) =>
+      input.toggleAttribute("data-chosen", n === steps - 1),
+    );
     told.replaceChildren(
       steps === 0
         ? `Nothing stamped yet: ${height} × ${width} zeros.`
         : `Stamp ${steps} of ${count()}: cell (${i}, ${j}) = ${text(cells[i][j])} times the filter, added at rows ` +
-          `${stride * i} to ${stride * i + kernel.length - 1}, columns ${stride * j} to ${stride * j + kernel[0].length - 1}.`,
+            `${stride * i} to ${stride * i + kernel.length - 1}, columns ${stride * j} to ${stride * j + kernel[0].length - 1}.`,
     );
     explain();
     phases();
   }
 
   function explain() {
-    if (at === null) return explained.replaceChildren("Point at a number in the output to see its sum.");
+    if (at === null)
+      return explained.replaceChildren("Point at a number in the output to see its sum.");
     const terms = reaching(...at);
     const total = text(sum(terms.map(([value, tap]) => value * tap)));
     const written = terms.map(([value, tap]) => `${text(value)} × ${text(tap)}`).join(" + ");
@@ -118,13 +127,20 @@ Explorable.define("stamps", (data) => {
     const found = [];
     for (let row = 0; row < stride; row++) {
       for (let column = 0; column < stride; column++) {
-        const ours = kernel.filter((_, i) => i % stride === row).map((taps) => taps.filter((_, j) => j % stride === column));
+        const ours = kernel
+          .filter((_, i) => i % stride === row)
+          .map((taps) => taps.filter((_, j) => j % stride === column));
         found.push(sum(ours.flat()));
       }
     }
     const equal = found.every((value) => Math.abs(value - found[0]) < 1e-6);
-    const verdict = equal ? `a constant map stays constant, times ${text(found[0])}` : "a constant map gets a pattern";
-    sums.replaceChildren(`Taps a whole number of strides apart add up to ${found.map(text).join(", ")}: ${verdict}.`);
+    const times = found[0] === 1 ? "" : `, times ${text(found[0])}`;
+    const verdict = equal
+      ? `a constant map stays constant${times}`
+      : "a constant map gets a pattern";
+    sums.replaceChildren(
+      `Taps a whole number of strides apart add up to ${found.map(text).join(", ")}: ${verdict} (borders apart).`,
+    );
   }
 
   function go(to) {
@@ -153,15 +169,31 @@ Explorable.define("stamps", (data) => {
   change({});
   const strides = [1, 2, 3];
   return [
-    element("div", { class: "explorable-controls" },
-      element("div", {}, element("p", {}, "Cells"), coarse,
-        button("all 1", () => change({ cells: cells.map((row) => row.map(() => 1)) })), " ",
-        button("as above", () => change({ cells: copy(data.cells) }))),
+    element(
+      "div",
+      { class: "explorable-controls" },
+      element(
+        "div",
+        {},
+        element("p", {}, "Cells"),
+        coarse,
+        button("all 1", () => change({ cells: cells.map((row) => row.map(() => 1)) })),
+        " ",
+        button("as above", () => change({ cells: copy(data.cells) })),
+      ),
       element("div", {}, element("label", {}, "Filter ", select), taps),
-      radios("Stride", strides, strides.indexOf(stride), (index) => change({ stride: strides[index] }))),
-    element("div", { class: "explorable-buttons", role: "group", "aria-label": "Steps" },
-      button("Clear", () => go(0)), button("Back", () => go(steps - 1)),
-      button("Next stamp", () => go(steps + 1)), button("All", () => go(count()))),
+      radios("Stride", strides, strides.indexOf(stride), (index) =>
+        change({ stride: strides[index] }),
+      ),
+    ),
+    element(
+      "div",
+      { class: "explorable-buttons", role: "group", "aria-label": "Steps" },
+      button("Clear", () => go(0)),
+      button("Back", () => go(steps - 1)),
+      button("Next stamp", () => go(steps + 1)),
+      button("All", () => go(count())),
+    ),
     told,
     fine,
     explained,

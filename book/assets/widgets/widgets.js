@@ -1,5 +1,5 @@
-/* Interactive figures. book/widgets.py writes a container with data for each; this script loads the
-   file that draws it and puts the result in place of the container's text. Nothing else is loaded. */
+/* Interactive figures. book/widgets.py writes a container with data for each; this script loads
+   the file that draws it and replaces the container's text. Nothing else is loaded. */
 (() => {
   "use strict";
 
@@ -14,7 +14,11 @@
   function define(name, draw) {
     for (const container of document.querySelectorAll(`.explorable[data-widget="${name}"]`)) {
       const data = JSON.parse(container.querySelector("script").textContent);
-      const title = element("p", { class: "explorable-title" }, container.getAttribute("aria-label"));
+      const title = element(
+        "p",
+        { class: "explorable-title" },
+        container.getAttribute("aria-label"),
+      );
       container.replaceChildren(title, ...draw(data)); // if this fails, the text stays
       container.dataset.live = "";
     }
@@ -37,6 +41,14 @@
   /** The same in SVG. */
   function shape(tag, attributes = {}, ...children) {
     return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+  }
+
+  /** A frame in a drawing, white outside so that it shows on any colour, and a function to place it. */
+  function frame() {
+    const rects = [shape("rect", { class: "halo" }), shape("rect", { class: "frame" })];
+    const place = (x, y, width, height) =>
+      rects.forEach((rect) => fill(rect, { x, y, width, height }, []));
+    return [shape("g", {}, ...rects), place];
   }
 
   function fill(node, attributes, children) {
@@ -65,7 +77,11 @@
         "label",
         {},
         element("input", {
-          type: "radio", name, value: index, checked: index === selected, change: () => change(index),
+          type: "radio",
+          name,
+          value: index,
+          checked: index === selected,
+          change: () => change(index),
         }),
         element("span", {}, option),
       ),
@@ -77,7 +93,12 @@
   /** A slider over named stops. */
   function slider(label, stops, selected, change) {
     const input = element("input", {
-      type: "range", min: 0, max: stops.length - 1, step: 1, value: selected, "aria-label": label,
+      type: "range",
+      min: 0,
+      max: stops.length - 1,
+      step: 1,
+      value: selected,
+      "aria-label": label,
     });
     const names = stops.map((stop, index) =>
       element("span", { click: () => show(index, true) }, stop),
@@ -101,8 +122,14 @@
   function follow(stage, label, point, move) {
     fill(stage, { tabindex: 0, role: "application", "aria-label": label }, []);
     const steps = {
-      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
-      Home: [-Infinity, 0], End: [Infinity, 0], PageUp: [0, -Infinity], PageDown: [0, Infinity],
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+      Home: [-Infinity, 0],
+      End: [Infinity, 0],
+      PageUp: [0, -Infinity],
+      PageDown: [0, Infinity],
     };
     const pointed = (event) => {
       const box = stage.getBoundingClientRect();
@@ -203,8 +230,26 @@
   }
 
   window.Explorable = {
-    VOID, METRICS, define, element, shape, number, button, radios, slider, follow, clamp,
-    labelMap, canvas, paint, confusion, sum, metrics, swatch, classList,
+    VOID,
+    METRICS,
+    define,
+    element,
+    shape,
+    frame,
+    number,
+    button,
+    radios,
+    slider,
+    follow,
+    clamp,
+    labelMap,
+    canvas,
+    paint,
+    confusion,
+    sum,
+    metrics,
+    swatch,
+    classList,
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
