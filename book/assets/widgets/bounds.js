@@ -112,7 +112,8 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
   /** The protocol's name in the table. */
   function protocol() {
     const { down, up, void: end } = chosen;
-    const same = down === "mean" && up === "repeat" ? "vote" : down; // the largest share is the winner
+    // The largest share, repeated, is the winner of the vote.
+    const same = down === "mean" && up === "repeat" ? "vote" : down;
     return `${same}, ${up}, void ${end === "abstains" ? end : `votes, predicted void ${end}`}`;
   }
 

@@ -105,7 +105,8 @@ Explorable.define("mask", ({ examples }) => {
       const [x, y] = cursor;
       placePointer(x - reach, y - reach, 2 * reach + 1, 2 * reach + 1);
       const i = y * width + x;
-      where.textContent = `Row ${y}, column ${x}: is ${name(truth[i])}, predicted ${name(labels[i])}.`;
+      const both = `is ${name(truth[i])}, predicted ${name(labels[i])}`;
+      where.textContent = `Row ${y}, column ${x}: ${both}.`;
     }
 
     /** Remember the labels and the metrics before a stroke. */
@@ -155,7 +156,8 @@ Explorable.define("mask", ({ examples }) => {
     let painting = false;
     follow(
       stage,
-      `Prediction, ${height} × ${width} pixels. Arrow keys move, Space paints, with Shift the arrows paint, digits choose a class.`,
+      `Prediction, ${height} × ${width} pixels. ` +
+        "Arrow keys move, Space paints, with Shift the arrows paint, digits choose a class.",
       (x, y, event) => {
         const [column, row] = [Math.floor(x * width), Math.floor(y * height)];
         if (event.type === "pointerdown" && event.button === 0) {
@@ -251,7 +253,8 @@ Explorable.define("mask", ({ examples }) => {
 
   open(examples[0]);
   const help =
-    "Drag over the prediction to paint it. With the keyboard: arrows move, Space paints, Shift and arrows paint a line, digits choose the class.";
+    "Drag over the prediction to paint it. With the keyboard: arrows move, Space paints, " +
+    "Shift and arrows paint a line, digits choose the class.";
   return [
     element("div", { class: "explorable-controls" }, chooser),
     body,

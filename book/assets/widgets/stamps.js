@@ -103,11 +103,13 @@ Explorable.define("stamps", (data) => {
     [...coarse.children].forEach((input, n) =>
       input.toggleAttribute("data-chosen", n === steps - 1),
     );
+    const extent = (start, taps) => `${start} to ${start + taps - 1}`;
     told.replaceChildren(
       steps === 0
         ? `Nothing stamped yet: ${height} × ${width} zeros.`
-        : `Stamp ${steps} of ${count()}: cell (${i}, ${j}) = ${text(cells[i][j])} times the filter, added at rows ` +
-            `${stride * i} to ${stride * i + kernel.length - 1}, columns ${stride * j} to ${stride * j + kernel[0].length - 1}.`,
+        : `Stamp ${steps} of ${count()}: cell (${i}, ${j}) = ${text(cells[i][j])} times the filter, ` +
+            `added at rows ${extent(stride * i, kernel.length)}, ` +
+            `columns ${extent(stride * j, kernel[0].length)}.`,
     );
     explain();
     phases();
@@ -139,7 +141,8 @@ Explorable.define("stamps", (data) => {
       ? `a constant map stays constant${times}`
       : "a constant map gets a pattern";
     sums.replaceChildren(
-      `Taps a whole number of strides apart add up to ${found.map(text).join(", ")}: ${verdict} (borders apart).`,
+      `Taps a whole number of strides apart add up to ${found.map(text).join(", ")}: ` +
+        `${verdict} (borders apart).`,
     );
   }
 

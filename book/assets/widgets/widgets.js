@@ -43,7 +43,7 @@
     return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
   }
 
-  /** A frame in a drawing, white outside so that it shows on any colour, and a function to place it. */
+  /** A frame that shows on any colour, and a function to place it. */
   function frame() {
     const rects = [shape("rect", { class: "halo" }), shape("rect", { class: "frame" })];
     const place = (x, y, width, height) =>
@@ -163,7 +163,7 @@
   const canvas = (width, height, alt) =>
     element("canvas", { width, height, role: "img", "aria-label": alt });
 
-  /** Paint a label map; pixels that differ from `truth`, if one is given, in the colour of errors. */
+  /** Paint a label map; if `truth` is given, pixels that differ from it in the colour of errors. */
   function paint(target, labels, palette, truth = null) {
     const pixels = new Uint8ClampedArray(4 * labels.length);
     labels.forEach((label, i) => {
@@ -176,7 +176,7 @@
 
   // Metrics: the formulas of fcn/metrics.py
 
-  /** Pixels by true class (rows) and predicted class; a prediction of void fills one more column. */
+  /** Pixels by true class (rows) and predicted class; predicted void fills one more column. */
   function confusion(truth, predicted, classes) {
     const matrix = Array.from({ length: classes }, () => new Array(classes + 1).fill(0));
     truth.forEach((label, i) => {
