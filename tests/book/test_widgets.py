@@ -216,10 +216,11 @@ CELLS = torch.tensor([[4.0, 8, 4], [0, 12, 8], [4, 0, 4]])
 
 def output(page):
     """The fine map that the figure shows, h x w."""
-    fine = page.locator(".explorable-fine")
-    values = [float(text.replace("−", "-")) for text in fine.locator("span").all_inner_texts()]
-    columns = int(fine.evaluate("node => node.style.getPropertyValue('--columns')"))
-    return torch.tensor(values).view(-1, columns)
+    columns, values = page.locator(".explorable-fine").evaluate(
+        "node => [+node.style.getPropertyValue('--columns'),"
+        " [...node.children].map(child => +child.textContent.replace('−', '-'))]"
+    )
+    return torch.tensor(values).view(-1, columns).float()
 
 
 def transposed(cells, kernel, stride):
