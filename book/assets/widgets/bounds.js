@@ -202,15 +202,6 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
 
   show();
   return [
-    slider(
-      "Grid",
-      factors.map((factor) => `1/${factor}`),
-      chosen.factor,
-      (index) => {
-        chosen.factor = index;
-        show();
-      },
-    ),
     element(
       "div",
       { class: "explorable-controls" },
@@ -226,6 +217,15 @@ Explorable.define("bounds", ({ scenes, names, palette, factors, table }) => {
       choice("A cell keeps", "down", DOWN),
       choice("On the way up, cells are", "up", UP),
       choice("Void", "void", ENDS),
+    ),
+    slider(
+      "Grid",
+      factors.map((factor) => `1/${factor}`),
+      chosen.factor,
+      (index) => {
+        chosen.factor = index;
+        show();
+      },
     ),
     view,
     readout,

@@ -221,7 +221,7 @@ Explorable.define("mask", ({ examples }) => {
       element("div", { class: "explorable-controls" }, ...controls),
       element(
         "div",
-        { class: "explorable-pair" },
+        { class: "explorable-pair explorable-mask" },
         element("figure", {}, stage, element("figcaption", {}, "Prediction (×: wrong)")),
         element(
           "figure",

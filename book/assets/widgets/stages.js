@@ -123,10 +123,6 @@ Explorable.define("stages", ({ scenes, names, palette }) => {
     },
   });
   return [
-    slider("Show", titles, chosen.map, (index) => {
-      chosen.map = index;
-      show();
-    }),
     element(
       "div",
       { class: "explorable-controls" },
@@ -138,9 +134,13 @@ Explorable.define("stages", ({ scenes, names, palette }) => {
       ),
       element("label", { class: "explorable-check" }, wrong, " wrong pixels in red"),
     ),
+    slider("Show", titles, chosen.map, (index) => {
+      chosen.map = index;
+      show();
+    }),
     element(
       "div",
-      { class: "explorable-pair" },
+      { class: "explorable-pair explorable-twins" },
       element("figure", {}, photo, element("figcaption", {}, "Painted scene")),
       element("figure", {}, stage, caption),
     ),
