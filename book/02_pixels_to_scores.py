@@ -44,6 +44,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+import widgets
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.losses import pixel_softmax_loss
@@ -247,6 +248,23 @@ style.plt.show()
 # %% [markdown]
 # *One scene of the split with its three predictions, and their numbers on this one image.*
 #
+# Now make mistakes of your own, on the same scene at a quarter of its size. Start from *all right*. Which single stroke
+# costs the most mean IU and the least pixel accuracy?
+
+# %% tags=["remove-input"]
+small = truths[show][2::4, 2::4]
+starts = {
+    "nothing thin": nothing_thin(small),
+    "shifted by 1": shifted(small, 1),
+    "one class": one_class(small),
+    "all right": nearest(small, small == VOID),
+}
+widgets.mask(
+    widgets.example("the scene", small, starts, NAMES, PALETTE),
+    widgets.example("the sixteen pixels", truth, {"as above": guess}, classes, colours),
+)
+
+# %% [markdown]
 # ### Pixel accuracy flatters
 #
 # Overlooking every pole, car and boat costs almost no pixel accuracy, since they have almost no pixels. Mean IU gives

@@ -41,6 +41,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fcn
+import widgets
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.data.synthetic.palette import CLASSES
 from fcn.geometry import IMAGE, ReceptiveField, offset_between
@@ -119,6 +120,13 @@ plt.show()
 # the colours of the stamps that reached each place. Find the four cells again in the sum, and the averages between
 # them: this filter interpolates.*
 #
+# Here you set the stamps one by one, and the filter is yours to change. Which filters leave a map of ones constant,
+# away from the border?
+
+# %% tags=["remove-input"]
+widgets.stamps([[4, 8, 4], [0, 12, 8], [4, 0, 4]], stride=2)
+
+# %% [markdown]
 # ## What is transposed
 #
 # A convolution is linear, so it is a matrix. Along one axis, with the filter $(1, 2, 3)$ and a stride of 2, from nine

@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import photos
+import widgets
 from fcn import FCN
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
@@ -196,7 +197,11 @@ plt.show()
 # %% [markdown]
 # *VGG16 on a photo of 427×640 pixels. A cell at stride 32 sees most of it, and there are few such cells; a cell
 # at stride 8 sees a window or the end of a roof, and there is one every 8 pixels.*
-#
+
+# %% tags=["remove-input"]
+widgets.receptive_field(photos.photo("china"), "A temple with two roofs, seen from below, and trees in front of it.")
+
+# %% [markdown]
 # The deep map can tell a pagoda from a house because it sees the whole; it cannot say on which pixel the roof ends. The
 # shallow map is the reverse: an edge, certainly, but of what? The two know different things, and that is why adding
 # them helps. (A receptive field says what a cell *can* see; a trained net may use less of it.)
@@ -528,7 +533,11 @@ plt.show()
 
 # %% [markdown]
 # *Scenes that no net has trained on. From left to right, blobs become regions with borders.*
-#
+
+# %% tags=["remove-input", "nbval-ignore-output"]
+widgets.stages([images[i] for i in SHOWN], columns | {"ground truth": truth}, CLASSES, PALETTE)
+
+# %% [markdown]
 # In numbers, over all held-out scenes. (The last digits depend on the machine: rounding in another order, multiplied by
 # a few hundred steps of training.)
 

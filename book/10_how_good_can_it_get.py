@@ -46,6 +46,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import widgets
 from fcn.data import voc
 from fcn.data.synthetic.outdoor import PALETTE, Scenes
 from fcn.data.synthetic.palette import CLASSES
@@ -247,6 +248,13 @@ pd.DataFrame(
 # The same grid costs these scenes far more than it costs VOC's. A bound belongs to the images and classes that it was
 # computed on, not to a stride: what counts is the size of things, in cells.
 #
+# Here you choose grid and protocol, and see one scene's labels make the trip. (These are numbers of single images, not
+# of all scenes in one confusion matrix.)
+
+# %% tags=["remove-input"]
+widgets.bounds(labels[[1, 3, 8]], lines, CLASSES, PALETTE)
+
+# %% [markdown]
 # ## Where the bound bites
 #
 # Take the simplest thing that can be thin, a stripe on background, of every width and in every position relative to the
