@@ -4,7 +4,6 @@ The backbone starts from another net's, so that a few dozen photos can be enough
 held out, by default a tenth, and scored once, at the end.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ import torch
 from fcn import models
 from fcn.data.folder import PHOTOS, Folder
 from fcn.data.reading import checked_names, read_lines
-from fcn.data.sample import VOID
+from fcn.data.sample import VOID, list_checksum
 from fcn.environment import atomic_write, check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
 from fcn.pretrained import PRETRAINED
@@ -114,7 +113,8 @@ def fit(
         if val is not None:
             raise ValueError(f"{same}; take them out of one of the two")
         log(f"{same}, which flatters the score")
-    counts, seen = _survey(training, log)
+    counted = _pixels(training, log)
+    counts = [sum(of_class) for of_class in zip(*counted.values(), strict=True)]
     pixels = dict(zip(training.classes.names, counts, strict=True))
     found = [name for name, n in pixels.items() if n]
     if len(found) < 2:
@@ -123,8 +123,8 @@ def fit(
             f"{quote(str(labels))}: {content} in the {len(training)} training photos; label at "
             f"least two classes ({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
         )
-    scored, seen_held_out = _survey(held_out, log)
-    if not any(scored):
+    counted_held_out = _pixels(held_out, log)
+    if not any(map(any, counted_held_out.values())):
         theirs = quote(str(val[1] if isinstance(val, tuple) else labels))
         raise ValueError(
             f"{theirs}: no labelled pixel in the held-out photos ({shown}); label some of them"
@@ -160,9 +160,9 @@ def fit(
             "start": initial.name if initial else "scratch",
             "input size": side,
             "class colours": palette,
-            "labels as read": seen,
+            "labels as read": list_checksum([*map(str, counted.items())]),
             "held-out images and labels": held_out.contents,
-            "held-out labels as read": seen_held_out,
+            "held-out labels as read": list_checksum([*map(str, counted_held_out.items())]),
         },
         resume=resume,
         log=log,
@@ -231,16 +231,16 @@ def _shared(training: Folder, held_out: Folder) -> list[tuple[Path, Path]]:
     return shared
 
 
-def _survey(dataset: Folder, log: Callable[[str], None]) -> tuple[list[int], str]:
-    """The labelled pixels of each class, and the SHA-256 of all labels. Reads every sample."""
-    counts, checksum = torch.zeros(VOID + 1, dtype=torch.int64), hashlib.sha256()
+def _pixels(dataset: Folder, log: Callable[[str], None]) -> dict[str, list[int]]:
+    """The labelled pixels of each class in each photo. Reads every sample."""
+    pixels = {}
     for index in range(len(dataset)):
-        labels = dataset[index].labels["semantic"]
-        counts += torch.bincount(labels.flatten(), minlength=VOID + 1)
-        checksum.update(repr(tuple(labels.shape)).encode() + labels.byte().numpy().tobytes())
+        sample = dataset[index]
+        counts = torch.bincount(sample.labels["semantic"].flatten(), minlength=VOID + 1)
+        pixels[sample.name] = counts[: len(dataset.classes.names)].tolist()
         if (index + 1) % 200 == 0:
             log(f"checked {index + 1} of {len(dataset)} photos and their labels")
-    return counts[: len(dataset.classes.names)].tolist(), checksum.hexdigest()
+    return pixels
 
 
 def _check_outside(out: Path, folders: Iterable[str | Path]) -> None:
