@@ -194,23 +194,22 @@ def split(
         held_out = Folder(*val, classes, side=side)
     else:
         held_out = Folder(photos, labels, classes, side=side)
-        listed = [
-            _stem(name, training.names) for name in read_lines(val, "held-out photos", "name")
-        ]
+        known = set(training.names)
+        listed = [_stem(name, known) for name in read_lines(val, "held-out photos", "name")]
         held_out.names = sorted(checked_names(listed, val))
-        if unknown := [name for name in held_out.names if name not in training.names]:
+        if unknown := [name for name in held_out.names if name not in known]:
             raise ValueError(
                 f"{quote(str(val))}: {photos} has no photo {', '.join(unknown[:SHOWN])} "
                 f"({len(unknown)} of {len(listed)} names); list the names of photos there"
             )
-        training.names = [name for name in training.names if name not in held_out.names]
+        training.names = sorted(known.difference(listed))
         if not training.names:
             raise ValueError(f"{quote(str(val))}: lists all photos; leave some to learn from")
     training.split, held_out.split = "train", "val"
     return training, held_out
 
 
-def _stem(name: str, known: list[str]) -> str:
+def _stem(name: str, known: set[str]) -> str:
     """The name of a photo, without its folder and the ending of its file."""
     path = Path(name)
     return path.stem if name not in known and path.suffix.lower() in PHOTOS else name
@@ -218,17 +217,12 @@ def _stem(name: str, known: list[str]) -> str:
 
 def _shared(training: Folder, held_out: Folder) -> list[tuple[Path, Path]]:
     """The held-out photos whose file equals that of a training photo, each with that photo."""
-    by_size: dict[int, list[Path]] = {}
-    for index in range(len(training)):
-        path = training.files(index)[0]
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    shared = []
-    for index in range(len(held_out)):
-        path = held_out.files(index)[0]
-        similar = by_size.get(path.stat().st_size, [])
-        checksum = sha256(path) if similar else ""
-        shared += [(path, other) for other in similar if sha256(other) == checksum][:1]
-    return shared
+    learned, scored = (
+        [part.files(i)[0] for i in range(len(part))] for part in (training, held_out)
+    )
+    sizes = {path.stat().st_size for path in scored}
+    known = {sha256(path): path for path in learned if path.stat().st_size in sizes}
+    return [(path, known[found]) for path in scored if (found := sha256(path)) in known]
 
 
 def _pixels(dataset: Folder, log: Callable[[str], None]) -> dict[str, list[int]]:
