@@ -4,6 +4,7 @@ The backbone starts from another net's, so that a few dozen photos can be enough
 held out, by default a tenth, and scored once, at the end.
 """
 
+import copy
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -11,12 +12,14 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fcn import models
-from fcn.data.folder import PHOTOS, Folder
+from fcn.data.folder import PHOTOS, Folder, read_classes
 from fcn.data.reading import checked_names, read_lines
-from fcn.data.sample import VOID, list_checksum
+from fcn.data.sample import VOID, list_checksum, validation_part
 from fcn.environment import atomic_write, check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
 from fcn.pretrained import PRETRAINED
@@ -96,13 +99,21 @@ def fit(
         balance=balance,
         precision="bf16-mixed" if device == "cuda" else "32-true",
     )
-    training, held_out = split(photos, labels, classes, val, side)
+    names = read_classes(classes).names
     torch.manual_seed(seed)
-    net, initial = starting_net(start, stride, {"semantic": len(training.classes.names)})
+    net, initial = starting_net(start, stride, {"semantic": len(names)})
     name = f"own-{net.settings['net']}-{stride}s"
     weights = out / f"{name}.seed{seed}.safetensors"
     _check_new(weights, resume)
     check_writable(out, "--out")
+    folder, counted = _checked(photos, labels, classes, side=side, log=log)
+    if isinstance(val, tuple):
+        training = _part(folder, "train", folder.names)
+        others, counted_others = _checked(*val, classes, side=side, log=log)
+        held_out = _part(others, "val", others.names)
+    else:
+        training, held_out = split(folder, val)
+        counted_others = counted
     more = len(held_out) - SHOWN
     shown = ", ".join(held_out.names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
     log(f"held out: {shown}")
@@ -113,9 +124,12 @@ def fit(
         if val is not None:
             raise ValueError(f"{same}; take them out of one of the two")
         log(f"{same}, which flatters the score")
-    counted = _pixels(training, log)
-    counts = [sum(of_class) for of_class in zip(*counted.values(), strict=True)]
-    pixels = dict(zip(training.classes.names, counts, strict=True))
+    learned, scored = (
+        np.stack([counts[name] for name in part.names])
+        for part, counts in ((training, counted), (held_out, counted_others))
+    )
+    counts = learned.sum(0).tolist()
+    pixels = dict(zip(names, counts, strict=True))
     found = [name for name, n in pixels.items() if n]
     if len(found) < 2:
         content = f"only one class, {found[0]}," if found else "no labelled pixel"
@@ -123,8 +137,7 @@ def fit(
             f"{quote(str(labels))}: {content} in the {len(training)} training photos; label at "
             f"least two classes ({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
         )
-    counted_held_out = _pixels(held_out, log)
-    if not any(map(any, counted_held_out.values())):
+    if not scored.any():
         theirs = quote(str(val[1] if isinstance(val, tuple) else labels))
         raise ValueError(
             f"{theirs}: no labelled pixel in the held-out photos ({shown}); label some of them"
@@ -160,9 +173,9 @@ def fit(
             "start": initial.name if initial else "scratch",
             "input size": side,
             "class colours": palette,
-            "labels as read": list_checksum([*map(str, counted.items())]),
+            "labels as read": list_checksum([*map(str, learned.tolist())]),
             "held-out images and labels": held_out.contents,
-            "held-out labels as read": list_checksum([*map(str, counted_held_out.items())]),
+            "held-out labels as read": list_checksum([*map(str, scored.tolist())]),
         },
         resume=resume,
         log=log,
@@ -177,36 +190,38 @@ def fit(
     return FineTuned(weights, out / plan.file_name, head, tuple(counts))
 
 
-def split(
-    photos: str | Path, labels: str | Path, classes: str | Path, val: Held | None, side: int
-) -> tuple[Folder, Folder]:
-    """The training photos and the held-out ones: those that ``val`` says, or else a tenth.
+def split(folder: Folder, held_out: str | Path | None = None) -> tuple[Folder, Folder]:
+    """The photos to learn from, and those to hold out: the names in a list, or else a tenth.
 
     Raises ValueError for a name in the list that no photo has, and if no training photo is left.
     """
-    if val is None:
-        training, held_out = (
-            Folder(photos, labels, classes, part, side=side) for part in ("train", "val")
-        )
-        return training, held_out
-    training = Folder(photos, labels, classes, side=side)
-    if isinstance(val, tuple):
-        held_out = Folder(*val, classes, side=side)
-    else:
-        held_out = Folder(photos, labels, classes, side=side)
-        known = set(training.names)
-        listed = [_stem(name, known) for name in read_lines(val, "held-out photos", "name")]
-        held_out.names = sorted(checked_names(listed, val))
-        if unknown := [name for name in held_out.names if name not in known]:
+    known = set(folder.names)
+    if held_out is None:
+        if len(known) < 2:
+            only = folder.files(0)[0]
             raise ValueError(
-                f"{quote(str(val))}: {photos} has no photo {', '.join(unknown[:SHOWN])} "
-                f"({len(unknown)} of {len(listed)} names); list the names of photos there"
+                f"{quote(str(only))}: the only photo; give two or more, one to hold out"
             )
-        training.names = sorted(known.difference(listed))
-        if not training.names:
-            raise ValueError(f"{quote(str(val))}: lists all photos; leave some to learn from")
-    training.split, held_out.split = "train", "val"
-    return training, held_out
+        chosen = validation_part(folder.names) or {folder.names[0]}
+    else:
+        listed = [_stem(name, known) for name in read_lines(held_out, "held-out photos", "name")]
+        chosen = set(checked_names(listed, held_out))
+        where = quote(str(held_out))
+        if unknown := sorted(chosen - known):
+            raise ValueError(
+                f"{where}: there is no photo {', '.join(unknown[:SHOWN])} ({len(unknown)} of "
+                f"{len(chosen)} names); list the names of your photos"
+            )
+        if chosen == known:
+            raise ValueError(f"{where}: lists all photos; leave some to learn from")
+    return _part(folder, "train", known - chosen), _part(folder, "val", chosen)
+
+
+def _part(folder: Folder, split: str, names: Iterable[str]) -> Folder:
+    part = copy.copy(folder)
+    part.split, part.names = split, sorted(names)
+    part.__dict__.pop("contents", None)
+    return part
 
 
 def _stem(name: str, known: set[str]) -> str:
@@ -225,16 +240,23 @@ def _shared(training: Folder, held_out: Folder) -> list[tuple[Path, Path]]:
     return [(path, known[found]) for path in scored if (found := sha256(path)) in known]
 
 
-def _pixels(dataset: Folder, log: Callable[[str], None]) -> dict[str, list[int]]:
-    """The labelled pixels of each class in each photo. Reads every sample."""
+def _checked(
+    photos: str | Path,
+    labels: str | Path,
+    classes: str | Path,
+    *,
+    side: int,
+    log: Callable[[str], None],
+) -> tuple[Folder, dict[str, NDArray[np.int64]]]:
+    """A folder of which every file has been read, and each sample's labelled pixels per class."""
+    folder = Folder(photos, labels, classes, side=side)
     pixels = {}
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        counts = torch.bincount(sample.labels["semantic"].flatten(), minlength=VOID + 1)
-        pixels[sample.name] = counts[: len(dataset.classes.names)].tolist()
-        if (index + 1) % 200 == 0:
-            log(f"checked {index + 1} of {len(dataset)} photos and their labels")
-    return pixels
+    for number, name in enumerate(folder.names, 1):
+        labelled = folder[number - 1].labels["semantic"].numpy().ravel()
+        pixels[name] = np.bincount(labelled, minlength=VOID + 1)[: len(folder.classes.names)]
+        if number % 200 == 0:
+            log(f"checked {number} of {len(folder)} photos and their labels")
+    return folder, pixels
 
 
 def _check_outside(out: Path, folders: Iterable[str | Path]) -> None:
@@ -253,7 +275,7 @@ def _check_new(weights: Path, resume: bool) -> None:
     checkpoint, record = (weights.with_suffix(s) for s in (".checkpoint", ".validation.json"))
     if record.is_file() or (weights.is_file() and not checkpoint.is_file()):
         found = record if record.is_file() else weights
-        kept = "of a finished run, which is kept"
+        kept = "exists, from a finished run"
         raise FileExistsError(f"{quote(str(found))}: {kept}; give another folder with --out")
     if checkpoint.is_file() and not resume:
         raise FileExistsError(

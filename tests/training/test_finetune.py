@@ -273,9 +273,9 @@ def test_a_second_run_leaves_the_first_alone(cli, root, start):
     (root / "photos" / "0.png").write_bytes(b"unreadable, but not read")
     for more in ([], ["--rate", 1e-5], ["--resume"]):
         outcome = cli(*arguments(root, start, *more))
-        refused(outcome, f"out/{record}: of a finished run", "--out")
+        refused(outcome, f"out/{record}: exists, from a finished run", "--out")
     Path("out", record).unlink()  # a net without its record is somebody's net, too
-    refused(cli(*arguments(root, start)), f"out/{net}: of a finished run", "--out")
+    refused(cli(*arguments(root, start)), f"out/{net}: exists, from a finished run", "--out")
     Path("out", record).write_bytes(first[record])
     assert content(Path("out")) == first
 
@@ -300,8 +300,8 @@ def test_a_run_that_was_stopped_while_scoring_can_be_resumed(fit, tmp_path, monk
 @pytest.mark.parametrize("listed", ["7\n3\n", "7.png\n3.png\n", "photos/7.png\nmine/3.png\n"])
 def test_the_photos_of_a_list_are_held_out(root, tmp_path, listed):
     (tmp_path / "val.txt").write_text(listed)
-    files = (root / name for name in ("photos", "labels", "classes.txt"))
-    training, held_out = finetune.split(*files, tmp_path / "val.txt", 512)
+    folder = Folder(root / "photos", root / "labels", root / "classes.txt")
+    training, held_out = finetune.split(folder, tmp_path / "val.txt")
     assert held_out.names == ["3", "7"]
     assert training.names == sorted({str(i) for i in range(12)} - {"3", "7"})
 
@@ -310,14 +310,29 @@ def test_names_with_dots_are_not_cut(root, tmp_path):
     for folder in ("photos", "labels"):
         (root / folder / "3.png").rename(root / folder / "3.png.png")
     (tmp_path / "val.txt").write_text("3.png\n")
-    files = (root / name for name in ("photos", "labels", "classes.txt"))
-    assert finetune.split(*files, tmp_path / "val.txt", 512)[1].names == ["3.png"]
+    folder = Folder(root / "photos", root / "labels", root / "classes.txt")
+    assert finetune.split(folder, tmp_path / "val.txt")[1].names == ["3.png"]
+
+
+def test_the_tenth_is_that_of_the_folder(root):
+    files = (root / "photos", root / "labels", root / "classes.txt")
+    parts = finetune.split(Folder(*files))
+    for part, name in zip(parts, ("train", "val"), strict=True):
+        same = Folder(*files, name)
+        assert (part.names, part.contents, part.split) == (same.names, same.contents, name)
+
+
+def test_one_photo_cannot_be_split(cli, root, start):
+    for folder in ("photos", "labels"):
+        for i in range(1, 12):
+            (root / folder / f"{i}.png").unlink()
+    refused(cli(*arguments(root, start)), root / "photos" / "0.png", "the only photo")
 
 
 @pytest.mark.parametrize(
     ("listed", "parts"),
     [
-        ("3\n33\n44\n", ["val.txt", "has no photo 33, 44 (2 of 3 names)"]),
+        ("3\n33\n44\n", ["val.txt", "no photo 33, 44 (2 of 3 names)"]),
         ("3\n3.png\n", ["val.txt", "'3' is listed twice"]),
         ("", ["val.txt", "list of images is empty"]),
         ("\n".join(str(i) for i in range(12)), ["val.txt", "lists all photos"]),
@@ -326,7 +341,7 @@ def test_names_with_dots_are_not_cut(root, tmp_path):
 def test_a_list_that_does_not_split_is_refused(cli, root, start, listed, parts):
     Path("val.txt").write_text(listed)
     refused(cli(*arguments(root, start, "--val-list", "val.txt")), *parts)
-    assert not Path("out").exists()
+    assert not list(Path("out").iterdir())
 
 
 def test_the_list_of_one_run_is_the_list_of_the_next(cli, root, start):
