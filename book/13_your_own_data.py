@@ -156,7 +156,8 @@ print(len(train), "to learn from;", len(held_out), "held out:", ", ".join(held_o
 # %% [markdown]
 # If your photos come in near duplicates, frames of a video, the same wall ten times, then drawing by name puts
 # twins on both sides, and the score on the held-out ones flatters the net. Give the folder one photo of each group,
-# or train on a folder that lacks a whole place and score on that place with `Folder` and `fcn.training.evaluate.evaluate`.
+# or hold out a whole place: `--val-folders PHOTOS LABELS` takes the folders of its photos and label maps, `--val-list`
+# the names of its photos.
 #
 # ## One command
 #
@@ -370,8 +371,8 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.heic"))
 # learned where it is difficult, and the score will not tell. And void is not background: what is none of your
 # classes needs a class of its own, or the net will call it one of them.
 #
-# **Balance.** The paper finds that balancing the classes in the loss is unnecessary (section 4.3), and this command does
-# not do it. A rare class is served better by more photos that show it.
+# **Balance.** The paper finds that balancing the classes in the loss is unnecessary (section 4.3). `--balance 0.5` does it
+# by half, `--balance 1` in inverse proportion to the pixels. A rare class is served better by more photos that show it.
 #
 # **Stride.** `--stride 8` is the default, and the finest. `--stride 32` costs a little less and blurs what is thin
 # (chapter [5](05_skips.ipynb)). Take it to see what the skips are worth on your data, not to save time.
@@ -390,7 +391,11 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.heic"))
 # command with `--resume` goes on from it to the net that an undisturbed run would have given.
 #
 # **What is chosen on the held-out photos is no longer measured by them.** Try ten settings and keep the best, and its
-# score is a little too good. Keep some photos in another folder, touch them once, at the end.
+# score is a little too good. Keep some photos in another folder and score the net on them once, at the end:
+# `python -m fcn evaluate PHOTOS LABELS classes.txt --weights FILE`.
+#
+# **A run never replaces another.** If `--out` has the net of an earlier run, the command says so and stops. Give each run
+# a folder of its own.
 #
 # ### When it goes wrong
 #
@@ -402,7 +407,7 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.heic"))
 # | a class is never found | rare, thin, or absent from training (the run says so) | photos that show it; `--side` |
 # | two classes mixed up | labelled by two rules, or not to be told apart | look at their labels; merge them |
 # | right shapes, shifted | photos rotated by the camera's note and labels not, or resized apart | look at the pairs |
-# | not enough memory | large photos, many at once | `--batch 2`, then `--side 384` |
+# | not enough memory | large photos, many at once | `--micro-batch 1`, then `--side 384` |
 #
 # ## Summary
 #
@@ -418,7 +423,8 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.heic"))
 # 1. Train with `start="scratch"` and the same two epochs. How much of the net's score came with the backbone?
 # 2. Train with `stride=32`. Which classes lose most, and were they the thin ones?
 # 3. Label only every other photo: move half of them away, and compare the score on the same held-out photos. (Take care
-#    that they stay the same: which photos have the lowest checksums depends on those that are there.)
+#    that they stay the same: which photos have the lowest checksums depends on those that are there. `--val-list` takes
+#    the list of names that a run leaves next to its net.)
 # 4. Make 5 % of the label maps wrong by exchanging two of them. Does anything complain? How would you find them with
 #    the trained net?
 # 5. Write the label maps in colours, with a `void #rrggbb` line in the list of classes, and check that `Folder` reads

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +19,7 @@ from fcn.environment import INSTALLED, KEPT_NETS, RESULTS
 
 if TYPE_CHECKING:
     from fcn.replication.experiment import Experiment
-    from fcn.training.record import Purpose, Record
+    from fcn.training.record import Head, Record
 
 DEFAULT_NET = KEPT_NETS / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
 EXTRAS = {  # of packages that neither the core nor `train` brings
@@ -217,24 +219,70 @@ def train(
     raise typer.Exit(1 if failed else 0)
 
 
+SCORED = typer.Argument(
+    metavar="EXPERIMENT | PHOTOS LABELS CLASSES",
+    help="A name from `list`, which sets data and split; or your own folders, as for `fit`.",
+)
+
+
 @app.command()
 def evaluate(
-    experiment: Annotated[str, typer.Argument(help="A name from `list`; sets data and split.")],
-    weights: Annotated[Path, option("A net that `train` saved, or the authors' .caffemodel.")],
+    scored_on: Annotated[list[str], SCORED],
+    weights: Annotated[Path, option("A net that was saved here, or the authors' .caffemodel.")],
     data: DataOption = None,
     device: DeviceOption = "auto",
     validation: Annotated[bool, option("Score on the validation split.", "--validation")] = False,
+    side: Annotated[
+        int | None, option("Own photos: longer side, px; default: as in `fit`.")
+    ] = None,
+    as_json: Annotated[
+        bool, option("Print scores and confusion matrix as JSON.", "--json")
+    ] = False,
 ) -> None:
-    """Score a net on an experiment's test split."""
-    from fcn.replication import catalogue, released, run
+    """Score a net on an experiment's test split, or on your own photos and label maps."""
+    from fcn.environment import resolve_device, sha256
+    from fcn.training.distributed import is_main_process
 
-    found = catalogue.find(experiment)
-    purpose: Purpose | None = "validation" if validation else None
-    matrices = run.score(found, weights, data=data, device=device, purpose=purpose)
-    for name, matrix in matrices.items():
-        metrics = matrix.metrics()
-        _print_metrics(name, metrics, metrics.classes_counted, matrix.num_classes)
+    own = len(scored_on) == 3
+    if not own and len(scored_on) != 1:
+        raise ValueError(
+            f"evaluate takes an experiment, or PHOTOS LABELS CLASSES, not {len(scored_on)} names"
+        )
+    unused = {"--data": data, "--validation": validation or None} if own else {"--side": side}
+    if given := [name for name, value in unused.items() if value is not None]:
+        raise ValueError(f"{given[0]}: only for {'experiments' if own else 'your own photos'}")
+    heads: dict[str, Head]
+    settings: dict[str, Any]
+    log = _log_to_stderr if as_json else _log
+    if own:
+        from fcn.training.own_photos import evaluate_folder, per_class
+
+        settings = {"side": side, "device": resolve_device(device), "log": log}
+        photos, labels, classes = scored_on
+        heads = evaluate_folder(photos, labels, classes, weights, **settings)
+    else:
+        from fcn.replication import catalogue, run
+
+        try:
+            found = catalogue.find(scored_on[0])
+        except ValueError as error:
+            raise ValueError(f"{error}; or give PHOTOS LABELS CLASSES of your own") from None
+        settings = {"data": data, "device": device, "log": log}
+        heads = run.score(found, weights, purpose="validation" if validation else None, **settings)
+    if not is_main_process():
+        return
+    if as_json:
+        scores = {name: head.model_dump() for name, head in heads.items()}
+        about = {"scored_on": scored_on, "weights": str(weights), "sha256": sha256(weights)}
+        print(json.dumps(about | {"heads": scores}, ensure_ascii=False))
+        return
+    for name, head in heads.items():
+        _print_metrics(name, head.metrics, head.classes_counted, len(head.classes))
+        if own:
+            print(per_class(head).to_string(na_rep="-"))
     if weights.suffix == ".caffemodel" and not validation:
+        from fcn.replication import released
+
         print(released.find(weights).expectation())
 
 
@@ -274,6 +322,7 @@ def predict(
         print(f"to submit: tar czf results.tgz -C {submission} results")
 
 
+HeldOut = tuple[Path, Path] | None
 START = option("A saved net, 'imagenet' or 'scratch'.", show_default="trained on SIFT Flow")
 
 
@@ -287,19 +336,29 @@ def fit(
     stride: Annotated[int, option("Stride of the finest scores: 32, 16 or 8.")] = 8,
     epochs: Annotated[float, option("Passes over the photos.")] = 20,
     batch: Annotated[int, option("Batch size.")] = 8,
+    micro_batch: Annotated[int, option("Photos per pass, to save memory; 0: --batch.")] = 0,
     rate: Annotated[float | None, option("Learning rate; lower if diverging.")] = None,
+    balance: Annotated[float, option("Favour rare classes; 1: inversely to their pixels.")] = 0,
     side: Annotated[int, option("Shrink larger photos to this longer side, px.")] = 512,
+    val_list: Annotated[Path | None, option("Names of the photos to hold out, one a line.")] = None,
+    val_folders: Annotated[HeldOut, option("Photos and label maps to hold out instead.")] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     out: Annotated[Path, option("Folder for the net and its record.")] = Path("runs/own"),
     resume: ResumeOption = False,
 ) -> None:
-    """Fine-tune on your own photos and labels; a tenth is held out and scored at the end."""
+    """Fine-tune on your own photos and labels; a tenth is held out and scored at the end.
+
+    A run never replaces another one's files: give each its own folder with --out.
+    """
     from fcn.training import finetune
     from fcn.training.distributed import is_main_process
 
+    if val_list and val_folders:
+        raise ValueError("--val-list and --val-folders: give one of them")
     net: dict[str, Any] = {"start": start, "stride": stride}
-    recipe: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "side": side}
+    recipe: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "micro_batch": micro_batch}
+    recipe |= {"balance": balance, "side": side, "val": val_list or val_folders}
     if rate is not None:
         recipe["rate"] = rate
     run: dict[str, Any] = {"device": device, "seed": seed, "out": out, "resume": resume}
@@ -308,8 +367,9 @@ def fit(
         head = fitted.scores
         _print_metrics("held-out photos", head.metrics, head.classes_counted, len(head.classes))
         print(fitted.per_class().to_string(na_rep="-"))
-        print(f"saved {fitted.weights} and {fitted.record}")
-        print(f"try it: python -m fcn predict PHOTO --weights {fitted.weights}")
+        weights, record = (quote(str(path)) for path in (fitted.weights, fitted.record))
+        print(f"saved {weights} and {record}")
+        print(f"try it: python -m fcn predict PHOTO --weights {weights}")
 
 
 @app.command()
@@ -351,6 +411,10 @@ def _log(line: str) -> None:
     print(line, flush=True)
 
 
+def _log_to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _print_metrics(head: str, metrics: Any, present: int, classes: int) -> None:
     print(
         f"{head}: pixel acc. {metrics.pixel_accuracy:.2f}  mean acc. {metrics.mean_accuracy:.2f}  "
@@ -366,7 +430,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except (OSError, ValueError, ArithmeticError) as error:
-        _fail(error, " ".join(str(error).split()))
+        _fail(error, re.sub(r"\s*\n\s*", " ", str(error)))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "fcn":
             raise
@@ -377,7 +441,9 @@ def main() -> None:
         exhausted = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         if not exhausted and "allocate memory" not in str(error):
             raise
-        _fail(error, "not enough memory; score photos at a smaller --side, or use a larger machine")
+        smaller = {"fit": "a smaller --micro-batch or --side", "predict": "a smaller --side"}
+        advice = smaller.get(sys.argv[1], "")
+        _fail(error, f"not enough memory; use {advice}{', or ' * bool(advice)}a larger machine")
     except KeyboardInterrupt:
         sys.exit(130)
 

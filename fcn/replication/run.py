@@ -16,7 +16,6 @@ from fcn import models
 from fcn.data.registry import dataset
 from fcn.data.sample import SegmentationDataset
 from fcn.environment import PROJECT, check_writable, folder_of, resolve_device, sha256
-from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.replication import released
 from fcn.replication.catalogue import EXPERIMENTS
@@ -27,7 +26,7 @@ from fcn.training.distributed import broadcast, is_main_process, processes
 from fcn.training.evaluate import evaluate
 from fcn.training.gpu import Resident
 from fcn.training.pipeline import train_and_record
-from fcn.training.record import Data, Deviation, InitialWeights, Paper, Plan, Purpose
+from fcn.training.record import Data, Deviation, Head, InitialWeights, Paper, Plan, Purpose
 
 Log = Callable[[str], None]
 WEIGHTS = PROJECT / "weights"
@@ -204,21 +203,23 @@ def score(
     data: Path | None = None,
     device: str = "auto",
     purpose: Purpose | None = None,
-) -> dict[str, ConfusionMatrix]:
-    """The confusion matrix of each head of a net on the test split of ``experiment``.
+    log: Callable[[str], None] = print,
+) -> dict[str, Head]:
+    """The scores of each head of a net on the test split of ``experiment``.
 
     ``file`` is a net of this package or a .caffemodel of the authors' release. Raises ValueError
     for a net with other classes or inputs than the data set, and for a missing device.
     """
     device = resolve_device(device)
     test_set = dataset(experiment.dataset, SPLITS[_purpose(experiment, purpose)][1], data)
-    net = released.load(file, print) if file.suffix == ".caffemodel" else models.load(file)
+    net = released.load(file, log) if file.suffix == ".caffemodel" else models.load(file)
     expected = heads_of(experiment, test_set)
     if net.classes != expected:
         raise ValueError(f"{file}: scores {net.classes}, but {experiment.dataset} has {expected}")
     if (inputs := net.settings["inputs"]) != experiment.inputs:
         raise ValueError(f"{file}: takes {inputs} images, unlike {experiment.dataset}")
-    return evaluate(net, test_set, device=device)
+    matrices = evaluate(net, test_set, device=device)
+    return {head: Head.scored(test_set.heads[head], matrix) for head, matrix in matrices.items()}
 
 
 def heads_of(experiment: Experiment, data: SegmentationDataset) -> dict[str, int]:

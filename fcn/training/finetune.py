@@ -1,30 +1,40 @@
 """Fine-tune an FCN on your own photos (``python -m fcn fit``).
 
-The backbone starts from another net's, so that a few dozen photos can be enough. A tenth of the
-photos is held out and scored once, at the end.
+The backbone starts from another net's, so that a few dozen photos can be enough. Some photos are
+held out, by default a tenth, and scored once, at the end.
 """
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fcn import models
-from fcn.data.folder import Folder
-from fcn.data.sample import VOID
-from fcn.environment import check_writable, folder_of, resolve_device, sha256
+from fcn.data.folder import PHOTOS, Folder, read_classes
+from fcn.data.reading import checked_names, read_lines
+from fcn.data.sample import VOID, list_checksum, validation_part
+from fcn.environment import atomic_write, check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
 from fcn.pretrained import PRETRAINED
-from fcn.training.loader import pixels_per_class
+from fcn.training.distributed import is_main_process
+from fcn.training.own_photos import SIDE, per_class
 from fcn.training.pipeline import train_and_record
 from fcn.training.recipe import TUNED
 from fcn.training.record import Data, Deviation, Head, InitialWeights, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Held = str | Path | tuple[str | Path, str | Path]
+"""The photos to hold out: a list of their names, or a folder of photos and one of label maps."""
+SHOWN = 10  # names in a line of the log, at most
 
 
 @dataclass(frozen=True)
@@ -37,24 +47,8 @@ class FineTuned:
     learned_from: tuple[int, ...]
 
     def per_class(self) -> "pd.DataFrame":
-        """One row per class: its shares of the labelled pixels, accuracy and IU, in percent, and
-        the class it is most often mistaken for. NaN without held-out pixels."""
-        import pandas as pd
-
-        counts = torch.tensor(self.scores.confusion_matrix, dtype=torch.float64)
-        learned = torch.tensor(self.learned_from, dtype=torch.float64)
-        right, true = counts.diagonal(), counts.sum(1)
-        missed, taken_for = (counts - torch.diag(right)).max(1)
-        names = self.scores.classes
-        columns = {
-            "% of training": 100 * learned / learned.sum(),
-            "% of held-out": 100 * true / true.sum(),
-            "accuracy": 100 * right / true,
-            "IU": self.scores.iu_per_class,
-        }
-        table = pd.DataFrame(columns, list(names), dtype=float).round(1)
-        confused = [names[i] if n else "" for i, n in zip(taken_for, missed, strict=True)]
-        return table.assign(**{"most taken for": confused})
+        """The held-out scores by class: :func:`~fcn.training.own_photos.per_class`."""
+        return per_class(self.scores, self.learned_from)
 
 
 def fit(
@@ -66,8 +60,11 @@ def fit(
     stride: int = 8,
     epochs: float = 20,
     batch_size: int = 8,
+    micro_batch: int = 0,
     rate: float = TUNED.learning_rate,
-    side: int = 512,
+    balance: float = 0.0,
+    side: int = SIDE,
+    val: Held | None = None,
     device: str = "auto",
     seed: int = 0,
     out: Path = Path("runs/own"),
@@ -79,35 +76,75 @@ def fit(
     ``start`` is a net saved by this package, whose backbone is copied; "imagenet", the GoogLeNet
     weights in FCN_WEIGHTS; or "scratch". Convolutions are in bfloat16 on CUDA. Photos are scaled to
     a longer side of at most ``side``. All are read once before training, so that no bad
-    file stops it halfway.
+    file stops it halfway. ``balance`` and ``micro_batch`` are those of a
+    :class:`~fcn.training.recipe.Recipe`. ``val`` says which photos are held out; without it, a
+    fixed tenth, whose names are written next to the net.
 
-    Raises what Folder and :func:`~fcn.training.pipeline.train_and_record` raise, and ValueError if
-    there is nothing to learn or to score.
+    Raises what Folder and :func:`~fcn.training.pipeline.train_and_record` raise; FileExistsError if
+    ``out`` has the net of an earlier run; and ValueError if ``out`` is among the photos or label
+    maps, held-out photos are among the training photos, or there is nothing to learn or to score.
     """
+    _check_outside(out, [photos, labels, *(val if isinstance(val, tuple) else ())])
     device = resolve_device(device)
-    recipe = replace(TUNED, epochs=epochs, batch_size=batch_size, learning_rate=rate)
-    recipe = replace(recipe, precision="bf16-mixed" if device == "cuda" else "32-true")
-    training, held_out = (Folder(photos, labels, classes, s, side=side) for s in ("train", "val"))
+    if rate == 0:
+        raise ValueError(
+            f"--rate is 0: no weight would change; the default is {TUNED.learning_rate}"
+        )
+    recipe = replace(
+        TUNED,
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        learning_rate=rate,
+        balance=balance,
+        precision="bf16-mixed" if device == "cuda" else "32-true",
+    )
+    names = read_classes(classes).names
     torch.manual_seed(seed)
-    net, initial = starting_net(start, stride, {"semantic": len(training.classes.names)})
-    if out.resolve() in (Path(photos).resolve(), Path(labels).resolve()):
-        raise ValueError(f"{out}: contains your photos or label maps; choose another with --out")
+    net, initial = starting_net(start, stride, {"semantic": len(names)})
+    name = f"own-{net.settings['net']}-{stride}s"
+    weights = out / f"{name}.seed{seed}.safetensors"
+    _check_new(weights, resume)
     check_writable(out, "--out")
-    counts = pixels_per_class(training, log)["semantic"].tolist()
-    pixels = dict(zip(training.classes.names, counts, strict=True))
+    folder, counted = _checked(photos, labels, classes, side=side, log=log)
+    if isinstance(val, tuple):
+        training = _part(folder, "train", folder.names)
+        others, counted_others = _checked(*val, classes, side=side, log=log)
+        held_out = _part(others, "val", others.names)
+    else:
+        training, held_out = split(folder, val)
+        counted_others = counted
+    more = len(held_out) - SHOWN
+    shown = ", ".join(held_out.names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    log(f"held out: {shown}")
+    if twins := _shared(training, held_out):
+        one, other = twins[0]
+        same = f"{quote(str(one))}: held out, but the same photo as {quote(str(other))}"
+        same += f" ({len(twins)} of {len(held_out)} are among the training photos)"
+        if val is not None:
+            raise ValueError(f"{same}; take them out of one of the two")
+        log(f"{same}, which flatters the score")
+    learned, scored = (
+        np.stack([counts[name] for name in part.names])
+        for part, counts in ((training, counted), (held_out, counted_others))
+    )
+    counts = learned.sum(0).tolist()
+    pixels = dict(zip(names, counts, strict=True))
     found = [name for name, n in pixels.items() if n]
     if len(found) < 2:
         content = f"only one class, {found[0]}," if found else "no labelled pixel"
         raise ValueError(
-            f"{labels}: {content} in the {len(training)} training photos; label at least two "
-            f"classes ({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
+            f"{quote(str(labels))}: {content} in the {len(training)} training photos; label at "
+            f"least two classes ({VOID} is void: save a mask of 0 and {VOID} as 0 and 1)"
         )
-    if not pixels_per_class(held_out, log)["semantic"].any():
-        raise ValueError(f"{labels}: no labelled pixel in the held-out photos; label more photos")
+    if not scored.any():
+        theirs = quote(str(val[1] if isinstance(val, tuple) else labels))
+        raise ValueError(
+            f"{theirs}: no labelled pixel in the held-out photos ({shown}); label some of them"
+        )
     log(f"{len(training)} training photos, {len(held_out)} held out, {len(counts)} classes")
     if absent := [name for name, n in pixels.items() if not n]:
         log(f"no training pixels, so never predicted: {', '.join(absent)}")
-    name = f"own-{net.settings['net']}-{stride}s"
     settings = {k: v for k, v in net.settings.items() if k not in ("heads", "num_classes")}
     plan = Plan(
         experiment=name,
@@ -122,8 +159,7 @@ def fit(
         net=settings | {"random_scores": False, "task": ""},
         recipe=asdict(recipe),
     )
-    weights = out / f"{name}.seed{seed}.safetensors"
-    palette = training.palette
+    palette = None if training.palette is None else training.palette.tolist()
     record = train_and_record(
         net,
         training,
@@ -132,13 +168,127 @@ def fit(
         weights=weights,
         results=out,
         device=device,
-        metadata={} if palette is None else {"palette": json.dumps(palette.tolist())},
-        identity={"input size": side},
+        metadata={"input size": str(side)} | ({"palette": json.dumps(palette)} if palette else {}),
+        identity={
+            "start": initial.name if initial else "scratch",
+            "input size": side,
+            "class colours": palette,
+            "labels as read": list_checksum([*map(str, learned.tolist())]),
+            "held-out images and labels": held_out.contents,
+            "held-out labels as read": list_checksum([*map(str, scored.tolist())]),
+        },
         resume=resume,
-        overwrite=True,
         log=log,
     )
-    return FineTuned(weights, out / plan.file_name, record.heads["semantic"], tuple(counts))
+    if val is None and is_main_process():
+        with atomic_write(weights.with_suffix(".held-out.txt")) as partial:
+            partial.write_text("".join(f"{name}\n" for name in held_out.names), encoding="utf-8")
+    head = record.heads["semantic"]
+    if everywhere := _one_answer(head):
+        steps = record.curve[-1]["step"]
+        log(f"it finds '{everywhere}' everywhere after {steps} steps; train longer with --epochs")
+    return FineTuned(weights, out / plan.file_name, head, tuple(counts))
+
+
+def split(folder: Folder, held_out: str | Path | None = None) -> tuple[Folder, Folder]:
+    """The photos to learn from, and those to hold out: the names in a list, or else a tenth.
+
+    Raises ValueError for a name in the list that no photo has, and if no training photo is left.
+    """
+    known = set(folder.names)
+    if held_out is None:
+        if len(known) < 2:
+            only = folder.files(0)[0]
+            raise ValueError(
+                f"{quote(str(only))}: the only photo; give two or more, one to hold out"
+            )
+        chosen = validation_part(folder.names) or {folder.names[0]}
+    else:
+        listed = [_stem(name, known) for name in read_lines(held_out, "held-out photos", "name")]
+        chosen = set(checked_names(listed, held_out))
+        where = quote(str(held_out))
+        if unknown := sorted(chosen - known):
+            raise ValueError(
+                f"{where}: there is no photo {', '.join(unknown[:SHOWN])} ({len(unknown)} of "
+                f"{len(chosen)} names); list the names of your photos"
+            )
+        if chosen == known:
+            raise ValueError(f"{where}: lists all photos; leave some to learn from")
+    return _part(folder, "train", known - chosen), _part(folder, "val", chosen)
+
+
+def _part(folder: Folder, split: str, names: Iterable[str]) -> Folder:
+    part = copy.copy(folder)
+    part.split, part.names = split, sorted(names)
+    part.__dict__.pop("contents", None)
+    return part
+
+
+def _stem(name: str, known: set[str]) -> str:
+    """The name of a photo, without its folder and the ending of its file."""
+    path = Path(name)
+    return path.stem if name not in known and path.suffix.lower() in PHOTOS else name
+
+
+def _shared(training: Folder, held_out: Folder) -> list[tuple[Path, Path]]:
+    """The held-out photos whose file equals that of a training photo, each with that photo."""
+    learned, scored = (
+        [part.files(i)[0] for i in range(len(part))] for part in (training, held_out)
+    )
+    sizes = {path.stat().st_size for path in scored}
+    known = {sha256(path): path for path in learned if path.stat().st_size in sizes}
+    return [(path, known[found]) for path in scored if (found := sha256(path)) in known]
+
+
+def _checked(
+    photos: str | Path,
+    labels: str | Path,
+    classes: str | Path,
+    *,
+    side: int,
+    log: Callable[[str], None],
+) -> tuple[Folder, dict[str, NDArray[np.int64]]]:
+    """A folder of which every file has been read, and each sample's labelled pixels per class."""
+    folder = Folder(photos, labels, classes, side=side)
+    pixels = {}
+    for number, name in enumerate(folder.names, 1):
+        labelled = folder[number - 1].labels["semantic"].numpy().ravel()
+        pixels[name] = np.bincount(labelled, minlength=VOID + 1)[: len(folder.classes.names)]
+        if number % 200 == 0:
+            log(f"checked {number} of {len(folder)} photos and their labels")
+    return folder, pixels
+
+
+def _check_outside(out: Path, folders: Iterable[str | Path]) -> None:
+    """Raise ValueError if ``out`` is one of the ``folders`` or below it."""
+    above = [path for path in (out.resolve(), *out.resolve().parents) if path.is_dir()]
+    for folder in map(Path, folders):
+        if folder.is_dir() and any(path.samefile(folder) for path in above):
+            raise ValueError(
+                f"{quote(str(out))}: among the photos or label maps in {quote(str(folder))}; "
+                "choose another with --out"
+            )
+
+
+def _check_new(weights: Path, resume: bool) -> None:
+    """Raise FileExistsError if a run has written ``weights`` or, without ``resume``, has begun."""
+    checkpoint, record = (weights.with_suffix(s) for s in (".checkpoint", ".validation.json"))
+    if record.is_file() or (weights.is_file() and not checkpoint.is_file()):
+        found = record if record.is_file() else weights
+        kept = "exists, from a finished run"
+        raise FileExistsError(f"{quote(str(found))}: {kept}; give another folder with --out")
+    if checkpoint.is_file() and not resume:
+        raise FileExistsError(
+            f"{quote(str(checkpoint))}: exists; continue it with --resume, delete it, or give "
+            "another folder with --out"
+        )
+
+
+def _one_answer(head: Head) -> str | None:
+    """The class that a net finds in every pixel of photos that show several, if there is one."""
+    counts = torch.tensor(head.confusion_matrix)
+    predicted = counts.sum(0).nonzero().flatten().tolist()
+    return head.classes[predicted[0]] if len(predicted) == 1 < head.classes_counted else None
 
 
 def starting_net(

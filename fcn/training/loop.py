@@ -110,6 +110,8 @@ def train(
     run, state = Run(0, 0, 0.0, []), None
     agreed = {"recipe": asdict(recipe), "seed": seed, "net": net.settings}
     agreed |= {"list of images": dataset.checksum, **identity}
+    if recipe.schedule != "fixed" or recipe.warmup:  # in older versions, of its end
+        agreed["rate of a step"] = "of its middle"
     if checkpoint is not None and broadcast(resume and checkpoint.is_file(), device):
         state = read_checkpoint(checkpoint, agreed)
         with damaged(checkpoint):
@@ -141,9 +143,6 @@ def train(
             known = [float(loss) if rank == 0 else 0.0 for loss in state["losses"]]  # to be summed
             losses = [torch.tensor(loss, device=fabric.device) for loss in known]
 
-    def rate_of(step: int) -> float:
-        return recipe.rate_at(step * recipe.batch_size / len(dataset))
-
     def read_losses() -> list[float]:  # in one transfer from the device
         if not losses:
             return []
@@ -151,14 +150,20 @@ def train(
         numbers: list[float] = (all_reduce(sums) if processes > 1 else sums).tolist()
         for ago, loss in zip(range(len(numbers), 0, -1), numbers, strict=True):
             if not math.isfinite(loss):
-                raise Diverged(
-                    f"the loss is {loss} at step {run.step - ago} of {steps}, at a learning rate "
-                    f"of {rate_of(run.step):g}: lower the rate, warm it up or clip the gradient"
-                )
+                raise diverged(f"loss is {loss}", run.step - ago)
         return numbers
+
+    def diverged(what: str, updates: int) -> Diverged:
+        if not updates:
+            return Diverged(f"the {what} before the first step: check the weights it starts from")
+        rate = recipe.rate_of(updates, steps)
+        place = f"at step {updates} of {steps}, at a learning rate of {rate:g}"
+        return Diverged(f"the {what} {place}: lower the rate")
 
     def save() -> None:
         numbers = read_losses()  # never save what has diverged
+        if not all(weight.half().isfinite().all() for weight in weights):
+            raise diverged("weights are NaN or beyond 16 bits", run.step)
         if checkpoint is not None and fabric.is_global_zero:
             state = {
                 "net": net.state_dict(),
@@ -224,7 +229,7 @@ def train(
     before, first = run.seconds, run.step
     with closing(prefetch(load_mine, range(run.step, steps), workers, pin)) as batches:
         for batch in batches:
-            rate = rate_of(run.step + 1)
+            rate = recipe.rate_of(run.step + 1, steps)
             set_rate(optimizer, rate)
             torch.manual_seed(mix(seed, run.step, rank + 1))  # dropout, loss sampling
             losses.append(step(batch))

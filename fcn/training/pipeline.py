@@ -32,7 +32,6 @@ def train_and_record(
     metadata: dict[str, str] | None = None,
     identity: Mapping[str, Any] = {},
     resume: bool = False,
-    overwrite: bool = False,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
     **options: Any,
@@ -41,12 +40,13 @@ def train_and_record(
 
     Seed torch before building the net. ``weights`` is a .safetensors file; ``metadata`` is added to
     it. The checkpoint is next to it until the record is written; ``identity`` is what it must agree
-    with beyond what ``plan`` and ``train_set`` tell. ``overwrite`` replaces an earlier record.
-    ``options`` are those of :func:`~fcn.training.loop.train`: ``checkpoint_every``, ``capture``.
+    with beyond what ``plan`` and ``train_set`` tell. ``options`` are those of
+    :func:`~fcn.training.loop.train`: ``checkpoint_every``, ``capture``.
 
     Raises what ``train`` raises; ``signals.Interrupted``, at a checkpoint, on a signal; before it,
     ValueError for a folder that is not writable, OSError for a checkpoint without ``resume``, for
-    an earlier record and if another process has the run.
+    an earlier record and if another process has the run; ValueError, and nothing is saved, if the
+    net has learned nothing.
     """
     test_set = in_memory(test_set)  # reads every image and label map: bad ones are found now
     check_writable(weights.parent, "--out")
@@ -61,7 +61,7 @@ def train_and_record(
             return interrupted() or stop()
 
         earlier = results / plan.file_name  # by another process, perhaps, until a moment ago
-        if broadcast(earlier.is_file() and not overwrite, device):
+        if broadcast(earlier.is_file(), device):
             raise FileExistsError(f"{earlier}: exists; to run it anew, move that file")
         if broadcast(checkpoint.is_file() and not resume, device):
             raise FileExistsError(f"{checkpoint}: exists; continue it with --resume, or delete it")
@@ -85,6 +85,13 @@ def train_and_record(
             },
             **options,
         )
+        if not has_learned(net):
+            if is_main_process():
+                checkpoint.unlink(missing_ok=True)
+            raise ValueError(
+                f"{weights}: not saved, for its score layers are still zero after {run.step} "
+                "steps; train longer or at a higher rate"
+            )
         if is_main_process():
             about = {"dataset": train_set.name, "experiment": plan.experiment}
             models.save(net, weights, {"classes": json.dumps(heads)} | about | (metadata or {}))
@@ -113,3 +120,12 @@ def train_and_record(
             record.write(written, results)
             checkpoint.unlink(missing_ok=True)
     return written
+
+
+def has_learned(net: FCN | LateFusion) -> bool:
+    """False if all score layers are zero in 16 bits, as before training: one class everywhere."""
+    return any(
+        bool(parameter.half().any())
+        for name, parameter in net.named_parameters()
+        if name.split(".")[-2].startswith("score")
+    )

@@ -54,6 +54,13 @@ class Recipe:
             )
         return self
 
+    def rate_of(self, step: int, steps: int) -> float:
+        """The learning rate of a step, counted from 1: that of the schedule in its middle.
+
+        So no step is without a rate where the schedule starts or ends at zero, even a single one.
+        """
+        return self.rate_at((step - 0.5) / steps * self.epochs)
+
     def rate_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs."""
         rate = self.learning_rate

@@ -85,6 +85,7 @@ def test_one_command_from_photos_to_a_net_that_predicts(cli, root, start):
     assert "no training pixels, so never predicted: post" in out
     assert "(2 of 3 classes present)" in out
     assert sorted(path.name for path in Path("out").iterdir()) == [
+        "own-googlenet-8s.seed0.held-out.txt",
         "own-googlenet-8s.seed0.safetensors",
         "own-googlenet-8s.seed0.validation.json",
     ]
@@ -162,6 +163,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_net(fit, tmp_path):
     assert list((tmp_path / "parts").iterdir()) == [checkpoint]
     with pytest.raises(FileExistsError, match=r"checkpoint: exists; continue it with --resume"):
         fit("parts")
+    other = tmp_path / "other"
+    assert fit("other").weights.parent == other  # as the message says
     assert_same_net(fit("parts", resume=True), fit("whole"))
     assert not checkpoint.exists()
 
@@ -176,6 +179,26 @@ def other_labels(root: Path) -> dict[str, object]:
     return {}
 
 
+def other_held_out_label(root: Path) -> dict[str, object]:
+    held_out = Folder(root / "photos", root / "labels", root / "classes.txt", "val").names
+    relabel(root, np.zeros_like, held_out)
+    return {}
+
+
+def other_colours(root: Path) -> dict[str, object]:
+    """Maps in colours have other labels if two classes swap colours; no label file changes."""
+    text = (root / "classes.txt").read_text()
+    sky, land = ("#" + bytes(COLOURS[name]).hex() for name in ("sky", "land"))
+    text = text.replace(sky, "#").replace(land, sky).replace("#\n", f"{land}\n")
+    (root / "classes.txt").write_text(text)
+    return {}
+
+
+def other_val_list(root: Path) -> dict[str, object]:
+    (root / "val.txt").write_text("3\n4\n")
+    return {"val": root / "val.txt"}
+
+
 def other_photo(root: Path) -> dict[str, object]:
     path = root / "photos/0.png"
     Image.fromarray(255 - np.array(Image.open(path))).save(path)
@@ -185,11 +208,16 @@ def other_photo(root: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda root: {"start": "scratch"}, r"start was 'start\.safetensors' and is None"),
+        (lambda root: {"start": "scratch"}, r"start was 'start\.safetensors' and is 'scratch'"),
+        (lambda root: {"balance": 0.5}, r"recipe balance was 0\.0 and is 0\.5"),
+        (lambda root: {"micro_batch": 2}, "recipe micro_batch was 0 and is 2"),
         (lambda root: {"side": 32}, "input size was 512 and is 32"),
         (lambda root: {"rate": 1e-5}, "recipe learning_rate was 0.0002 and is 1e-05"),
         (other_names, r"class names semantic was \('sky', 'land', 'post'\) and is \('water'"),
         (other_labels, "other images and labels"),
+        (other_held_out_label, "other held-out images and labels"),
+        (other_colours, r"class colours was \["),
+        (other_val_list, "other list of images"),
         (other_photo, "other images and labels"),
     ],
 )
@@ -206,6 +234,19 @@ def test_a_run_resumes_with_its_own_settings_only(fit, root, tmp_path, change, s
     fit("parts", resume=True)  # nothing is lost
 
 
+def test_labels_read_otherwise_are_another_run(fit, root):
+    """Whatever decodes them otherwise: here, the same files in colours, which swap classes."""
+    palette = np.array([*COLOURS.values(), (0, 0, 0)], np.uint8)
+    with (root / "classes.txt").open("a") as file:
+        file.write("void #000000\n")
+    relabel(root, lambda labels: palette[np.minimum(labels, 3)], [str(i) for i in range(12)])
+    with pytest.raises(Stopped):
+        fit("parts", stop=True)
+    other_colours(root)
+    with pytest.raises(ValueError, match="other labels as read"):
+        fit("parts", resume=True)
+
+
 def test_another_file_of_start_weights_is_another_run(fit, start, tmp_path):
     with pytest.raises(Stopped):
         fit("parts", stop=True)
@@ -216,6 +257,203 @@ def test_another_file_of_start_weights_is_another_run(fit, start, tmp_path):
     models.save(net, other, {})
     with pytest.raises(ValueError, match="from another run: other start weights;"):
         fit("parts", resume=True, start=other)
+
+
+# Earlier runs
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_second_run_leaves_the_first_alone(cli, root, start):
+    assert cli(*arguments(root, start))[0] == 0
+    first = content(Path("out"))
+    net, record = (f"own-googlenet-8s.seed0.{s}" for s in ("safetensors", "validation.json"))
+    (root / "photos" / "0.png").write_bytes(b"unreadable, but not read")
+    for more in ([], ["--rate", 1e-5], ["--resume"]):
+        outcome = cli(*arguments(root, start, *more))
+        refused(outcome, f"out/{record}: exists, from a finished run", "--out")
+    Path("out", record).unlink()  # a net without its record is somebody's net, too
+    refused(cli(*arguments(root, start)), f"out/{net}: exists, from a finished run", "--out")
+    Path("out", record).write_bytes(first[record])
+    assert content(Path("out")) == first
+
+
+def test_a_run_that_was_stopped_while_scoring_can_be_resumed(fit, tmp_path, monkeypatch):
+    def stopped(*arguments: object, **more: object) -> None:
+        raise Stopped("while scoring the images")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "evaluate", stopped)
+        with pytest.raises(Stopped):
+            fit("parts")
+    assert (tmp_path / "parts/own-googlenet-8s.seed0.safetensors").is_file()
+    with pytest.raises(FileExistsError, match="continue it with --resume"):
+        fit("parts")
+    assert fit("parts", resume=True).record.is_file()
+
+
+# Photos to hold out
+
+
+@pytest.mark.parametrize("listed", ["7\n3\n", "7.png\n3.png\n", "photos/7.png\nmine/3.png\n"])
+def test_the_photos_of_a_list_are_held_out(root, tmp_path, listed):
+    (tmp_path / "val.txt").write_text(listed)
+    folder = Folder(root / "photos", root / "labels", root / "classes.txt")
+    training, held_out = finetune.split(folder, tmp_path / "val.txt")
+    assert held_out.names == ["3", "7"]
+    assert training.names == sorted({str(i) for i in range(12)} - {"3", "7"})
+
+
+def test_names_with_dots_are_not_cut(root, tmp_path):
+    for folder in ("photos", "labels"):
+        (root / folder / "3.png").rename(root / folder / "3.png.png")
+    (tmp_path / "val.txt").write_text("3.png\n")
+    folder = Folder(root / "photos", root / "labels", root / "classes.txt")
+    assert finetune.split(folder, tmp_path / "val.txt")[1].names == ["3.png"]
+
+
+def test_the_tenth_is_that_of_the_folder(root):
+    files = (root / "photos", root / "labels", root / "classes.txt")
+    parts = finetune.split(Folder(*files))
+    for part, name in zip(parts, ("train", "val"), strict=True):
+        same = Folder(*files, name)
+        assert (part.names, part.contents, part.split) == (same.names, same.contents, name)
+
+
+def test_one_photo_cannot_be_split(cli, root, start):
+    for folder in ("photos", "labels"):
+        for i in range(1, 12):
+            (root / folder / f"{i}.png").unlink()
+    refused(cli(*arguments(root, start)), root / "photos" / "0.png", "the only photo")
+
+
+@pytest.mark.parametrize(
+    ("listed", "parts"),
+    [
+        ("3\n33\n44\n", ["val.txt", "no photo 33, 44 (2 of 3 names)"]),
+        ("3\n3.png\n", ["val.txt", "'3' is listed twice"]),
+        ("", ["val.txt", "list of images is empty"]),
+        ("\n".join(str(i) for i in range(12)), ["val.txt", "lists all photos"]),
+    ],
+)
+def test_a_list_that_does_not_split_is_refused(cli, root, start, listed, parts):
+    Path("val.txt").write_text(listed)
+    refused(cli(*arguments(root, start, "--val-list", "val.txt")), *parts)
+    assert not list(Path("out").iterdir())
+
+
+def test_the_list_of_one_run_is_the_list_of_the_next(cli, root, start):
+    code, out, _ = cli(*arguments(root, start))
+    (name,) = Folder(root / "photos", root / "labels", root / "classes.txt", "val").names
+    assert (code, f"held out: {name}\n" in out) == (0, True)
+    written = Path("out", "own-googlenet-8s.seed0.held-out.txt")
+    assert written.read_text() == f"{name}\n"
+    more = ("--val-list", written, "--out", "again")
+    code, out, _ = cli(*arguments(root, start, *more))
+    assert (code, f"held out: {name}\n" in out) == (0, True)
+    pair = [json.loads(path.read_text()) for path in sorted(Path().glob("*/*.validation.json"))]
+    assert pair[0]["dataset"] == pair[1]["dataset"]
+    assert pair[0]["heads"] == pair[1]["heads"]
+
+
+def test_a_folder_is_held_out_whose_photos_have_the_same_names(cli, root, start):
+    draw(root.parent / "more", 16)
+    for folder in ("photos", "labels"):  # twelve photos under the names of the training photos
+        for i in range(4, 16):
+            path = root.parent / "more" / folder / f"{i}.png"
+            path.rename(root.parent / "more" / folder / f"{i - 4}.png")
+    more = root.parent / "more"
+    # photos 8 to 11 of the first are photos 4 to 7 of the others
+    held_out = ("--val-folders", more / "photos", more / "labels")
+    outcome = cli(*arguments(root, start, *held_out))
+    refused(outcome, more / "photos", root / "photos", "8 of 12 are among the training photos")
+    for i in range(8):
+        for folder in ("photos", "labels"):
+            (more / folder / f"{i}.png").unlink()
+    for i in range(8, 12):
+        for folder in ("photos", "labels"):
+            (more / folder / f"{i}.png").rename(more / folder / f"{i - 8}.png")
+    code, out, err = cli(*arguments(root, start, *held_out))
+    assert (code, err) == (0, "")
+    assert "12 training photos, 4 held out" in out
+    assert not Path("out", "own-googlenet-8s.seed0.held-out.txt").exists()
+
+
+def test_a_folder_of_the_same_list_of_names_is_not_the_training_photos(cli, root, start):
+    draw(root.parent / "all", 24)
+    for folder in ("photos", "labels"):
+        for i in range(12):
+            (root.parent / "all" / folder / f"{i}.png").unlink()
+            path = root.parent / "all" / folder / f"{12 + i}.png"
+            path.rename(root.parent / "all" / folder / f"{i}.png")
+    others = [root.parent / "all" / folder for folder in ("photos", "labels")]
+    code, out, err = cli(*arguments(root, start, "--epochs", 1, "--val-folders", *others))
+    assert (code, err) == (0, "")
+    assert "12 training photos, 12 held out" in out
+
+
+def test_a_held_out_twin_of_a_training_photo_is_named(cli, root, start):
+    (name,) = Folder(root / "photos", root / "labels", root / "classes.txt", "val").names
+    twin = "1" if name != "1" else "2"
+    shutil.copy(root / "photos" / f"{name}.png", root / "photos" / f"{twin}.png")
+    shutil.copy(root / "labels" / f"{name}.png", root / "labels" / f"{twin}.png")
+    code, out, _ = cli(*arguments(root, start, "--epochs", 1))
+    assert code == 0
+    assert (
+        f"{name}.png: held out, but the same photo as {root / 'photos' / twin}.png (1 of 1" in out
+    )
+    Path("val.txt").write_text(name)
+    outcome = cli(*arguments(root, start, "--out", "other", "--val-list", "val.txt"))
+    refused(outcome, "the same photo as", "take them out")
+
+
+def test_one_way_to_hold_out(cli, root, start):
+    more = ("--val-list", "val.txt", "--val-folders", root / "photos", root / "labels")
+    refused(cli(*arguments(root, start, *more)), "--val-list and --val-folders")
+
+
+# Nothing learned
+
+
+def test_one_step_has_a_rate_and_learns(cli, root, start):
+    code, out, err = cli(*arguments(root, start, "--epochs", 1, "--batch", 12))
+    assert (code, err) == (0, "")
+    (line,) = [line for line in out.splitlines() if line.startswith("step 1/1")]
+    assert float(line.split("  rate ")[1].split()[0]) > 1e-4
+    net = models.load("out/own-googlenet-8s.seed0.safetensors")
+    assert all(head.score32.weight.any() for head in net.heads.values())
+
+
+def test_an_untrained_net_is_not_saved_as_trained(cli, root, start):
+    refused(cli(*arguments(root, start, "--rate", 0)), "--rate is 0")
+    outcome = cli(*arguments(root, start, "--rate", 1e-12))
+    refused(outcome, "not saved", "still zero after 11 steps", "higher rate")
+    assert not list(Path("out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        ([[0, 5, 0], [0, 9, 0], [0, 0, 0]], "it finds 'land' everywhere after 3 steps"),
+        ([[0, 5, 1], [0, 9, 0], [0, 0, 0]], ""),
+        ([[0, 0, 0], [0, 9, 0], [0, 0, 0]], ""),  # nothing else is there
+    ],
+)
+def test_a_net_that_finds_one_class_everywhere_is_said_to(
+    cli, root, start, monkeypatch, matrix, said
+):
+    scored = {"semantic": ConfusionMatrix.from_matrix(matrix)}
+    monkeypatch.setattr(pipeline, "evaluate", lambda *arguments, **more: scored)
+    code, out, _ = cli(*arguments(root, start, "--epochs", 1))
+    assert (code, said in out, "everywhere" in out) == (0, True, bool(said))
+
+
+def test_class_weights_and_micro_batches_are_those_of_the_recipe(cli, root, start):
+    assert cli(*arguments(root, start, "--balance", 0.5, "--micro-batch", 2))[0] == 0
+    recipe = records.read(Path("out", "own-googlenet-8s.seed0.validation.json")).recipe
+    assert (recipe["balance"], recipe["micro_batch"], recipe["batch_size"]) == (0.5, 2, 4)
 
 
 # Parts
@@ -318,6 +556,35 @@ def test_void_alone_leaves_nothing_to_learn_or_to_score(cli, root, start):
     refused(cli(*arguments(root, start)), "no labelled pixel in the 11 training photos")
 
 
+def test_void_in_a_held_out_folder_is_said_of_that_folder(cli, root, start):
+    draw(root.parent / "more", 13)
+    labels = root.parent / "more" / "labels"
+    for i in range(12):
+        (root.parent / "more" / "photos" / f"{i}.png").unlink()
+        (labels / f"{i}.png").unlink()
+    path = labels / "12.png"
+    Image.fromarray(np.full_like(np.array(Image.open(path)), 255)).save(path)
+    outcome = cli(*arguments(root, start, "--val-folders", labels.parent / "photos", labels))
+    refused(outcome, f"{labels}: no labelled pixel", "(12)")
+
+
+def test_too_little_memory_brings_options_of_this_command(cli, root, start, monkeypatch):
+    def exhausted(*arguments: object, **more: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    monkeypatch.setattr(finetune, "fit", exhausted)
+    refused(cli(*arguments(root, start)), "not enough memory", "--micro-batch or --side")
+
+
+def test_commands_to_copy_have_quoted_paths(cli, root, start):
+    code, out, _ = cli(*arguments(root, start, "--epochs", 0.5, "--out", "my  nets"))
+    assert code == 0
+    net = "'my  nets/own-googlenet-8s.seed0.safetensors'"
+    assert out.endswith(f"try it: python -m fcn predict PHOTO --weights {net}\n")
+    assert f"saved {net} and " in out
+    refused(cli(*arguments(root, start, "--out", "my  nets")), "'my  nets/own-googlenet-8s.seed0")
+
+
 def test_a_wrong_label_stops_before_the_training(cli, root, start):
     relabel(root, lambda labels: labels + (labels == 1) * 2, ["3"])
     outcome = cli(*arguments(root, start))
@@ -336,6 +603,10 @@ def test_a_wrong_label_stops_before_the_training(cli, root, start):
         (["--rate", 1e30], ["the loss is", "lower the rate"]),
         (["--side", 8], ["side is 8"]),
         (["--device", "tpu"], ["--device tpu"]),
+        (["--balance", 2], ["balance is 2"]),
+        (["--micro-batch", 3], ["micro_batch is 3: must divide the batch size, 4"]),
+        (["--rate", -1], ["learning_rate is -1"]),
+        (["--rate", "nan"], ["learning_rate is nan"]),
     ],
 )
 def test_a_wrong_option_is_named(cli, root, start, more, parts):
@@ -350,9 +621,19 @@ def test_missing_folders_are_named(cli, root, start):
 
 
 def test_the_net_does_not_go_among_the_photos(cli, root, start):
-    for among in ("photos", "labels"):
+    (root / "link").symlink_to(root / "labels")
+    (root / "photos" / "0.png").write_bytes(b"unreadable, but not read")
+    for among in ("photos", "labels", "link", "photos/runs/own", "link/../photos/a"):
+        before = sorted(root.rglob("*"))
         refused(cli(*arguments(root, start, "--out", root / among)), root / among, "--out")
-        assert not list((root / among).glob("own-*"))
+        assert sorted(root.rglob("*")) == before
+    more = ("--val-folders", root / "photos", root / "link")
+    refused(cli(*arguments(root, start, "--out", root / "link/x", *more)), root / "link/x", "--out")
+
+
+def test_the_net_may_go_next_to_the_photos(root, start):
+    finetune._check_outside(root, [root / "photos", root / "labels"])
+    finetune._check_outside(root / "photos-runs", [root / "photos", root / "labels"])
 
 
 def test_a_palette_of_other_classes_is_left_alone_and_a_broken_one_named(tmp_path):

@@ -4,6 +4,7 @@ import copy
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 from contextlib import closing
@@ -130,6 +131,19 @@ def test_warming_up_is_linear_and_ends():
     )
     both = replace(recipe, schedule="poly", epochs=10)
     assert both.rate_at(1) == pytest.approx(0.5 * 0.1 * 0.9**0.9)
+
+
+@pytest.mark.parametrize("schedule", ["fixed", "poly", "triangle"])
+@pytest.mark.parametrize("warmup", [0, 0.1, 1, 5])
+@pytest.mark.parametrize("epochs", [0.01, 1, 9])
+def test_no_step_is_without_a_rate(schedule, warmup, epochs):
+    recipe = Recipe(0.1, epochs=epochs, schedule=schedule, warmup=warmup)
+    for steps in (1, 2, 3, 7, 100):
+        rates = [recipe.rate_of(step, steps) for step in range(1, steps + 1)]
+        assert all(0 < rate <= 0.1 for rate in rates), rates
+    if not warmup:  # the mean rate is that of the schedule, whatever the number of steps
+        mean = {"fixed": 0.1, "poly": 0.1 / 1.9, "triangle": 0.05}[schedule]
+        assert sum(rates) / steps == pytest.approx(mean, rel=1e-3)
 
 
 @pytest.mark.parametrize("setting", ["optimizer", "schedule"])
@@ -314,9 +328,10 @@ def test_the_curve_has_about_200_points_that_average_the_steps_between(stamps):
     assert [point["step"] for point in done.curve] == list(range(2, 401, 2))
     assert [point["images"] for point in done.curve] == [point["step"] for point in done.curve]
     rates = [point["learning_rate"] for point in done.curve]
-    assert rates == [recipe.rate_at(point["step"] / 4) for point in done.curve]
+    in_the_middle = [recipe.rate_at((point["step"] - 0.5) / 4) for point in done.curve]
+    assert rates == pytest.approx(in_the_middle)
     assert max(rates) == pytest.approx(1e-2 * 0.9**0.9, rel=0.02)  # at the end of the warm-up
-    assert rates[-1] == 0
+    assert rates[-1] == pytest.approx(1e-2 * (0.5 / 400) ** 0.9)
     assert len(lines) == 200
     assert "step 2/400" in lines[0]
     assert "images/s" in lines[0]
@@ -326,7 +341,7 @@ def test_the_curve_has_about_200_points_that_average_the_steps_between(stamps):
 def test_a_diverging_run_stops_and_says_where(scenes, tmp_path):
     with pytest.raises(
         Diverged,
-        match=r"the loss is (inf|nan) at step \d+ of 6, at a learning rate of 1e\+06: lower",
+        match=r"the loss is (inf|nan) at step [1-5] of 6, at a learning rate of 1e\+06: lower",
     ) as e:
         run(
             without_chance(net_for()),
@@ -336,6 +351,32 @@ def test_a_diverging_run_stops_and_says_where(scenes, tmp_path):
         )
     assert "\n" not in str(e.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_diverging_run_names_the_rate_of_its_last_update(scenes):
+    """The loss is read later, at another rate, which may be near zero."""
+    recipe = replace(RECIPE, learning_rate=1e6, schedule="triangle")
+    with pytest.raises(Diverged, match="at step") as e:
+        run(without_chance(net_for()), scenes, recipe)
+    step, rate = re.findall(r"at step (\d) of 6, at a learning rate of (\S+):", str(e.value))[0]
+    assert float(rate) == pytest.approx(recipe.rate_of(int(step), 6), rel=1e-3)
+
+
+def test_weights_that_diverge_in_the_last_step_are_not_saved(scenes, tmp_path):
+    """Their loss was computed before the update."""
+    recipe = replace(RECIPE, learning_rate=1e30, epochs=1 / 3, schedule="triangle")
+    wrong = r"the weights are NaN or beyond 16 bits at step 1 of 1, at a learning rate of 5e\+29:"
+    with pytest.raises(Diverged, match=wrong):
+        run(without_chance(net_for()), scenes, recipe, checkpoint=tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_net_that_starts_without_numbers_does_not_blame_the_rate(scenes):
+    net = net_for()
+    next(net.trunk.parameters()).data.fill_(math.nan)
+    with pytest.raises(Diverged, match="nan before the first step: check the weights") as e:
+        run(net, scenes, RECIPE)
+    assert "rate" not in str(e.value)
 
 
 def test_an_image_without_labels_teaches_nothing(scenes):
@@ -427,7 +468,7 @@ def test_a_checkpoint_is_written_between_two_points_of_the_curve_and_never_of_wh
     wild = replace(recipe, learning_rate=1e38, optimizer="sgd")
     with pytest.raises(Diverged, match=r"at step [1-9] of 4000"):
         run(Tiny(), stamps, wild, checkpoint=paths[1], checkpoint_every=0)
-    assert all(map(math.isfinite, torch.load(paths[1], weights_only=True)["losses"]))
+    assert not paths[1].exists()  # its first update is beyond 16 bits
 
 
 def test_a_finished_run_resumed_stays_as_it_is(scenes, tmp_path):

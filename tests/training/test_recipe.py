@@ -91,8 +91,9 @@ def fixed(step: int) -> float:
 
 
 def changing(step: int) -> float:
-    """The rate of a step, the first being 1: linear over four steps, times (1 - t)^0.9."""
-    return 2e-6 * (1 - step / STEPS) ** 0.9 * min(1, step / 4)
+    """The rate in the middle of a step, the first being 1: linear over four, times (1 - t)^0.9."""
+    middle = step - 0.5
+    return 2e-6 * (1 - middle / STEPS) ** 0.9 * min(1, middle / 4)
 
 
 def net_with_scores() -> FCN:
