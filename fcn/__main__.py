@@ -451,7 +451,7 @@ def main() -> None:
 def _fail(error: Exception, line: str) -> None:
     if os.environ.get("FCN_DEBUG"):
         raise error
-    print("fcn:", line, file=sys.stderr)
+    print("\n".join([f"fcn: {line}", *getattr(error, "__notes__", ())]), file=sys.stderr)
     sys.exit(2)
 
 

@@ -2,42 +2,39 @@
 
 ::
 
-    photos/NAME.jpg      any size; .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff
-    labels/NAME.png      same size; grey or palette: class labels, void 255; or RGB: class colours
+    photos/NAME.jpg      any size; JPEG, PNG, WebP, BMP, TIFF, AVIF or, with pillow-heif, HEIC
+    labels/NAME.png      same size; class labels, void 255; or colours of classes
     classes.txt          one class per line, in label order from 0; optional colour: sky #9ecae1
 
-Predictions are drawn in these colours, and RGB label maps are decoded by them. A line
-``void #rrggbb`` sets the colour of void in RGB label maps; it is not a class.
+Predictions are drawn in these colours. :mod:`fcn.data.class_lists` has the other forms of the list,
+:mod:`fcn.data.label_maps` the rules by which label maps are read.
 """
 
+import copy
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from fcn.data.photos import decoding
-from fcn.data.reading import check_choice, checked_labels, read_lines, read_photo
-from fcn.data.sample import VOID, Sample, SegmentationDataset, validation_part
+from fcn.data import photos as photo_files
+from fcn.data.class_lists import OWN, read_classes
+from fcn.data.label_maps import Grey, grey_kind, may_be_mask, read_label_map
+from fcn.data.photos import HEIC, PHOTOS, opening, orientation_of, upright_size
+from fcn.data.reading import check_choice
+from fcn.data.sample import VOID, Sample, SegmentationDataset, list_checksum, validation_part
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SPLITS = ("all", "train", "val")
+LISTED = 100  # problems that are listed at most
 _SYSTEM_FILES = re.compile(r"(?i)\..*|thumbs\.db|desktop\.ini|__macosx|.*:zone\.identifier")
-_INDICES = ("P", "L", "1", "I", "I;16")  # Pillow's modes with one number per pixel
 
-Colour = tuple[int, int, int]
-
-
-class Classes(NamedTuple):
-    """A list of classes: names in label order, palette (C x 3, uint8, RGB) and colour of void."""
-
-    names: tuple[str, ...]
-    palette: NDArray[np.uint8] | None
-    void: Colour | None
+Problem = OSError | ValueError
 
 
 class Folder(SegmentationDataset):
@@ -46,7 +43,11 @@ class Folder(SegmentationDataset):
     ``split``: ``all``; or ``val``, a fixed tenth but at least one photo, and ``train``, the rest.
     ``side``: photos whose longer side exceeds it are scaled down, with their labels. ``palette``:
     C x 3, uint8, RGB, or None if the list of classes has no colours. Files that operating systems
-    leave behind (``.DS_Store``, ``Thumbs.db``) are ignored.
+    leave behind (``.DS_Store``, ``Thumbs.db``) are ignored. Names that differ only in the Unicode
+    form of their accents are the same.
+
+    Raises FileNotFoundError or ValueError for everything that is wrong with the folders; if there
+    is more than one problem, each is a note of the exception.
     """
 
     name = "folder"
@@ -59,155 +60,213 @@ class Folder(SegmentationDataset):
         split: str = "all",
         *,
         side: int | None = None,
+        problems: list[Problem] | None = None,
     ) -> None:
+        """With a list of ``problems``, append those of single files there instead of raising."""
         check_choice("a folder", "split", split, SPLITS)
         if side is not None and side < 32:
             raise ValueError(f"side is {side}: give at least 32 pixels")
-        self.split, self.side, self._list = split, side, Path(classes)
+        self.split, self.side, self._list = "all", side, Path(classes)
         self.classes = read_classes(classes)
         self.heads = {"semantic": self.classes.names}
         self.palette = self.classes.palette
-        self._photos = _files(Path(photos), "photos", PHOTOS)
-        self._labels = _files(Path(labels), "label maps", (".png",))
-        _check_pairs(self._photos, self._labels, "label map", Path(labels), ".png")
-        _check_pairs(self._labels, self._photos, "photo", Path(photos), ".*")
-        self.names = sorted(self._photos)
+        found: list[Problem] = [] if problems is None else problems
+        self._root = Path(photos)
+        self._photos, stems = _files(self._root, "photos", PHOTOS + HEIC, found)
+        self._labels, mapped = _files(Path(labels), "label maps", (".png",), found)
+        _check_pairs(self._photos, mapped, "label map", Path(labels), ".png", found)
+        _check_pairs(self._labels, stems, "photo", self._root, ".*", found)
+        if problems is None:
+            raise_all(found, self._root)
+        self.names = sorted(self._photos.keys() & self._labels.keys())
         if split != "all":
-            if len(self.names) < 2:
-                raise ValueError(f"{photos}: only one photo; give two or more, one is held out")
-            held_out = validation_part(self.names) or {self.names[0]}
-            self.names = [name for name in self.names if (name in held_out) == (split == "val")]
+            self._keep(split)
+
+    def part(self, split: str) -> "Folder":
+        """The same folder's split ``train`` or ``val``."""
+        part = copy.copy(self)
+        part._keep(split)
+        return part
+
+    def _keep(self, split: str) -> None:
+        if len(self.names) < 2:
+            raise ValueError(f"{self._root}: only one photo; give two or more, one is held out")
+        held_out = validation_part(self.names) or {self.names[0]}
+        self.names = [name for name in self.names if (name in held_out) == (split == "val")]
+        self.split = split
+        self.__dict__.pop("contents", None)
 
     def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        image, path = read_photo(self._photos[name]), self._labels[name]
-        stored = _read_map(path, self.classes, self._list)
-        remedy = f"correct it or {self._list}, whose first class has label 0"
-        labels = checked_labels(stored, len(self.classes.names), path, image.shape[1:], remedy)
+        return self._read(self.names[index])[0]
+
+    def _read(self, name: str) -> tuple[Sample, list[str]]:
+        """A sample and what there is to note about its files."""
+        with opening(self._photos[name]) as photo:  # sizes first: pixels can cost gigabytes
+            size = (*upright_size(photo), orientation_of(photo))
+        found = read_label_map(
+            self._labels[name], self.classes, self._list, size, lambda: self._greys
+        )
+        labels = found.labels
+        pixels, orientation, brightened = photo_files.read(self._photos[name])
         if self.side is not None:
-            image, labels = _shrunk(image, labels, self.side)
-        return Sample(image, {"semantic": labels}, name)
+            pixels, labels = _shrunk(pixels, labels, self.side)
+        notes = {
+            "photo": orientation > 1,
+            "map": found.orientation > 1,
+            "bits": brightened,
+            "transparent": found.transparent,
+        }
+        image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        sample = Sample(image, {"semantic": torch.from_numpy(labels).long()}, name)
+        return sample, [note for note, true in notes.items() if true]
+
+    @cached_property
+    def _greys(self) -> Grey:
+        """What greys mean in the label maps, those of all splits."""
+        return grey_kind(self.classes, self._labels.values())
 
     def files(self, index: int) -> list[Path]:
         return [self._photos[self.names[index]], self._labels[self.names[index]]]
 
-
-def read_classes(path: str | Path) -> Classes:
-    """The list of classes in a text file."""
-    entries = [_entry(line, path) for line in read_lines(path, "classes", "class")]
-    colours = [_hex(colour) for _, colour in entries if colour is not None]
-    for what, values in (("class", [name for name, _ in entries]), ("colour", colours)):
-        if twice := next((value for i, value in enumerate(values) if value in values[:i]), None):
-            raise ValueError(f"{path}: {what} '{twice}' appears twice; each must be unique")
-    if colours and len(colours) < len(entries):
-        without = next(name for name, colour in entries if colour is None)
-        raise ValueError(
-            f"{path}: '{without}' has no colour but others do; give all classes a colour or none"
-        )
-    void = dict(entries).get("void")
-    named = [(name, colour) for name, colour in entries if name != "void"]
-    if void is None and len(named) < len(entries):
-        raise ValueError(
-            f"{path}: 'void' is not a class but label {VOID}; remove it and do not count it"
-        )
-    if not 2 <= len(named) <= VOID:
-        raise ValueError(
-            f"{path}: the number of classes is {len(named)}; give 2 (background is one) to {VOID}"
-        )
-    palette = np.array([colour for _, colour in named], np.uint8) if colours else None
-    return Classes(tuple(name for name, _ in named), palette, void)
+    @cached_property
+    def contents(self) -> str:
+        """As of the base class, and of how the label maps are read."""
+        return list_checksum([super().contents, repr(self.classes)])
 
 
-def _entry(line: str, path: str | Path) -> tuple[str, Colour | None]:
-    """The name on a line and its colour, if any."""
-    name, *rest = re.split(r"(?:^|\s)#", line, maxsplit=1)
-    name = "void" if name.strip().lower() == "void" else name.strip()
-    if not rest:
-        return name, None
-    if not name or not re.fullmatch(r"[0-9a-fA-F]{6}", rest[0]):
-        raise ValueError(f"{path}: '{line}' is not a class with a colour, such as: sky #9ecae1")
-    red, green, blue = bytes.fromhex(rest[0])
-    return name, (red, green, blue)
+def checked(
+    photos: str | Path,
+    labels: str | Path,
+    classes: str | Path,
+    *,
+    side: int | None = None,
+    log: Callable[[str], None] = print,
+) -> tuple[Folder, dict[str, NDArray[np.int64]]]:
+    """A folder of which every file has been read, and each sample's labelled pixels per class.
 
-
-def _files(folder: Path, what: str, endings: tuple[str, ...]) -> dict[str, Path]:
-    """The files in a folder by stem; raises for subfolders, other types and equal stems."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of {what}; check the path")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if _SYSTEM_FILES.fullmatch(path.name):
+    Logs what may surprise: another tool's list of classes, masks of 0 and 255, rotated photos.
+    Raises what :class:`Folder` raises, for all problems of all files at once.
+    """
+    problems: list[Problem] = []
+    folder = Folder(photos, labels, classes, side=side, problems=problems)
+    names = folder.classes.names
+    if folder.classes.form != OWN:
+        log(f"{classes}: read as {folder.classes.form}: {_span(folder)}")
+    notes: Counter[str] = Counter()
+    pixels = {}
+    for i, name in enumerate(folder.names, 1):
+        try:
+            sample, seen = folder._read(name)
+        except (OSError, ValueError) as problem:
+            problems.append(problem)
             continue
-        if path.is_dir():
-            raise ValueError(f"{path}: a subfolder; put all {what} directly into {folder}")
-        if path.suffix.lower() not in endings:
-            raise ValueError(
-                f"{path}: {what} must be {', '.join(endings)}; save it as PNG or remove it"
-            )
-        if path.stem in found:
-            raise ValueError(
-                f"{path}: same name as {found[path.stem].name}; rename or remove one of them "
-                f"(label maps need their own folder)"
-            )
-        found[path.stem] = path
-    if not found:
-        raise ValueError(f"{folder}: contains no {what} ({', '.join(endings)}); check the path")
+        notes.update(seen)
+        counts = np.bincount(sample.labels["semantic"].flatten(), minlength=VOID + 1)
+        pixels[name] = counts[: len(names)]
+        if i % 200 == 0:
+            log(f"checked {i} of {len(folder)} photos and their labels")
+    raise_all(problems, Path(photos))
+    for line in _notes(folder, notes):
+        log(line)
+    return folder, pixels
+
+
+def raise_all(problems: Sequence[Problem], where: Path) -> None:
+    """Raise the only problem, or one error with a note for each."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        missing = all(isinstance(problem, FileNotFoundError) for problem in problems)
+        kind = FileNotFoundError if missing else ValueError
+        error = kind(f"{where} and its label maps: {len(problems)} files cannot be used:")
+        for problem in problems[:LISTED]:
+            error.add_note(f"  {problem}")
+        if len(problems) > LISTED:
+            error.add_note(f"  and {len(problems) - LISTED} more")
+        raise error
+
+
+def _span(folder: Folder) -> str:
+    names, values = folder.classes.names, folder.classes.values
+    return f"{len(names)} classes, {names[0]} (label {values[0]}) to {names[-1]} ({values[-1]})"
+
+
+def _notes(folder: Folder, counts: Counter[str]) -> list[str]:
+    """A line about each kind of note."""
+    of, names = f"of {len(folder)}", folder.classes.names
+    lines = {
+        "photo": f"{counts['photo']} {of} photos are rotated as their EXIF orientation says; check "
+        "that their label maps are upright, too",
+        "map": f"{counts['map']} {of} label maps are rotated as their EXIF orientation says",
+        "bits": f"{counts['bits']} {of} photos have 16 bits and use the lower ones: brightened",
+        "transparent": f"{counts['transparent']} {of} label maps are transparent in parts: void",
+    }
+    found = [line for note, line in lines.items() if counts[note]]
+    if may_be_mask(folder.classes) and folder._greys == "mask":
+        found.append(
+            f"the label maps hold only 0 and {VOID}: read as '{names[0]}' and '{names[1]}'"
+        )
     return found
 
 
+def _files(
+    folder: Path, what: str, endings: tuple[str, ...], problems: list[Problem]
+) -> tuple[dict[str, Path], set[str]]:
+    """The files in a folder by stem, and all stems; notes other types, equal stems, subfolders."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of {what}; check the path")
+    found: dict[str, Path] = {}
+    stems: set[str] = set()
+    for path in sorted(folder.iterdir()):
+        if _SYSTEM_FILES.fullmatch(path.name):
+            continue
+        stem = unicodedata.normalize("NFC", path.stem)
+        if path.is_dir():
+            problem = f"{path}: a subfolder; put all {what} directly into {folder}"
+        elif path.suffix.lower() not in endings:
+            problem = f"{path}: {what} must be {', '.join(endings)}; save it as PNG or remove it"
+        elif stem in found:
+            problem = (
+                f"{path}: same name as {found[stem].name}; rename or remove one of them "
+                f"(label maps need their own folder)"
+            )
+        else:
+            found[stem] = path
+            problem = ""
+        stems.add(stem)
+        if problem:
+            problems.append(ValueError(problem))
+    if not stems:
+        raise ValueError(f"{folder}: contains no {what} ({', '.join(endings)}); check the path")
+    return found, stems
+
+
 def _check_pairs(
-    these: dict[str, Path], others: dict[str, Path], what: str, folder: Path, ending: str
+    these: dict[str, Path],
+    others: set[str],
+    what: str,
+    folder: Path,
+    ending: str,
+    problems: list[Problem],
 ) -> None:
-    if alone := [name for name in these if name not in others]:
-        raise FileNotFoundError(
-            f"{these[alone[0]]}: has no {what}, {folder / alone[0]}{ending} ({len(alone)} of "
+    alone = [name for name in these if name not in others]
+    for name in alone:
+        problem = (
+            f"{these[name]}: has no {what}, {folder / name}{ending} ({len(alone)} of "
             f"{len(these)} have none); add it, or remove this file"
         )
+        problems.append(FileNotFoundError(problem))
 
 
-def _read_map(path: Path, classes: Classes, source: Path) -> NDArray[np.int64]:
-    """A label map as stored, H x W, with colours replaced by the labels of their classes."""
-    remedy = "save it as an 8-bit grey PNG of class labels"
-    with decoding(path, "label map", remedy), Image.open(path) as opened:
-        if opened.format != "PNG":
-            raise ValueError(f"it is a {opened.format} file with another extension")
-        if opened.mode in _INDICES:
-            return np.array(opened).astype(np.int64)
-        if opened.mode not in ("RGB", "RGBA"):
-            raise ValueError(f"its pixels are neither labels nor colours but {opened.mode}")
-        colours = np.array(opened)[..., :3]
-    if classes.palette is None:
-        raise ValueError(
-            f"{path}: a label map in colours, but {source} has none; add one to each class "
-            f"(sky #9ecae1) or {remedy}"
-        )
-    known = dict(enumerate(classes.palette.tolist()))
-    if classes.void:
-        known[VOID] = classes.void
-    place_values = np.array([1 << 16, 1 << 8, 1])
-    codes = colours @ place_values
-    labels = np.full(codes.shape, -1, np.int64)
-    for label, colour in known.items():
-        labels[codes == colour @ place_values] = label
-    if (labels < 0).any():
-        row, column = np.argwhere(labels < 0)[0]
-        raise ValueError(
-            f"{path}: colour {_hex(colours[row, column])} at row {row}, column {column} is not in "
-            f"{source}; add it there (void #rrggbb for void) or save the map without smoothing"
-        )
-    return labels
-
-
-def _hex(colour: Colour | NDArray[np.uint8]) -> str:
-    return "#" + bytes(int(value) for value in colour).hex()
-
-
-def _shrunk(image: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def _shrunk(
+    photo: NDArray[np.uint8], labels: NDArray[np.uint8], side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Photo (antialiased) and labels (nearest) with a longer side of at most ``side`` pixels."""
-    scale = side / max(labels.shape)
+    height, width = labels.shape
+    scale = side / max(height, width)
     if scale >= 1:
-        return image, labels
-    size = [max(1, round(length * scale)) for length in labels.shape]
-    smaller = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0]
-    nearest = F.interpolate(labels[None, None].float(), size=size, mode="nearest-exact")[0, 0]
-    return smaller.round().clamp(0, 255).to(image.dtype), nearest.long()
+        return photo, labels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    smaller = Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR)
+    nearest = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    return np.array(smaller), np.array(nearest)

@@ -4,13 +4,36 @@ Raises FileNotFoundError for missing files and ValueError for invalid ones. Ever
 line that names the file and the remedy.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+HEIC = (".heic", ".heif", ".hif")  # read by pillow-heif, from the extra "formats"
+REMEDY = "download or save it again"
+DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel that cameras and microscopes use
+
+
+class Photo(NamedTuple):
+    """A photo as decoded.
+
+    ``pixels``: uint8, H x W x 3, RGB, upright. ``orientation``: the EXIF orientation that was
+    applied; 1 is none. ``brightened``: it has 16 bits per pixel and uses only the lower ones.
+    """
+
+    pixels: NDArray[np.uint8]
+    orientation: int = 1
+    brightened: bool = False
+
+
+class Unusable(ValueError):
+    """An intact file that is of no use here. Its message names the remedy, but not the file."""
 
 
 @contextmanager
@@ -20,27 +43,109 @@ def decoding(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such {kind}; check the path, or {remedy}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        pixels, limit = (int(n) / 1e6 for n in re.findall(r"\d+", str(error))[:2])
+        problem = f"a {kind} of {pixels:,.0f} megapixels, more than {limit:,.0f}"
+        raise ValueError(f"{path}: {problem}; shrink it, or cut it into parts") from None
+    except Unusable as error:
+        raise ValueError(f"{path}: {error}") from None
+    except PermissionError as error:
+        raise PermissionError(f"{path}: cannot be opened ({error.strerror})") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = "its format is unknown or its content damaged"
         raise ValueError(f"{path}: cannot be read as a {kind} ({reason}); {remedy}") from None
 
 
-def read_pixels(path: str | Path) -> NDArray[np.uint8]:
-    """A photo as uint8, H x W x 3, RGB, rotated according to its EXIF tag.
+@contextmanager
+def opening(path: str | Path, kind: str = "photo", remedy: str = REMEDY) -> Iterator[Image.Image]:
+    """A picture whose header is read and whose pixels are not, with the errors of `decoding`."""
+    with decoding(path, kind, remedy):
+        _enable_heic(path)
+        with Image.open(path) as opened:
+            yield opened
 
-    Grey and palette photos become RGB, 16-bit ones keep their upper eight bits, and transparent
-    pixels are shown on white.
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation: 1, upright; 2..4, mirrored or upside down; 5..8, on its side."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in range(1, 9) else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of a picture once its EXIF orientation is applied."""
+    width, height = image.size
+    return (width, height) if orientation_of(image) > 4 else (height, width)
+
+
+def read(path: str | Path) -> Photo:
+    """A photo as RGB, rotated according to its EXIF orientation.
+
+    Grey, palette and CMYK photos become RGB, and transparent pixels are shown on white. Grey photos
+    of 16 bits keep the upper eight of those that they use: of all 16, or of the lower 8, 10, 12 or
+    14. Colour photos of 16 bits that use only the lower 14 or fewer are refused, since Pillow
+    decodes no more than the upper eight.
     """
-    with decoding(path, "photo", "download or save it again"), Image.open(path) as opened:
-        return np.array(_as_rgb(ImageOps.exif_transpose(opened)))
+    with opening(path) as opened:
+        orientation = orientation_of(opened)
+        deep = ";16" in raw_mode(opened)
+        ImageOps.exif_transpose(opened, in_place=True)
+        if opened.mode == "F":
+            raise Unusable("floating-point pixels of unknown range; save it with 8 bits per pixel")
+        if opened.mode.startswith("I"):
+            grey, bits = _eight_bits(np.asarray(opened))
+            return Photo(np.repeat(grey[..., None], 3, axis=2), orientation, bits < 16)
+        pixels = np.array(_as_rgb(opened))
+        if deep and pixels.max() < 1 << 6:
+            raise Unusable(
+                "its 16-bit pixels use only the lower 14 bits or fewer, so it would be read as "
+                "nearly black; save it with 8 bits per channel"
+            )
+        return Photo(pixels, orientation)
+
+
+def read_pixels(path: str | Path) -> NDArray[np.uint8]:
+    """The pixels of a photo, uint8, H x W x 3, RGB, upright; see :func:`read`."""
+    return read(path).pixels
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels of unknown range; save it with 8 bits per channel")
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(grey: NDArray[np.generic]) -> tuple[NDArray[np.uint8], int]:
+    """Grey pixels of 16 bits as eight, and the number of bits that they use."""
+    least, most = int(grey.min()), int(grey.max())
+    if least < 0 or most > 0xFFFF:
+        raise Unusable("32-bit pixels of unknown range; save it with 8 bits per pixel")
+    bits = next(depth for depth in DEPTHS if most < 1 << depth)
+    return (grey.astype(np.uint16) >> (bits - 8)).astype(np.uint8), bits
+
+
+def raw_mode(image: Image.Image) -> str:
+    """The arrangement of the stored pixels in Pillow's words, such as "L;4" or "RGB;16B"."""
+    if not image.tile:
+        return ""
+    arguments = image.tile[0][3]
+    return arguments if isinstance(arguments, str) else str((arguments or ("",))[0])
+
+
+def _enable_heic(path: str | Path) -> None:
+    """Let Pillow open HEIC, if the file is one, as its first bytes say."""
+    with open(path, "rb") as file:
+        start = file.read(32)
+    brands = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
+    if start[4:8] != b"ftyp" or not any(brand in start[8:] for brand in brands):
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        raise Unusable(
+            "HEIC needs pillow-heif; install it with: pip install 'fcn-book[formats]', or save "
+            "the photo as JPEG"
+        ) from None
+    register_heif_opener()

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.data.folder import Folder, read_classes
+from fcn.data.class_lists import read_classes
+from fcn.data.folder import Folder
 from fcn.data.sample import VOID, validation_part
 from fcn.training.loader import collate
 

@@ -1,0 +1,285 @@
+"""Read people's own label maps: PNGs of class numbers or of colours.
+
+With colours in the list of classes, palette and RGB maps are read through their own colours;
+without, by number. Grey maps are of one kind in a whole folder, which :func:`grey_kind` decides.
+Transparent pixels are void.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from fcn.data.class_lists import Classes, hex_of
+from fcn.data.photos import Unusable, opening, orientation_of, raw_mode, upright_size
+from fcn.data.sample import VOID
+
+Grey = Literal["numbers", "colours", "mask"]
+"""Grey pixels are numbers of classes, colours of classes, or 0 and 255 for two classes."""
+
+REMEDY = "save it as an 8-bit grey PNG of class labels"
+_SCALES = {"1": 255, "L;2": 85, "L;4": 17}  # of the greys shown for pixels of fewer than 8 bits
+_UNKNOWN = 256  # in tables of labels
+_STRIP = 256  # rows that are looked up together, to bound memory
+
+
+class LabelMap(NamedTuple):
+    """``labels``: uint8, H x W, upright, void 255. ``transparent``: some pixels were."""
+
+    labels: NDArray[np.uint8]
+    orientation: int
+    transparent: bool
+
+
+class _Stored(NamedTuple):
+    """Pixels as stored: H x W numbers (grey, or of a palette of K x 3) or H x W x 3 colours."""
+
+    pixels: NDArray[np.unsignedinteger]
+    visible: NDArray[np.bool_] | None
+    scale: int = 1  # from a number to the grey shown for it; 0: none, more than 8 bits
+    palette: NDArray[np.uint8] | None = None
+
+
+def read_label_map(
+    path: Path,
+    classes: Classes,
+    source: Path,
+    photo: tuple[int, int, int] | None = None,
+    grey: Callable[[], Grey] = lambda: "numbers",
+) -> LabelMap:
+    """A label map with the list of classes in ``source``.
+
+    ``photo``: height, width and EXIF orientation of its photo. Sizes are compared before pixels are
+    decoded. ``grey`` is called if the list leaves open what greys mean.
+
+    Raises FileNotFoundError and ValueError, naming the file and, if one is wrong, the pixel.
+    """
+    with opening(path, "label map", REMEDY) as image:
+        if image.format != "PNG":
+            raise Unusable(f"it is a {image.format} file with another extension; {REMEDY}")
+        orientation = orientation_of(image)
+        if photo is not None:
+            _check_size(upright_size(image), orientation, photo)
+        stored = _decoded(image)
+        table, unknown = _table(stored, classes, source, grey)
+        labels = np.empty(stored.pixels.shape[:2], np.uint8)
+        for top in range(0, len(labels), _STRIP):
+            rows = slice(top, top + _STRIP)
+            strip = stored.pixels[rows]
+            found = _of_colours(strip, table) if strip.ndim == 3 else table[strip]
+            if stored.visible is not None:
+                found[~stored.visible[rows]] = VOID
+            if (wrong := found == _UNKNOWN).any():
+                row, column = np.unravel_index(np.argmax(wrong), wrong.shape)
+                raise Unusable(unknown(strip[row, column], f"row {top + row}, column {column}"))
+            labels[rows] = found
+    transparent = stored.visible is not None and not stored.visible.all()
+    return LabelMap(labels, orientation, transparent)
+
+
+def grey_kind(classes: Classes, paths: Iterable[Path]) -> Grey:
+    """The meaning of greys in a folder of label maps; files that cannot be read do not count.
+
+    Colours, if the list has grey colours and all greys of all maps are among them. A mask, if it
+    lists two classes without colours or numbers and the maps hold 0 and 255 and nothing else.
+    """
+    greys = _grey_colours(classes)
+    if not greys and not may_be_mask(classes):
+        return "numbers"
+    shown: set[int] = set()
+    for path in paths:
+        try:
+            with opening(path, "label map", REMEDY) as image:
+                stored = _decoded(image)
+        except (OSError, ValueError):
+            continue
+        if stored.pixels.ndim == 3 or stored.palette is not None:
+            continue
+        if stored.scale == 0:
+            return "numbers"
+        seen = stored.pixels if stored.visible is None else stored.pixels[stored.visible]
+        if stored.scale != 255 or greys:  # one bit says nothing about the other maps
+            shown.update(int(value) * stored.scale for value in _used(seen))
+    if greys:
+        return "colours" if shown <= greys.keys() else "numbers"
+    return "mask" if shown and shown <= {0, VOID} and VOID in shown else "numbers"
+
+
+def may_be_mask(classes: Classes) -> bool:
+    """True for two classes without colours or numbers, and without a word about void."""
+    plain = classes.palette is None and not classes.numbered
+    return plain and len(classes.names) == 2 and not classes.void_values and not classes.void
+
+
+def _check_size(size: tuple[int, int], orientation: int, photo: tuple[int, int, int]) -> None:
+    height, width, turned = photo
+    if size == (height, width):
+        return
+    found, wanted = (f"{h} x {w}" for h, w in (size, (height, width)))
+    if size != (width, height):
+        problem = f"the label map is {found} but its photo is {wanted} (height x width)"
+        raise Unusable(f"{problem}; do not resize either, find the label map of this photo")
+    if turned > 4 and orientation < 5:
+        why = f"once the photo is turned upright as its EXIF orientation ({turned}) says"
+        remedy = "rotate the label map likewise, or remove the orientation from the photo's EXIF"
+    elif orientation > 4:
+        why = f"once the map is turned upright as its own EXIF orientation ({orientation}) says"
+        remedy = "remove the orientation from the label map's EXIF"
+    else:
+        why, remedy = "sides swapped", "rotate one of them by a quarter turn"
+    problem = f"the label map is {found} but its photo is {wanted} (height x width)"
+    raise Unusable(f"{problem}, {why}; {remedy}")
+
+
+def _decoded(image: Image.Image) -> _Stored:
+    """The pixels of an opened label map, upright."""
+    stored_as, info = raw_mode(image), dict(image.info)
+    ImageOps.exif_transpose(image, in_place=True)
+    mode, clear = image.mode, info.get("transparency")
+    if mode in ("I", "I;16"):
+        return _Stored(np.asarray(image).astype(np.uint16), None, scale=0)
+    if ";16" in stored_as:
+        raise Unusable(f"its colours have 16 bits; {REMEDY}, or with 8 bits per channel")
+    if mode == "P":
+        pixels = np.array(image)
+        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        alpha = np.full(256, 255, np.uint8)
+        if isinstance(clear, bytes):
+            alpha[: len(clear)] = list(clear[:256])
+        elif isinstance(clear, int):
+            alpha[clear] = 0
+        visible = None if alpha.all() else alpha[pixels] > 0
+        used = _used(pixels)
+        ramp = np.repeat(used[used < len(colours), None], 3, axis=1)
+        if np.array_equal(colours[used[used < len(colours)]], ramp):
+            return _Stored(pixels, visible)  # a palette of greys, in order
+        return _Stored(pixels, visible, palette=colours)
+    if mode in ("1", "L"):
+        scale = _SCALES.get(stored_as, 1)
+        pixels = np.array(image).astype(np.uint8)
+        pixels //= scale if mode == "L" else 1
+        return _Stored(pixels, pixels != clear if isinstance(clear, int) else None, scale)
+    if mode not in ("LA", "RGB", "RGBA"):
+        raise Unusable(f"its pixels are neither labels nor colours but {mode}; {REMEDY}")
+    channels = np.array(image)
+    visible = channels[..., -1] > 0 if mode in ("LA", "RGBA") else None
+    if mode == "RGB" and isinstance(clear, tuple):
+        visible = (channels != np.array(clear)).any(-1)
+    colours = channels[..., :3]
+    if mode == "LA":
+        return _Stored(channels[..., 0], visible)
+    shown = colours if visible is None else colours[visible]
+    if (shown[..., 0] == shown[..., 1]).all() and (shown[..., 1] == shown[..., 2]).all():
+        return _Stored(colours[..., 0], visible)
+    return _Stored(colours, visible)
+
+
+def _table(
+    stored: _Stored, classes: Classes, source: Path, grey: Callable[[], Grey]
+) -> tuple[NDArray[np.int16], Callable[[NDArray[np.integer], str], str]]:
+    """The label of each stored number, or of each colour in ``_known``'s order; and the message
+    about a pixel that has none."""
+    if stored.pixels.ndim == 3:
+        if classes.palette is None:
+            raise Unusable(
+                f"a label map in colours, but {source} has none; add one to each class "
+                f"(sky #9ecae1) or {REMEDY}"
+            )
+        return (
+            _known(classes),
+            lambda pixel, where: (
+                f"colour {hex_of(pixel)} at {where} is not in {source}; add it there (void #rrggbb for "
+                "void) or save the map without smoothing"
+            ),
+        )
+    if stored.palette is not None and classes.palette is not None:
+        table = np.full(256, _UNKNOWN, np.int16)
+        table[: len(stored.palette)] = _of_colours(stored.palette[None], _known(classes))[0]
+        for void in (VOID, *classes.void_values):
+            if void < 256 and table[void] == _UNKNOWN:
+                table[void] = VOID
+
+        def disagree(pixel: NDArray[np.integer], where: str) -> str:
+            colour = "none" if pixel >= len(stored.palette) else hex_of(stored.palette[pixel])
+            return (
+                f"its palette shows label {pixel} at {where} in {colour}, which is not in "
+                f"{source}; correct the palette, add the colour there (void #rrggbb for void), or "
+                "take the colours out of the list to read labels by number"
+            )
+
+        return table, disagree
+    kind = "numbers" if stored.scale == 0 or stored.palette is not None else grey()
+    table = np.full(1 << 16 if stored.scale == 0 else 256, _UNKNOWN, np.int16)
+    last = len(classes.names) - 1
+    if kind == "colours":
+        for shown, label in _grey_colours(classes).items():
+            if shown % stored.scale == 0:
+                table[shown // stored.scale] = label
+        return table, lambda pixel, where: f"grey {pixel} at {where} is not in {source}; add it"
+    if kind == "mask":
+        table[[0, VOID // stored.scale]] = 0, 1
+        return table, lambda pixel, where: f"{pixel} at {where} is neither 0 nor {VOID}; {REMEDY}"
+    table[VOID] = VOID
+    for values, labels in ((classes.void_values, VOID), (classes.values, range(last + 1))):
+        within = [value < len(table) for value in values]
+        table[np.array(values, np.int64)[within]] = (
+            labels if isinstance(labels, int) else np.array(labels)[within]
+        )
+    numbers = f"the numbers in {source}" if classes.numbered else f"the classes 0..{last}"
+    void = " and ".join(map(str, sorted({*classes.void_values, VOID})))
+    first = classes.values[0]
+    return (
+        table,
+        lambda pixel, where: (
+            f"label {pixel} at {where} is outside {numbers} (void is {void}); correct it or {source}, "
+            f"whose first class has label {first}"
+        ),
+    )
+
+
+def _known(classes: Classes) -> NDArray[np.int32]:
+    """Codes of the colours of the classes and of void, ascending, and their labels: 2 x K."""
+    assert classes.palette is not None
+    known = {_code(np.array(colour)): label for label, colour in enumerate(classes.palette)}
+    if classes.void:
+        known[_code(np.array(classes.void))] = VOID
+    return np.array(sorted(known.items()), np.int32).T
+
+
+def _code(colours: NDArray[np.integer]) -> NDArray[np.int32] | int:
+    """One number per colour."""
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    code = (red << 16) + (green << 8) + blue
+    return code if code.ndim else int(code)
+
+
+def _of_colours(colours: NDArray[np.uint8], known: NDArray[np.int32]) -> NDArray[np.int16]:
+    """The labels, H x W, of colours, H x W x 3."""
+    (codes, labels), wanted = known, _code(colours)
+    nearest = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
+    return np.where(codes[nearest] == wanted, labels[nearest], _UNKNOWN).astype(np.int16)
+
+
+def _used(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The numbers that occur, ascending."""
+    used = np.zeros(256, bool)
+    for top in range(0, len(pixels), _STRIP):
+        used[pixels[top : top + _STRIP]] = True
+    return np.flatnonzero(used)
+
+
+def _grey_colours(classes: Classes) -> dict[int, int]:
+    """The greys among the colours of the classes, with their labels; none if only void is grey."""
+    if classes.palette is None:
+        return {}
+    greys = {
+        int(red): label
+        for label, (red, green, blue) in enumerate(classes.palette)
+        if red == green == blue
+    }
+    if greys and classes.void and len(set(classes.void)) == 1:
+        greys[classes.void[0]] = VOID
+    return greys
