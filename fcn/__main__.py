@@ -373,6 +373,24 @@ def fit(
 
 
 @app.command()
+def convert(
+    tool: Annotated[str, typer.Argument(help='"labelme", "coco", "cvat" or "voc".')],
+    source: Annotated[Path, typer.Argument(help="The tool's folder, .json or .xml.")],
+    out: Annotated[Path, option("A new folder for photos/, labels/ and classes.txt.")],
+    photos: Annotated[Path | None, option("Folder of the photos.")] = None,
+    classes: Annotated[Path | None, option("List of classes that sets their order.")] = None,
+    unlabelled: Annotated[str, option('Pixels outside: "background" or "void".')] = "background",
+) -> None:
+    """Convert the annotations of a labelling tool to the folder that `fit` takes."""
+    from fcn.data.convert import run
+
+    settings: dict[str, Any] = {"photos": photos, "classes": classes, "unlabelled": unlabelled}
+    names = run.convert(tool, source, out, **settings, log=_log)
+    print(f"saved {out}: {len(list((out / 'photos').iterdir()))} photos, {len(names)} classes")
+    print(f"train: python -m fcn fit {out}/photos {out}/labels {out}/classes.txt")
+
+
+@app.command()
 def export(
     weights: Annotated[str, typer.Argument(help="A net that `train` saved, or 'default'.")],
     out: Annotated[Path | None, option("The file; by default WEIGHTS with suffix .onnx.")] = None,

@@ -14,7 +14,7 @@ import copy
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -27,14 +27,11 @@ from fcn.data import photos as photo_files
 from fcn.data.class_lists import OWN, read_classes
 from fcn.data.label_maps import Grey, grey_kind, may_be_mask, read_label_map
 from fcn.data.photos import HEIC, PHOTOS, opening, orientation_of, upright_size
-from fcn.data.reading import check_choice
+from fcn.data.reading import Problem, check_choice, raise_all
 from fcn.data.sample import VOID, Sample, SegmentationDataset, list_checksum, validation_part
 
 SPLITS = ("all", "train", "val")
-LISTED = 100  # problems that are listed at most
 _SYSTEM_FILES = re.compile(r"(?i)\..*|thumbs\.db|desktop\.ini|__macosx|.*:zone\.identifier")
-
-Problem = OSError | ValueError
 
 
 class Folder(SegmentationDataset):
@@ -77,7 +74,7 @@ class Folder(SegmentationDataset):
         _check_pairs(self._photos, mapped, "label map", Path(labels), ".png", found)
         _check_pairs(self._labels, stems, "photo", self._root, ".*", found)
         if problems is None:
-            raise_all(found, self._root)
+            raise_all(found, f"{self._root} and its label maps: {len(found)} files cannot be used:")
         self.names = sorted(self._photos.keys() & self._labels.keys())
         if split != "all":
             self._keep(split)
@@ -165,25 +162,10 @@ def checked(
         pixels[name] = counts[: len(names)]
         if i % 200 == 0:
             log(f"checked {i} of {len(folder)} photos and their labels")
-    raise_all(problems, Path(photos))
+    raise_all(problems, f"{photos} and its label maps: {len(problems)} files cannot be used:")
     for line in _notes(folder, notes):
         log(line)
     return folder, pixels
-
-
-def raise_all(problems: Sequence[Problem], where: Path) -> None:
-    """Raise the only problem, or one error with a note for each."""
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        missing = all(isinstance(problem, FileNotFoundError) for problem in problems)
-        kind = FileNotFoundError if missing else ValueError
-        error = kind(f"{where} and its label maps: {len(problems)} files cannot be used:")
-        for problem in problems[:LISTED]:
-            error.add_note(f"  {problem}")
-        if len(problems) > LISTED:
-            error.add_note(f"  and {len(problems) - LISTED} more")
-        raise error
 
 
 def _span(folder: Folder) -> str:

@@ -64,7 +64,12 @@ def read_label_map(
         if photo is not None:
             _check_size(upright_size(image), orientation, photo)
         stored = _decoded(image)
-        table, unknown = _table(stored, classes, source, grey)
+        if stored.pixels.ndim == 3 and classes.palette is None:
+            raise Unusable(
+                f"a label map in colours, but {source} has none; add one to each class "
+                f"(sky #9ecae1) or {REMEDY}"
+            )
+        table = _table(_kind(stored, classes, grey), stored, classes)
         labels = np.empty(stored.pixels.shape[:2], np.uint8)
         for top in range(0, len(labels), _STRIP):
             rows = slice(top, top + _STRIP)
@@ -74,7 +79,8 @@ def read_label_map(
                 found[~stored.visible[rows]] = VOID
             if (wrong := found == _UNKNOWN).any():
                 row, column = np.unravel_index(np.argmax(wrong), wrong.shape)
-                raise Unusable(unknown(strip[row, column], f"row {top + row}, column {column}"))
+                where = f"at row {top + row}, column {column}"
+                raise Unusable(_unknown(strip[row, column], where, stored, classes, source))
             labels[rows] = found
     transparent = stored.visible is not None and not stored.visible.all()
     return LabelMap(labels, orientation, transparent)
@@ -177,66 +183,59 @@ def _decoded(image: Image.Image) -> _Stored:
     return _Stored(colours, visible)
 
 
-def _table(
-    stored: _Stored, classes: Classes, source: Path, grey: Callable[[], Grey]
-) -> tuple[NDArray[np.int16], Callable[[NDArray[np.integer], str], str]]:
-    """The label of each stored number, or of each colour in ``_known``'s order; and the message
-    about a pixel that has none."""
-    if stored.pixels.ndim == 3:
-        if classes.palette is None:
-            raise Unusable(
-                f"a label map in colours, but {source} has none; add one to each class "
-                f"(sky #9ecae1) or {REMEDY}"
-            )
+def _kind(stored: _Stored, classes: Classes, grey: Callable[[], Grey]) -> Grey | None:
+    """The meaning of pixels; None are colours, of their own or in a palette."""
+    if stored.pixels.ndim == 3 or (stored.palette is not None and classes.palette is not None):
+        return None
+    return "numbers" if stored.scale == 0 or stored.palette is not None else grey()
+
+
+def _table(kind: Grey | None, stored: _Stored, classes: Classes) -> NDArray[np.int32]:
+    """The label of each number; of RGB pixels the labels of the colours of :func:`_known`."""
+    if kind is None and stored.palette is None:
+        return _known(classes)
+    table = np.full(1 << 16 if stored.scale == 0 else 256, _UNKNOWN, np.int32)
+    known = dict.fromkeys((VOID, *classes.void_values), VOID)
+    if kind == "numbers":
+        known |= dict(zip(classes.values, range(len(classes.names)), strict=True))
+    elif kind == "mask":
+        known = {0: 0, VOID // stored.scale: 1}
+    elif kind == "colours":
+        colours = _grey_colours(classes).items()
+        known = {v // stored.scale: label for v, label in colours if v % stored.scale == 0}
+    for value, label in known.items():
+        if value < len(table):
+            table[value] = label
+    if kind is None and stored.palette is not None:
+        labels = _of_colours(stored.palette[None], _known(classes))[0]
+        table[: len(labels)] = np.where(labels == _UNKNOWN, table[: len(labels)], labels)
+    return table
+
+
+def _unknown(
+    pixel: NDArray[np.integer], where: str, stored: _Stored, classes: Classes, source: Path
+) -> str:
+    """What is wrong with a pixel that has no label."""
+    if pixel.ndim:
         return (
-            _known(classes),
-            lambda pixel, where: (
-                f"colour {hex_of(pixel)} at {where} is not in {source}; add it there (void #rrggbb for "
-                "void) or save the map without smoothing"
-            ),
+            f"colour {hex_of(pixel)} {where} is not in {source}; add it there (void #rrggbb for "
+            "void) or save the map without smoothing"
         )
+    value = int(pixel)
     if stored.palette is not None and classes.palette is not None:
-        table = np.full(256, _UNKNOWN, np.int16)
-        table[: len(stored.palette)] = _of_colours(stored.palette[None], _known(classes))[0]
-        for void in (VOID, *classes.void_values):
-            if void < 256 and table[void] == _UNKNOWN:
-                table[void] = VOID
-
-        def disagree(pixel: NDArray[np.integer], where: str) -> str:
-            colour = "none" if pixel >= len(stored.palette) else hex_of(stored.palette[pixel])
-            return (
-                f"its palette shows label {pixel} at {where} in {colour}, which is not in "
-                f"{source}; correct the palette, add the colour there (void #rrggbb for void), or "
-                "take the colours out of the list to read labels by number"
-            )
-
-        return table, disagree
-    kind = "numbers" if stored.scale == 0 or stored.palette is not None else grey()
-    table = np.full(1 << 16 if stored.scale == 0 else 256, _UNKNOWN, np.int16)
-    last = len(classes.names) - 1
-    if kind == "colours":
-        for shown, label in _grey_colours(classes).items():
-            if shown % stored.scale == 0:
-                table[shown // stored.scale] = label
-        return table, lambda pixel, where: f"grey {pixel} at {where} is not in {source}; add it"
-    if kind == "mask":
-        table[[0, VOID // stored.scale]] = 0, 1
-        return table, lambda pixel, where: f"{pixel} at {where} is neither 0 nor {VOID}; {REMEDY}"
-    table[VOID] = VOID
-    for values, labels in ((classes.void_values, VOID), (classes.values, range(last + 1))):
-        within = [value < len(table) for value in values]
-        table[np.array(values, np.int64)[within]] = (
-            labels if isinstance(labels, int) else np.array(labels)[within]
+        within = value < len(stored.palette)
+        colour = f"colour {hex_of(stored.palette[value])}" if within else "no colour"
+        return (
+            f"its palette has {colour} for label {value} {where}, which is not in {source}; "
+            "correct either (void #rrggbb for void), or remove the colours from the list to read "
+            "labels by number"
         )
+    last = len(classes.names) - 1
     numbers = f"the numbers in {source}" if classes.numbered else f"the classes 0..{last}"
-    void = " and ".join(map(str, sorted({*classes.void_values, VOID})))
-    first = classes.values[0]
+    voids = " and ".join(map(str, sorted({*classes.void_values, VOID})))
     return (
-        table,
-        lambda pixel, where: (
-            f"label {pixel} at {where} is outside {numbers} (void is {void}); correct it or {source}, "
-            f"whose first class has label {first}"
-        ),
+        f"label {value} {where} is outside {numbers} (void is {voids}); correct it or {source}, "
+        f"whose first class has label {classes.values[0]}"
     )
 
 
@@ -256,11 +255,11 @@ def _code(colours: NDArray[np.integer]) -> NDArray[np.int32] | int:
     return code if code.ndim else int(code)
 
 
-def _of_colours(colours: NDArray[np.uint8], known: NDArray[np.int32]) -> NDArray[np.int16]:
+def _of_colours(colours: NDArray[np.uint8], known: NDArray[np.int32]) -> NDArray[np.int32]:
     """The labels, H x W, of colours, H x W x 3."""
     (codes, labels), wanted = known, _code(colours)
     nearest = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
-    return np.where(codes[nearest] == wanted, labels[nearest], _UNKNOWN).astype(np.int16)
+    return np.where(codes[nearest] == wanted, labels[nearest], _UNKNOWN).astype(np.int32)
 
 
 def _used(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -128,9 +128,10 @@ def _eight_bits(grey: NDArray[np.generic]) -> tuple[NDArray[np.uint8], int]:
 
 def raw_mode(image: Image.Image) -> str:
     """The arrangement of the stored pixels in Pillow's words, such as "L;4" or "RGB;16B"."""
-    if not image.tile:
+    tile = getattr(image, "tile", ())
+    if not tile:
         return ""
-    arguments = image.tile[0][3]
+    arguments = tile[0][3]
     return arguments if isinstance(arguments, str) else str((arguments or ("",))[0])
 
 

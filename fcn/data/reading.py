@@ -17,6 +17,8 @@ from torch import Tensor
 from fcn.data.photos import decoding, read_pixels
 from fcn.data.sample import VOID
 
+Problem = OSError | ValueError
+LISTED = 100  # problems that are listed at most
 LISTS = Path(__file__).parent / "lists"
 """The lists that ship with the package."""
 
@@ -56,6 +58,20 @@ def check_choice(owner: str, what: str, value: str, choices: Iterable[str]) -> N
     """Raise ValueError, listing the ``choices``, if ``value`` is not one of them."""
     if value not in choices:
         raise ValueError(f"{owner} has no {what} '{value}'; choose one of {', '.join(choices)}")
+
+
+def raise_all(problems: Sequence[Problem], summary: str) -> None:
+    """Raise the only problem, or one error with a note for each."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        missing = all(isinstance(problem, FileNotFoundError) for problem in problems)
+        error = FileNotFoundError(summary) if missing else ValueError(summary)
+        for problem in problems[:LISTED]:
+            error.add_note(f"  {problem}")
+        if len(problems) > LISTED:
+            error.add_note(f"  and {len(problems) - LISTED} more")
+        raise error
 
 
 def checked_folder(folder: str | Path, what: str) -> Path:

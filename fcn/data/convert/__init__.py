@@ -1,0 +1,1 @@
+"""Convert annotations of labelling tools to the folder that ``fcn fit`` takes."""
