@@ -353,7 +353,7 @@ after(changed(lambda stored: np.where(stored == 0, 255, 0).astype(np.uint8), "*.
 # %%
 twice = classes.read_text().replace("road", "ground")
 after(lambda copy: (copy / "classes.txt").write_text(twice))
-after(renamed("photos/scene-0001.jpg", "photos/scene-0001.heic"))
+after(renamed("photos/scene-0001.jpg", "photos/scene-0001.gif"))
 
 # %% [markdown]
 # What no check can find is a label map that is valid and wrong. For those there is only the look.
