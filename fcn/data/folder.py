@@ -25,8 +25,8 @@ from PIL import Image
 
 from fcn.data import photos as photo_files
 from fcn.data.class_lists import OWN, read_classes
-from fcn.data.label_maps import Grey, grey_kind, may_be_mask, read_label_map
-from fcn.data.photos import HEIC, PHOTOS, opening, orientation_of, upright_size
+from fcn.data.label_maps import Grey, check_sides, grey_kind, may_be_mask, read_label_map
+from fcn.data.photos import HEIC, PHOTOS, header_size, opening
 from fcn.data.reading import Problem, check_choice, raise_all
 from fcn.data.sample import VOID, Sample, SegmentationDataset, list_checksum, validation_part
 
@@ -98,13 +98,13 @@ class Folder(SegmentationDataset):
 
     def _read(self, name: str) -> tuple[Sample, list[str]]:
         """A sample and what there is to note about its files."""
-        with opening(self._photos[name]) as photo:  # sizes first: pixels can cost gigabytes
-            size = (*upright_size(photo), orientation_of(photo))
-        found = read_label_map(
-            self._labels[name], self.classes, self._list, size, lambda: self._greys
-        )
-        labels = found.labels
+        path = self._labels[name]
+        with opening(self._photos[name]) as image:  # sizes first: pixels can cost gigabytes
+            size = header_size(image)
+        found = read_label_map(path, self.classes, self._list, size, lambda: self._greys)
         pixels, orientation, brightened = photo_files.read(self._photos[name])
+        check_sides(path, found, pixels.shape[:2], orientation)
+        labels = found.labels
         if self.side is not None:
             pixels, labels = _shrunk(pixels, labels, self.side)
         notes = {
@@ -113,8 +113,8 @@ class Folder(SegmentationDataset):
             "bits": brightened,
             "transparent": found.transparent,
         }
-        image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-        sample = Sample(image, {"semantic": torch.from_numpy(labels).long()}, name)
+        photo = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        sample = Sample(photo, {"semantic": torch.from_numpy(labels).long()}, name)
         return sample, [note for note, true in notes.items() if true]
 
     @cached_property

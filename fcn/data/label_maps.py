@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fcn.data.class_lists import Classes, hex_of
-from fcn.data.photos import Unusable, opening, orientation_of, raw_mode, upright_size
+from fcn.data.photos import Unusable, header_size, opening, orientation_of, raw_mode
 from fcn.data.sample import VOID
 
 Grey = Literal["numbers", "colours", "mask"]
@@ -47,23 +47,24 @@ def read_label_map(
     path: Path,
     classes: Classes,
     source: Path,
-    photo: tuple[int, int, int] | None = None,
+    size: tuple[int, int] | None = None,
     grey: Callable[[], Grey] = lambda: "numbers",
 ) -> LabelMap:
     """A label map with the list of classes in ``source``.
 
-    ``photo``: height, width and EXIF orientation of its photo. Sizes are compared before pixels are
-    decoded. ``grey`` is called if the list leaves open what greys mean.
+    ``size``: height and width of its photo; they are compared before pixels are decoded, in either
+    order (:func:`check_sides` knows more). ``grey``: called if the list leaves open what greys are.
 
     Raises FileNotFoundError and ValueError, naming the file and, if one is wrong, the pixel.
     """
     with opening(path, "label map", REMEDY) as image:
         if image.format != "PNG":
             raise Unusable(f"it is a {image.format} file with another extension; {REMEDY}")
-        orientation = orientation_of(image)
-        if photo is not None:
-            _check_size(upright_size(image), orientation, photo)
-        stored = _decoded(image)
+        found_size = header_size(image)
+        if size is not None and sorted(size) != sorted(found_size):
+            remedy = "do not resize either, find the label map of this photo"
+            raise Unusable(f"{_sizes(found_size, size)}; {remedy}")
+        stored, orientation = _decoded(image)
         if stored.pixels.ndim == 3 and classes.palette is None:
             raise Unusable(
                 f"a label map in colours, but {source} has none; add one to each class "
@@ -99,7 +100,7 @@ def grey_kind(classes: Classes, paths: Iterable[Path]) -> Grey:
     for path in paths:
         try:
             with opening(path, "label map", REMEDY) as image:
-                stored = _decoded(image)
+                stored, _ = _decoded(image)
         except (OSError, ValueError):
             continue
         if stored.pixels.ndim == 3 or stored.palette is not None:
@@ -120,31 +121,39 @@ def may_be_mask(classes: Classes) -> bool:
     return plain and len(classes.names) == 2 and not classes.void_values and not classes.void
 
 
-def _check_size(size: tuple[int, int], orientation: int, photo: tuple[int, int, int]) -> None:
-    height, width, turned = photo
-    if size == (height, width):
+def check_sides(path: Path, labels: LabelMap, size: tuple[int, int], orientation: int) -> None:
+    """Raise ValueError if a label map is as large as its photo, but on its side.
+
+    ``size``: height and width of the photo, upright; ``orientation``: the one that was applied.
+    """
+    if labels.labels.shape == size:
         return
-    found, wanted = (f"{h} x {w}" for h, w in (size, (height, width)))
-    if size != (width, height):
-        problem = f"the label map is {found} but its photo is {wanted} (height x width)"
-        raise Unusable(f"{problem}; do not resize either, find the label map of this photo")
-    if turned > 4 and orientation < 5:
-        why = f"once the photo is turned upright as its EXIF orientation ({turned}) says"
+    if orientation > 4 and labels.orientation < 5:
+        why = f"once the photo is turned upright as its EXIF orientation ({orientation}) says"
         remedy = "rotate the label map likewise, or remove the orientation from the photo's EXIF"
-    elif orientation > 4:
-        why = f"once the map is turned upright as its own EXIF orientation ({orientation}) says"
+    elif labels.orientation > 4 and orientation < 5:
+        why = f"once the map is turned upright as its EXIF orientation ({labels.orientation}) says"
         remedy = "remove the orientation from the label map's EXIF"
     else:
         why, remedy = "sides swapped", "rotate one of them by a quarter turn"
-    problem = f"the label map is {found} but its photo is {wanted} (height x width)"
-    raise Unusable(f"{problem}, {why}; {remedy}")
+    raise ValueError(f"{path}: {_sizes(labels.labels.shape, size)}, {why}; {remedy}")
 
 
-def _decoded(image: Image.Image) -> _Stored:
-    """The pixels of an opened label map, upright."""
-    stored_as, info = raw_mode(image), dict(image.info)
+def _sizes(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    these, those = (f"{height} x {width}" for height, width in (found, wanted))
+    return f"the label map is {these} but its photo is {those} (height x width)"
+
+
+def _decoded(image: Image.Image) -> tuple[_Stored, int]:
+    """The pixels of an opened label map, upright, and the EXIF orientation that was applied."""
+    stored_as = raw_mode(image)
+    orientation = orientation_of(image)
     ImageOps.exif_transpose(image, in_place=True)
-    mode, clear = image.mode, info.get("transparency")
+    return _stored(image, stored_as), orientation
+
+
+def _stored(image: Image.Image, stored_as: str) -> _Stored:
+    mode, clear = image.mode, image.info.get("transparency")
     if mode in ("I", "I;16"):
         return _Stored(np.asarray(image).astype(np.uint16), None, scale=0)
     if ";16" in stored_as:

@@ -73,6 +73,12 @@ def orientation_of(image: Image.Image) -> int:
     return found if found in range(1, 9) else 1
 
 
+def header_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width by the header alone: upright, unless a PNG's EXIF follows its pixels."""
+    late = image.format == "PNG" and "exif" not in image.info
+    return (image.height, image.width) if late else upright_size(image)
+
+
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Height and width of a picture once its EXIF orientation is applied."""
     width, height = image.size
@@ -88,8 +94,8 @@ def read(path: str | Path) -> Photo:
     decodes no more than the upper eight.
     """
     with opening(path) as opened:
-        orientation = orientation_of(opened)
         deep = ";16" in raw_mode(opened)
+        orientation = orientation_of(opened)
         ImageOps.exif_transpose(opened, in_place=True)
         if opened.mode == "F":
             raise Unusable("floating-point pixels of unknown range; save it with 8 bits per pixel")

@@ -95,7 +95,7 @@ def test_a_label_map_says_the_same_in_every_form(root, mode):
     labels, path = labels_of("a"), root / "labels" / "a.png"
     if mode == "palette":
         image = Image.fromarray(labels)
-        image.putpalette(np.random.default_rng(0).integers(0, 256, 768).astype(np.uint8).tobytes())
+        image.putpalette(painted(np.arange(256)).tobytes())
     elif mode == "16 bits":
         image = Image.fromarray(labels.astype(np.uint16))
     else:
@@ -257,7 +257,7 @@ def emptied(name: str) -> Callable[[Path], None]:
             ["a.tiff", "a.jpg", "same name", "their own folder"],
         ),
         (touch("labels", "a.PNG"), ValueError, ["a.PNG", "a.png", "same name"]),
-        (touch("photos", "d.heic"), ValueError, ["d.heic", "save it as PNG"]),
+        (touch("photos", "d.gif"), ValueError, ["d.gif", "save it as PNG"]),
         (touch("labels", "a.jpg"), ValueError, ["a.jpg", ".png", "save it as PNG"]),
         (touch("photos", "notes"), ValueError, ["notes", "remove it"]),
         (lambda root: (root / "photos" / "more").mkdir(), ValueError, ["more", "directly into"]),
@@ -325,10 +325,6 @@ SMOOTHED[2, 9] = (1, 2, 255)
         (
             lambda root: (root / "labels" / "a.png").write_bytes(b"\x89PNG"),
             ["cannot be read as a label map"],
-        ),
-        (
-            lambda root: Image.new("LA", (56, 40)).save(root / "labels" / "a.png"),
-            ["neither labels nor colours", "LA"],
         ),
     ],
 )

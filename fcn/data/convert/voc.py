@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fcn.data.class_lists import Classes, read_classes
 from fcn.data.convert.writing import Annotations, Item, Labels
-from fcn.data.label_maps import Grey, grey_kind, read_label_map
+from fcn.data.label_maps import Grey, check_sides, grey_kind, read_label_map
 from fcn.data.palettes import voc_palette
 from fcn.data.photos import HEIC, PHOTOS
 
@@ -46,7 +46,9 @@ def _paint(
     path: Path, classes: Classes, source: Path, kind: Grey, labels: Labels, _: dict[str, int]
 ) -> None:
     height, width = labels.shape
-    labels[:] = read_label_map(path, classes, source, (height, width, 1), lambda: kind).labels
+    found = read_label_map(path, classes, source, (height, width), lambda: kind)
+    check_sides(path, found, (height, width), 1)
+    labels[:] = found.labels
 
 
 def _voc() -> Classes:
