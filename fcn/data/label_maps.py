@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from fcn.data.class_lists import Classes, hex_of
 from fcn.data.photos import Unusable, header_size, opening, orientation_of, raw_mode
+from fcn.data.reading import other_size
 from fcn.data.sample import VOID
 
 Grey = Literal["numbers", "colours", "mask"]
@@ -62,8 +63,7 @@ def read_label_map(
             raise Unusable(f"it is a {image.format} file with another extension; {REMEDY}")
         found_size = header_size(image)
         if size is not None and sorted(size) != sorted(found_size):
-            remedy = "do not resize either, find the label map of this photo"
-            raise Unusable(f"{_sizes(found_size, size)}; {remedy}")
+            raise Unusable(other_size(found_size, size))
         stored, orientation = _decoded(image)
         if stored.pixels.ndim == 3 and classes.palette is None:
             raise Unusable(
@@ -136,12 +136,7 @@ def check_sides(path: Path, labels: LabelMap, size: tuple[int, int], orientation
         remedy = "remove the orientation from the label map's EXIF"
     else:
         why, remedy = "sides swapped", "rotate one of them by a quarter turn"
-    raise ValueError(f"{path}: {_sizes(labels.labels.shape, size)}, {why}; {remedy}")
-
-
-def _sizes(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    these, those = (f"{height} x {width}" for height, width in (found, wanted))
-    return f"the label map is {these} but its photo is {those} (height x width)"
+    raise ValueError(f"{path}: {other_size(labels.labels.shape, size, f', {why}; {remedy}')}")
 
 
 def _decoded(image: Image.Image) -> tuple[_Stored, int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.photos import decoding, read_pixels
+from fcn.data.photos import Unusable, decoding, read_pixels
 from fcn.data.sample import VOID
 
 Problem = OSError | ValueError
@@ -104,9 +104,14 @@ def read_photo(path: str | Path) -> Tensor:
     return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).contiguous()
 
 
-def read_png(path: str | Path) -> NDArray[np.uint8]:
-    """A label map stored as a palette or grey PNG, H x W: indices, not colours."""
+def read_png(path: str | Path, size: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
+    """A label map stored as a palette or grey PNG, H x W: indices, not colours.
+
+    Raises ValueError before it decodes any pixel if it is not of this ``size`` (height, width).
+    """
     with decoding(path, "label map", "unpack the data set again"), Image.open(path) as opened:
+        if size is not None and size != (opened.height, opened.width):
+            raise Unusable(other_size((opened.height, opened.width), size))
         if opened.mode not in ("P", "L"):
             raise ValueError(f"its pixels are colours ({opened.mode}), not class indices")
         return np.array(opened)
@@ -145,6 +150,16 @@ def read_mat_labels(
     return checked_labels(labels, num_classes, path, size)
 
 
+def other_size(
+    found: tuple[int, ...],
+    wanted: tuple[int, ...],
+    remedy: str = "; do not resize either, find the label map of this photo",
+) -> str:
+    """A message about a label map that is not as large as its photo."""
+    these, those = (" x ".join(map(str, size)) for size in (found, wanted))
+    return f"the label map is {these} but its photo is {those} (height x width){remedy}"
+
+
 def checked_labels(
     labels: NDArray[Any],
     num_classes: int,
@@ -158,11 +173,7 @@ def checked_labels(
     label is neither void nor in 0..num_classes-1.
     """
     if size is not None and labels.shape != size:
-        found = " x ".join(map(str, labels.shape))
-        raise ValueError(
-            f"{file}: the label map is {found} but its photo is {size[0]} x {size[1]} (height x "
-            f"width); do not resize either, find the label map of this photo"
-        )
+        raise ValueError(f"{file}: {other_size(labels.shape, size)}")
     outside = (labels != VOID) & ((labels < 0) | (labels >= num_classes))
     if outside.any():
         row, column = np.argwhere(outside)[0]
