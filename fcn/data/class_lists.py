@@ -97,17 +97,18 @@ def _recognised(lines: list[str], suffix: str) -> tuple[str, list[_Entry]]:
     if (table := _table(lines)) is not None:
         return table
     for form, pattern in _FORMS.items():
-        body = [s for s in lines if not s.startswith("#")]
-        found = [(line, pattern.fullmatch(line)) for line in body if not _VOID_LINE.fullmatch(line)]
-        others = [line for line, match in found if match is None]
-        if 2 * len(others) >= len(found):
+        body = [line for line in lines if not line.startswith("#")]
+        found = [match for line in body if (match := pattern.fullmatch(line))]
+        others = [line for line in body if not pattern.fullmatch(line)]
+        voids = [line for line in others if _VOID_LINE.fullmatch(line)]
+        others = [line for line in others if line not in voids]
+        if len(found) <= len(others):
             continue
         if others:
             raise ValueError(
                 f"'{others[0]}' does not fit the other lines ({form}); give all lines one form"
             )
-        entries = [_matched(match) for _, match in found if match]
-        return form, entries + [_void(line) for line in body if _VOID_LINE.fullmatch(line)]
+        return form, [_matched(match) for match in found] + [_void(line) for line in voids]
     if suffix == ".csv" and any("," in line for line in lines):
         raise ValueError(f"a table with unknown columns ({first}); {_HEADINGS}")
     if first == "__ignore__":  # labelme's label -1, which its maps store as 255
@@ -339,6 +340,8 @@ def _bare(text: str) -> str:
     """Text without its quotes."""
     text = text.strip()
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    if not quoted and text.startswith(tuple("{[&*!|>%@`\"'")):
+        raise ValueError(f"'{text[:60]}' is beyond the plain YAML that is read; {_MAPS}")
     return text[1:-1] if quoted else text
 
 

@@ -3,11 +3,14 @@
 import base64
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from fcn.data.convert.run import convert
@@ -36,7 +39,7 @@ def converted(root: Path, tool: str, source: Path, **more: object) -> dict[str, 
     assert not list(root.glob(".*partial"))
     folder, _ = checked(*(root / "out" / n for n in ("photos", "labels", "classes.txt")), log=print)
     assert list(folder.classes.names) == names
-    assert (folder[0].image.float().mean((1, 2)) - np.array([90, 30, 60])).abs().max() < 4
+    assert np.abs(folder[0].image.numpy().mean((1, 2)) - [90, 30, 60]).max() < 4
     return {
         s.name: s.labels["semantic"].numpy() for s in map(folder.__getitem__, range(len(folder)))
     }
@@ -270,3 +273,40 @@ def test_a_format_that_is_none(root):
     refused(root, "voc", root / "in", "SegmentationClass: no such folder")
     refused(root, "cvat", root / "none", "none: no such file or folder")
     refused(root, "labelme", root / "JPEG", "no such file or folder", photos=root / "in")
+
+
+@given(st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_annotations_are_refused_or_converted(root, data):
+    """Whatever one value of a file becomes, no other error than these two escapes."""
+    shapes = [shape("sky", SQUARE), shape("car", [[1, 1], [3, 3]], "circle")]
+    labelme(root, "a", *shapes)
+    tool, path = data.draw(st.sampled_from(["labelme", "coco"])), root / "in" / "a.json"
+    if tool == "coco":
+        pytest.importorskip("pycocotools")
+        runs = {"size": [HEIGHT, WIDTH], "counts": [100, 20, 480]}
+        path = coco(root, (9, [[5, 4, 15, 4, 15, 12]]), (3, runs))
+    content = json.loads(path.read_text())
+    places = list(_places(content))
+    holder, key = data.draw(st.sampled_from(places))
+    odd = st.one_of(st.none(), st.integers(-9, 99), st.floats(), st.text(max_size=4), st.just([[]]))
+    holder[key] = data.draw(odd | st.just({}) | st.just([1, "x"]))
+    path.write_text(json.dumps(content))
+    shutil.rmtree(root / "out", ignore_errors=True)
+    source = path if tool == "coco" else root / "in"
+    if tool == "labelme":
+        (root / "in" / "instances.json").unlink(missing_ok=True)
+    try:
+        convert(tool, source, root / "out", log=lambda line: None)
+    except (OSError, ValueError):
+        assert not (root / "out").exists()
+    assert not list(root.glob(".*partial"))
+
+
+def _places(content):
+    """Every place in nested lists and dictionaries."""
+    pairs = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in pairs:
+        yield content, key
+        if isinstance(value, dict | list):
+            yield from _places(value)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from test_folder import refused
+from test_photos import deep_png
 
 from fcn.data.folder import Folder, checked
 from fcn.data.sample import VOID
@@ -203,6 +206,7 @@ def test_swapped_sides_are_told_why(data):
     refused(lambda: data.read("a\nb\nc\n"), ValueError, "sides swapped", "quarter turn")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_costs_nothing(data):
     """One kind exceeds Pillow's limit, the other only the photo's size."""
     data.add(Image.fromarray(LABELS))
@@ -244,3 +248,44 @@ def test_accents_in_both_forms_of_unicode_are_one_name(data):
     )
     assert np.array_equal(data.read("a\nb\nc\n"), LABELS)
     assert Folder(*data.files).names == ["Caf\u00e9 \u00fc"]
+
+
+# Odd files
+
+
+def test_colours_of_16_bits_are_refused(data):
+    deep = np.repeat(LABELS[..., None], 3, axis=2).astype(np.uint16) * 257
+    data.add(Image.fromarray(LABELS))
+    (data.root / "labels" / "a.png").write_bytes(deep_png(deep))
+    refused(lambda: data.read(LIST), ValueError, "a.png: its colours have 16 bits")
+
+
+def test_a_palette_that_is_too_short_has_no_colours_for_the_rest(data):
+    data.add(paletted(LABELS + 1, COLOURS), bits=8)
+    refused(lambda: data.read(LIST), ValueError, "no colour for label 3")
+
+
+@pytest.mark.parametrize("options", [{"interlace": 1}, {"save_all": True}])
+def test_interlaced_and_animated_maps(data, options):
+    if "save_all" in options:
+        options["append_images"] = [Image.fromarray(LABELS.T.reshape(LABELS.shape))]
+    data.add(Image.fromarray(LABELS), **options)
+    assert np.array_equal(data.read("a\nb\nc\n"), LABELS)
+
+
+@given(st.integers(0, 200), st.binary(max_size=4), st.sampled_from(["L", "P", "RGB", "RGBA"]))
+@settings(max_examples=150)
+def test_damaged_maps_are_read_or_refused(tmp_path_factory, at, put, mode):
+    data = Data(tmp_path_factory.mktemp("maps"))
+    image = Image.fromarray(COLOURS[LABELS]).convert(mode)
+    data.add(Image.fromarray(LABELS) if mode == "L" else image)
+    path = data.root / "labels" / "a.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + put + content[at + len(put) :])
+    try:
+        labels = data.read(LIST)
+    except ValueError as error:
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
+    else:
+        assert labels.shape == LABELS.shape

@@ -75,7 +75,7 @@ def _paint(
 
 
 def _mask(segmentation: Any, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    from pycocotools import mask as coco  # from the extra "formats"
+    from pycocotools import mask as coco  # type: ignore[import-untyped]  # extra "formats"
 
     height, width = size
     if not segmentation:

@@ -56,15 +56,17 @@ def _item(path: Path, content: dict[str, Any], photos: Path | None) -> Item:
     height, width = content.get("imageHeight"), content.get("imageWidth")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     stored = str(content.get("imagePath") or "").replace("\\", "/")
-    photo: Path | bytes = (photos or path.parent) / (Path(stored).name if photos else stored)
-    if not stored or not photo.is_file():
-        if not content.get("imageData"):
-            raise FileNotFoundError(f"{path}: its photo, {photo}, is missing; give --photos")
-        try:
-            photo = base64.b64decode(content["imageData"], validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            raise ValueError(f"{path}: the photo inside it is damaged; give --photos") from None
-    return Item(path.stem, photo, size, partial(_paint, path, shapes))
+    photo = (photos or path.parent) / (Path(stored).name if photos else stored)
+    paint = partial(_paint, path, shapes)
+    if stored and photo.is_file():
+        return Item(path.stem, photo, size, paint)
+    if not content.get("imageData"):
+        raise FileNotFoundError(f"{path}: its photo, {photo}, is missing; give --photos")
+    try:
+        inside = base64.b64decode(content["imageData"], validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise ValueError(f"{path}: the photo inside it is damaged; give --photos") from None
+    return Item(path.stem, inside, size, paint)
 
 
 def _paint(path: Path, shapes: list[dict[str, Any]], labels: Labels, index: dict[str, int]) -> None:
