@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,6 +18,8 @@ from fcn.data.convert.run import convert
 from fcn.data.folder import checked
 from fcn.data.palettes import voc_palette
 from fcn.data.sample import VOID
+
+cli = test_cli.cli  # the fixture
 
 HEIGHT, WIDTH = 20, 30
 SQUARE = [[5, 4], [14, 4], [14, 11], [5, 11]]  # x, y: columns 5..14, rows 4..11
@@ -120,7 +123,7 @@ def test_all_problems_are_listed_and_nothing_is_written(root):
     (root / "in" / "e.json").write_text("{")
     (root / "in" / "f.json").write_text("{}")
     parts = "5 problems|2 points|20 x 30 but its annotation is for 30 x 30|c.jpg, is missing|'cube'"
-    parts += "|e.json: not JSON|f.json: has no 'shapes'"
+    parts += "|e.json: not JSON|f.json: not annotations of labelme (shapes: "
     refused(root, "labelme", source, *parts.replace("5 problems", "6 problems").split("|"))
 
 
@@ -131,6 +134,24 @@ def test_nothing_is_overwritten(root):
     with pytest.raises(FileExistsError, match="out: exists and is not empty"):
         convert("labelme", source, root / "out")
     assert sorted((p, p.stat().st_mtime_ns) for p in (root / "out").rglob("*")) == before
+
+
+def test_the_command(root, cli):
+    source = labelme(root, "a", shape("sky", SQUARE))
+    code, out, err = cli("convert", "labelme", source, "--out", root / "out")
+    assert (code, err) == (0, "")
+    assert f"saved {root / 'out'}: 1 photos, 2 classes" in out
+    assert f"python -m fcn fit {root}/out/photos {root}/out/labels {root}/out/classes.txt" in out
+    for name in "ab":
+        labelme(root, name, shape("sky", SQUARE[:2]))
+    code, out, err = cli("convert", "labelme", source, "--out", root / "other")
+    assert code == 2
+    first, *others = err.splitlines()
+    assert first == f"fcn: {source}: 2 problems:"
+    assert [line.split(": shape 1")[0] for line in others] == [
+        f"  {source / 'a.jpg'}",
+        f"  {source / 'b.jpg'}",
+    ]
 
 
 # COCO
@@ -179,7 +200,12 @@ def test_coco_that_is_wrong(root):
     refused(root, "coco", coco(root, (9, runs)), "do not add up")
     outside = [{"id": 7, "file_name": "../../secret.jpg", "height": 1, "width": 1}]
     refused(root, "coco", coco(root, images=outside), "not inside the folder")
-    refused(root, "coco", coco(root, images=[{"id": 7}]), "instances.json: not COCO's")
+    refused(
+        root,
+        "coco",
+        coco(root, images=[{"id": 7}]),
+        "instances.json: not annotations of COCO's instances (images.0.file_name",
+    )
     refused(root, "coco", root / "in" / "none.json", "no such file")
 
 

@@ -193,6 +193,17 @@ def refused(make: Callable[[], object], kind: type[Exception], *parts: str) -> N
         assert part in message, message
 
 
+def outcome(call: Callable[[], object]) -> tuple[object, str]:
+    """What a call returns, or the message of its ValueError, which is one line."""
+    try:
+        return call(), ""
+    except ValueError as error:
+        message = str(error)
+    assert message
+    assert "\n" not in message
+    return None, message
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

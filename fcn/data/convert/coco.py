@@ -1,6 +1,5 @@
 """COCO: one JSON file of instances, as polygons or run-length encoded masks."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, PositiveInt
 
 from fcn.data.class_lists import Classes
 from fcn.data.convert import files
@@ -15,60 +15,76 @@ from fcn.data.convert.writing import Annotations, Item, Labels, flat, photo_in
 from fcn.data.photos import Unusable
 
 
+class _Image(BaseModel):
+    id: int | str
+    file_name: str
+    height: PositiveInt
+    width: PositiveInt
+
+
+class _Category(BaseModel):
+    id: int
+    name: str
+
+
+class _Annotation(BaseModel):
+    id: int | str | None = None
+    image_id: int | str
+    category_id: int
+    segmentation: Any = None
+
+
+class _Instances(BaseModel):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation]
+
+
 def read(
     source: Path, photos: Path | None, classes: Classes | None, log: Callable[[str], None]
 ) -> Annotations:
     """The instances of all photos; classes in the order of the categories' numbers."""
-    content = files.read_json(source, "annotations", "COCO")
-    try:
-        images = {one["id"]: one for one in content["images"]}
-        categories = {one["id"]: str(one["name"]) for one in content["categories"]}
-        groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for one in content["annotations"]:
-            groups[one["image_id"]].append(one)
-        if any("segments_info" in one for one in content["annotations"]):
-            raise ValueError(f"{source}: panoptic annotations; give COCO's instances")
-        named = [
-            (one["file_name"], (int(one["height"]), int(one["width"])), groups[number])
-            for number, one in images.items()
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"not COCO's images, categories and annotations ({error!r})"
-        raise ValueError(f"{source}: {problem}; export it again") from None
+    content = files.read_json(source, _Instances, "COCO's instances")
+    categories = {one.id: one.name for one in content.categories}
+    groups: dict[int | str, list[_Annotation]] = {one.id: [] for one in content.images}
+    lost = [one for one in content.annotations if one.image_id not in groups]
+    for one in content.annotations:
+        groups.setdefault(one.image_id, []).append(one)
     names = [categories[number] for number in sorted(categories)]
     found = Annotations(source, names, [], classes=classes)
-    if lost := groups.keys() - images.keys():
-        problem = f"annotations of unknown images, such as {next(iter(lost))}"
+    if lost:
+        problem = f"{len(lost)} annotations of unknown images, such as {lost[0].image_id}"
         found.problems.append(ValueError(f"{source}: {problem}; export it again"))
     default = source.parent / "images"
     folder = photos or (default if default.is_dir() else source.parent)
-    for name, size, annotations in named:
+    for image in content.images:
+        name, size = image.file_name, (image.height, image.width)
         try:
-            paint = partial(_paint, annotations, categories)
+            paint = partial(_paint, groups[image.id], categories)
             found.items.append(Item(flat(name), photo_in(folder, name), size, paint))
         except (FileNotFoundError, ValueError) as problem:
             found.problems.append(problem)
-    if bare := sum(not annotations for _, _, annotations in named):
-        log(f"{bare} of {len(named)} photos have no annotation")
+    if bare := sum(not groups[image.id] for image in content.images):
+        log(f"{bare} of {len(content.images)} photos have no annotation")
     return found
 
 
 def _paint(
-    annotations: list[dict[str, Any]],
-    categories: dict[Any, str],
+    annotations: list[_Annotation],
+    categories: dict[int, str],
     labels: Labels,
     index: dict[str, int],
 ) -> None:
     """Draw the instances by their size, the smaller above the larger."""
     masks = []
     for one in annotations:
-        number, category = one.get("id"), categories.get(one.get("category_id"))
+        category = categories.get(one.category_id, "")
         if category not in index:
-            raise Unusable(f"annotation {number}: category {one.get('category_id')} is unknown")
+            raise Unusable(f"annotation {one.id}: category {one.category_id} is unknown")
         try:
-            mask = _mask(one.get("segmentation"), labels.shape)
+            mask = _mask(one.segmentation, labels.shape)
         except (TypeError, ValueError, KeyError) as error:
-            raise Unusable(f"annotation {number}: {error}") from None
+            raise Unusable(f"annotation {one.id}: {error}") from None
         masks.append((int(mask.sum()), index[category], mask))
     for _, label, mask in sorted(masks, key=lambda entry: -entry[0]):
         labels[mask] = label

@@ -1,5 +1,6 @@
 """CVAT: one XML file, "CVAT for images 1.1", of polygons, boxes, ellipses and masks."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def read(
         name, colour = label.findtext("name"), (label.findtext("color") or "").removeprefix("#")
         if name and label.findtext("parent") is None:
             names.append(name)
-            if len(colour) == 6:
+            if re.fullmatch("[0-9a-fA-F]{6}", colour):
                 red, green, blue = bytes.fromhex(colour)
                 colours[name] = (red, green, blue)
     found = Annotations(path, names, [], colours, classes)
@@ -82,7 +83,10 @@ def _paint(shapes: list[ET.Element], labels: Labels, index: dict[str, int]) -> N
 
 def _draw(shape: ET.Element, labels: Labels, label: int) -> None:
     def numbers(*keys: str) -> list[float]:
-        return [float(shape.attrib[key]) for key in keys]
+        found = [float(shape.attrib[key]) for key in keys]
+        if not np.abs(found).max() < 1e6:
+            raise ValueError("a place far outside the photo")
+        return found
 
     if shape.tag == "polygon":
         pairs = [pair.split(",") for pair in shape.attrib["points"].split(";")]

@@ -1,23 +1,32 @@
 """Read the annotation files of labelling tools."""
 
-import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Content = TypeVar("Content", bound=BaseModel)
 
 
-def read_json(path: Path, key: str, tool: str) -> dict[str, Any]:
-    """An object with ``key``. Raises FileNotFoundError and ValueError, naming the file."""
+def read_json(path: Path, content: type[Content], tool: str) -> Content:
+    """The content of a JSON file. Raises FileNotFoundError and ValueError, naming the file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; check the path") from None
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: not JSON ({reason}); export it again") from None
-    if not isinstance(content, dict) or key not in content:
-        raise ValueError(f"{path}: has no '{key}', so not annotations of {tool}; check the path")
-    return content
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{path}: no such file ({error.strerror}); check the path"
+        ) from None
+    try:
+        return content.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise ValueError(f"{path}: not JSON ({first['msg']}); export it again") from None
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ValueError(
+            f"{path}: not annotations of {tool} ({problem}); check the path, or export it again"
+        ) from None
 
 
 def read_xml(path: Path) -> ET.Element:

@@ -4,13 +4,13 @@ import base64
 import binascii
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, FiniteFloat, PositiveInt
 
 from fcn.data.class_lists import Classes
 from fcn.data.convert import files
@@ -19,6 +19,21 @@ from fcn.data.photos import Unusable
 
 IGNORED = "__ignore__"
 FLAT = ("line", "linestrip", "point", "points")  # shapes without an area
+
+
+class _Shape(BaseModel):
+    label: str
+    points: list[tuple[FiniteFloat, FiniteFloat]]
+    shape_type: str | None = None
+    mask: str | None = None
+
+
+class _File(BaseModel):
+    shapes: list[_Shape]
+    imagePath: str | None = None
+    imageData: str | None = None
+    imageHeight: PositiveInt | None = None
+    imageWidth: PositiveInt | None = None
 
 
 def read(
@@ -31,15 +46,13 @@ def read(
     names: set[str] = set()
     for path in paths:
         try:
-            content = files.read_json(path, "shapes", "labelme")
-            item = _item(path, content, photos)
+            content = files.read_json(path, _File, "labelme")
+            found.items.append(_item(path, content, photos))
         except (FileNotFoundError, ValueError) as problem:
             found.problems.append(problem)
             continue
-        shapes = content["shapes"]
-        skipped.update(s["shape_type"] for s in shapes if s.get("shape_type") in FLAT)
-        names.update(s["label"] for s in shapes if s.get("shape_type") not in FLAT)
-        found.items.append(item)
+        skipped.update(s.shape_type for s in content.shapes if s.shape_type in FLAT)
+        names.update(s.label for s in content.shapes if s.shape_type not in FLAT)
     for kind, count in skipped.items():
         log(f"{count} shapes of kind '{kind}' have no area: left out")
     first = sorted(name for name in names if name == "_background_")
@@ -47,63 +60,51 @@ def read(
     return found
 
 
-def _item(path: Path, content: dict[str, Any], photos: Path | None) -> Item:
-    shapes = content["shapes"]
-    if not isinstance(shapes, list) or not all(
-        isinstance(s, dict) and isinstance(s.get("label"), str) for s in shapes
-    ):
-        raise ValueError(f"{path}: not labelme's shapes with labels; save it again in labelme")
-    height, width = content.get("imageHeight"), content.get("imageWidth")
-    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    stored = str(content.get("imagePath") or "").replace("\\", "/")
+def _item(path: Path, content: _File, photos: Path | None) -> Item:
+    height, width = content.imageHeight, content.imageWidth
+    size = (height, width) if height and width else None
+    stored = (content.imagePath or "").replace("\\", "/")
     photo = (photos or path.parent) / (Path(stored).name if photos else stored)
-    paint = partial(_paint, path, shapes)
+    paint = partial(_paint, path, content.shapes)
     if stored and photo.is_file():
         return Item(path.stem, photo, size, paint)
-    if not content.get("imageData"):
+    if not content.imageData:
         raise FileNotFoundError(f"{path}: its photo, {photo}, is missing; give --photos")
     try:
-        inside = base64.b64decode(content["imageData"], validate=True)
-    except (binascii.Error, ValueError, TypeError):
+        inside = base64.b64decode(content.imageData, validate=True)
+    except (binascii.Error, ValueError):
         raise ValueError(f"{path}: the photo inside it is damaged; give --photos") from None
     return Item(path.stem, inside, size, paint)
 
 
-def _paint(path: Path, shapes: list[dict[str, Any]], labels: Labels, index: dict[str, int]) -> None:
+def _paint(path: Path, shapes: list[_Shape], labels: Labels, index: dict[str, int]) -> None:
     """Draw the shapes in their order, the later above the earlier, as labelme does."""
     for number, shape in enumerate(shapes, 1):
-        if shape.get("shape_type") in FLAT:
+        if shape.shape_type in FLAT:
             continue
         try:
-            if shape["label"] not in index:
-                raise ValueError(f"class '{shape['label']}' is not in the list of classes")
-            _draw(shape, labels, index[shape["label"]])
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise Unusable(f"shape {number} in {path.name}: {reason}") from None
+            if shape.label not in index:
+                raise ValueError(f"class '{shape.label}' is not in the list of classes")
+            _draw(shape, labels, index[shape.label])
+        except (ValueError, OSError) as error:
+            raise Unusable(f"shape {number} in {path.name}: {error}") from None
 
 
-def _draw(shape: dict[str, Any], labels: Labels, label: int) -> None:
-    kind, points = shape.get("shape_type") or "polygon", list(_points(shape["points"]))
+def _draw(shape: _Shape, labels: Labels, label: int) -> None:
+    kind, points = shape.shape_type or "polygon", shape.points
     if kind in ("polygon", "oriented_rectangle"):
         polygon(labels, label, points)
-    elif kind == "rectangle":
+    elif kind == "rectangle" and len(points) > 1:
         (left, top), (right, bottom) = np.min(points, axis=0), np.max(points, axis=0)
         polygon(labels, label, [(left, top), (right, top), (right, bottom), (left, bottom)])
-    elif kind == "circle":
+    elif kind == "circle" and len(points) == 2:
         (x, y), (edge_x, edge_y) = points
         radius = float(np.hypot(edge_x - x, edge_y - y))
         ellipse(labels, label, (x, y), (radius, radius))
-    elif kind == "mask":
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
+    elif kind == "mask" and shape.mask and points:
+        with Image.open(io.BytesIO(base64.b64decode(shape.mask))) as image:
             mask = np.array(image.convert("L")) > 0
-        paste(labels, label, mask, *(int(value) for value in points[0]))
+        left, top = points[0]
+        paste(labels, label, mask, int(left), int(top))
     else:
-        raise ValueError(f"unknown kind '{kind}'")
-
-
-def _points(points: Any) -> Iterator[tuple[float, float]]:
-    for x, y in points:
-        if not np.isfinite([x, y]).all():
-            raise ValueError("a coordinate is not a finite number")
-        yield float(x), float(y)
+        raise ValueError(f"a shape of kind '{kind}' with {len(points)} points is not read")

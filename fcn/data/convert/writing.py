@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from fcn.data.class_lists import Classes, hex_of
 from fcn.data.palettes import voc_palette
-from fcn.data.photos import HEIC, PHOTOS, Unusable, opening, orientation_of, upright_size
+from fcn.data.photos import HEIC, PHOTOS, opening, orientation_of, upright_size
 from fcn.data.reading import Problem, raise_all
 from fcn.data.sample import VOID
 
@@ -118,6 +118,8 @@ def polygon(labels: Labels, label: int, points: Sequence[Sequence[float]]) -> No
     corners = [(float(x), float(y)) for x, y in points]
     if len(corners) < 3:
         raise ValueError(f"a polygon of {len(corners)} points, which has no area")
+    if not np.abs(corners).max() < 1e6:
+        raise ValueError("a polygon far outside the photo")
     ImageDraw.Draw(picture).polygon(corners, fill=label, outline=label)
     labels[:] = np.asarray(picture)
 
@@ -214,7 +216,7 @@ def _painted(item: Item, photo: Path, rest: int, index: dict[str, int]) -> Label
     labels = np.full(size, rest, np.uint8)
     try:
         item.paint(labels, index)
-    except Unusable as problem:
+    except ValueError as problem:
         raise ValueError(f"{shown}: {problem}") from None
     if not turned:
         return labels
