@@ -70,7 +70,8 @@ def read_label_map(
                 f"a label map in colours, but {source} has none; add one to each class "
                 f"(sky #9ecae1) or {REMEDY}"
             )
-        table = _table(_kind(stored, classes, grey), stored, classes)
+        kind = _kind(stored, classes, grey)
+        table = _table(kind, stored, classes)
         labels = np.empty(stored.pixels.shape[:2], np.uint8)
         for top in range(0, len(labels), _STRIP):
             rows = slice(top, top + _STRIP)
@@ -81,7 +82,10 @@ def read_label_map(
             if (wrong := found == _UNKNOWN).any():
                 row, column = np.unravel_index(np.argmax(wrong), wrong.shape)
                 where = f"at row {top + row}, column {column}"
-                raise Unusable(_unknown(strip[row, column], where, stored, classes, source))
+                pixel = strip[row, column]
+                if kind == "colours":  # a grey, as any other colour
+                    pixel = np.repeat(pixel * stored.scale, 3)
+                raise Unusable(_unknown(pixel, where, stored, classes, source))
             labels[rows] = found
     transparent = stored.visible is not None and not stored.visible.all()
     return LabelMap(labels, orientation, transparent)
@@ -90,35 +94,48 @@ def read_label_map(
 def grey_kind(classes: Classes, paths: Iterable[Path]) -> Grey:
     """The meaning of greys in a folder of label maps; files that cannot be read do not count.
 
-    Colours, if the list has grey colours and all greys of all maps are among them. A mask, if it
-    lists two classes without colours or numbers and the maps hold 0 and 255 and nothing else.
+    Colours, if the list has colours and a map of the folder shows others than greys, or if all
+    greys of all maps are colours of the list. A mask, if it lists two classes and nothing about
+    void, and the maps hold 0 and 255 and nothing else.
     """
     greys = _grey_colours(classes)
-    if not greys and not may_be_mask(classes):
+    has_greys = any(label != VOID for label in greys.values())
+    coloured, by_value = classes.palette is not None, has_greys or may_be_mask(classes)
+    if not coloured and not by_value:
         return "numbers"
     shown: set[int] = set()
+    numbers: set[int] = set()
     for path in paths:
         try:
             with opening(path, "label map", REMEDY) as image:
+                if not by_value and image.mode in ("1", "L", "LA", "I", "I;16"):
+                    continue
                 stored, _ = _decoded(image)
         except (OSError, ValueError):
             continue
         if stored.pixels.ndim == 3 or stored.palette is not None:
-            continue
-        if stored.scale == 0:
-            return "numbers"
-        seen = stored.pixels if stored.visible is None else stored.pixels[stored.visible]
-        if stored.scale != 255 or greys:  # one bit says nothing about the other maps
-            shown.update(int(value) * stored.scale for value in _used(seen))
-    if greys:
-        return "colours" if shown <= greys.keys() else "numbers"
-    return "mask" if shown and shown <= {0, VOID} and VOID in shown else "numbers"
+            if coloured:
+                return "colours"
+        elif stored.scale == 0:
+            by_value = has_greys = False
+        elif by_value:
+            seen = stored.pixels if stored.visible is None else stored.pixels[stored.visible]
+            values = {int(value) * stored.scale for value in _used(seen)}
+            shown |= values
+            numbers |= values if stored.scale < 255 else set()  # one bit fits either reading
+    if has_greys and shown <= greys.keys():
+        return "colours"
+    return (
+        "mask"
+        if may_be_mask(classes) and by_value and {VOID} <= numbers <= {0, VOID}
+        else "numbers"
+    )
 
 
 def may_be_mask(classes: Classes) -> bool:
-    """True for two classes without colours or numbers, and without a word about void."""
-    plain = classes.palette is None and not classes.numbered
-    return plain and len(classes.names) == 2 and not classes.void_values and not classes.void
+    """True for two classes in order of their labels, and not a word about void."""
+    plain = not classes.numbered and not classes.void_values and not classes.void
+    return plain and len(classes.names) == 2
 
 
 def check_sides(path: Path, labels: LabelMap, size: tuple[int, int], orientation: int) -> None:
@@ -205,7 +222,7 @@ def _table(kind: Grey | None, stored: _Stored, classes: Classes) -> NDArray[np.i
     elif kind == "mask":
         known = {0: 0, VOID // stored.scale: 1}
     elif kind == "colours":
-        colours = _grey_colours(classes).items()
+        colours = ({VOID: VOID} | _grey_colours(classes)).items()
         known = {v // stored.scale: label for v, label in colours if v % stored.scale == 0}
     for value, label in known.items():
         if value < len(table):
@@ -275,7 +292,7 @@ def _used(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def _grey_colours(classes: Classes) -> dict[int, int]:
-    """The greys among the colours of the classes, with their labels; none if only void is grey."""
+    """The greys among the colours of the classes and of void, with their labels."""
     if classes.palette is None:
         return {}
     greys = {
@@ -283,6 +300,6 @@ def _grey_colours(classes: Classes) -> dict[int, int]:
         for label, (red, green, blue) in enumerate(classes.palette)
         if red == green == blue
     }
-    if greys and classes.void and len(set(classes.void)) == 1:
+    if classes.void and len(set(classes.void)) == 1:
         greys[classes.void[0]] = VOID
     return greys

@@ -97,6 +97,22 @@ def test_black_and_white_with_colours(data, mode):
     assert np.array_equal(data.read("object #ffffff\nback #000000\n"), LABELS != 2)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_a_grey_map_among_coloured_ones_is_read_by_colour(data, mode):
+    """Black is void here, or no class; never the class of number 0."""
+    data.add(Image.fromarray(COLOURS[LABELS]))
+    data.add(Image.new("L", LABELS.shape[::-1]).convert(mode), "b")
+    assert (data.read(LIST, 1) == VOID).all()
+    without = LIST.replace("void #000000\n", "")
+    refused(lambda: data.read(without), ValueError, "b.png: colour #000000 at row 0, column 0")
+
+
+def test_masks_of_two_classes_with_colours_to_draw_with(data):
+    data.add(Image.fromarray((LABELS == 2) * np.uint8(255)))
+    assert np.array_equal(data.read("back #102030\nobject #aabbcc\n"), LABELS == 2)
+    assert "0 and 255" in data.log[0]
+
+
 # Without
 
 
