@@ -128,7 +128,7 @@ class Folder(SegmentationDataset):
     @cached_property
     def contents(self) -> str:
         """As of the base class, and of how the label maps are read."""
-        return list_checksum([super().contents, repr(self.classes)])
+        return list_checksum([super().contents, repr(self.classes), self._greys])
 
 
 def checked(

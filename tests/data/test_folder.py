@@ -312,8 +312,15 @@ def save(labels: np.ndarray, **more: str) -> Callable[[Path], None]:
 
 OUTSIDE = labels_of("a").copy()
 OUTSIDE[5, 7] = 3
-SMOOTHED = painted(labels_of("a"))
-SMOOTHED[2, 9] = (1, 2, 255)
+
+
+def smoothed(root: Path) -> None:
+    """All maps in colours, one with a colour of its own."""
+    for name in SIZES:
+        colours = painted(labels_of(name))
+        if name == "a":
+            colours[2, 9] = (1, 2, 255)
+        Image.fromarray(colours).save(root / "labels" / f"{name}.png")
 
 
 @pytest.mark.parametrize(
@@ -326,7 +333,7 @@ SMOOTHED[2, 9] = (1, 2, 255)
         (save(labels_of("a").astype(np.uint16) + 900), ["label 90", "outside the classes"]),
         (save(labels_of("b")), ["33 x 48", "photo is 40 x 56", "height x width"]),
         (
-            save(SMOOTHED),
+            smoothed,
             ["#0102ff at row 2, column 9", "classes.txt", "void #rrggbb", "smoothing"],
         ),
         (
