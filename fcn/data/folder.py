@@ -10,7 +10,6 @@ Predictions are drawn in these colours. :mod:`fcn.data.class_lists` has the othe
 :mod:`fcn.data.label_maps` the rules by which label maps are read.
 """
 
-import copy
 import re
 import unicodedata
 from collections import Counter
@@ -79,19 +78,12 @@ class Folder(SegmentationDataset):
         if split != "all":
             self._keep(split)
 
-    def part(self, split: str) -> "Folder":
-        """The same folder's split ``train`` or ``val``."""
-        part = copy.copy(self)
-        part._keep(split)
-        return part
-
     def _keep(self, split: str) -> None:
         if len(self.names) < 2:
             raise ValueError(f"{self._root}: only one photo; give two or more, one is held out")
         held_out = validation_part(self.names) or {self.names[0]}
         self.names = [name for name in self.names if (name in held_out) == (split == "val")]
         self.split = split
-        self.__dict__.pop("contents", None)
 
     def __getitem__(self, index: int) -> Sample:
         return self._read(self.names[index])[0]

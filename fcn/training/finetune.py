@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fcn import models
-from fcn.data.folder import PHOTOS, Folder, read_classes
+from fcn.data.class_lists import read_classes
+from fcn.data.folder import Folder, checked
+from fcn.data.photos import HEIC, PHOTOS
 from fcn.data.reading import checked_names, read_lines
 from fcn.data.sample import VOID, list_checksum, validation_part
 from fcn.environment import atomic_write, check_writable, folder_of, resolve_device, sha256
@@ -106,10 +107,10 @@ def fit(
     weights = out / f"{name}.seed{seed}.safetensors"
     _check_new(weights, resume)
     check_writable(out, "--out")
-    folder, counted = _checked(photos, labels, classes, side=side, log=log)
+    folder, counted = checked(photos, labels, classes, side=side, log=log)
     if isinstance(val, tuple):
         training = _part(folder, "train", folder.names)
-        others, counted_others = _checked(*val, classes, side=side, log=log)
+        others, counted_others = checked(*val, classes, side=side, log=log)
         held_out = _part(others, "val", others.names)
     else:
         training, held_out = split(folder, val)
@@ -227,7 +228,7 @@ def _part(folder: Folder, split: str, names: Iterable[str]) -> Folder:
 def _stem(name: str, known: set[str]) -> str:
     """The name of a photo, without its folder and the ending of its file."""
     path = Path(name)
-    return path.stem if name not in known and path.suffix.lower() in PHOTOS else name
+    return path.stem if name not in known and path.suffix.lower() in PHOTOS + HEIC else name
 
 
 def _shared(training: Folder, held_out: Folder) -> list[tuple[Path, Path]]:
@@ -238,25 +239,6 @@ def _shared(training: Folder, held_out: Folder) -> list[tuple[Path, Path]]:
     sizes = {path.stat().st_size for path in scored}
     known = {sha256(path): path for path in learned if path.stat().st_size in sizes}
     return [(path, known[found]) for path in scored if (found := sha256(path)) in known]
-
-
-def _checked(
-    photos: str | Path,
-    labels: str | Path,
-    classes: str | Path,
-    *,
-    side: int,
-    log: Callable[[str], None],
-) -> tuple[Folder, dict[str, NDArray[np.int64]]]:
-    """A folder of which every file has been read, and each sample's labelled pixels per class."""
-    folder = Folder(photos, labels, classes, side=side)
-    pixels = {}
-    for number, name in enumerate(folder.names, 1):
-        labelled = folder[number - 1].labels["semantic"].numpy().ravel()
-        pixels[name] = np.bincount(labelled, minlength=VOID + 1)[: len(folder.classes.names)]
-        if number % 200 == 0:
-            log(f"checked {number} of {len(folder)} photos and their labels")
-    return folder, pixels
 
 
 def _check_outside(out: Path, folders: Iterable[str | Path]) -> None:
