@@ -172,7 +172,7 @@ def predict_shards(
             yield from _known(path, chunk)
             continue
         results = []
-        with atomic_write(path) as partial, tarfile.open(partial, "w", tarfile.PAX_FORMAT) as made:
+        with atomic_write(path) as partial, tarfile.open(partial, "w") as made:
             shard = Shard(made, path)
             for result in predict(chunk, segmenter, shard, **settings):
                 results.append(result)

@@ -129,8 +129,8 @@ def test_a_million_names_take_the_memory_of_a_thousand():
             tracemalloc.stop()
             names.close()
 
-    listed(10_000)  # strings that Python interns
-    assert listed(10_000) < listed(1_000) + 500_000
+    listed(5_000)  # strings that Python interns
+    assert listed(5_000) < listed(500) + 300_000
 
 
 # -------------------------------------------------------------------------------- going on, failing
@@ -149,11 +149,8 @@ def test_a_bad_photo_does_not_stop_the_others(net, capsys):
     assert Path("out/failures.txt").read_text() == "in/1.png\nin/2.png\n"
     out, err = capsys.readouterr()
     assert out.startswith("in/0.png: ")
-    assert [line.partition(": ")[2][:8] for line in err.splitlines()] == [
-        "in/1.png",
-        "in/2.png",
-        "",
-    ]
+    bad = [line.partition(": ")[2][:8] for line in err.splitlines()]
+    assert bad == ["in/1.png", "in/2.png", "2 of 4 p"]
     assert err.endswith("fcn: 2 of 4 photos failed; listed in out/failures.txt\n")
 
     save("in/1.png"), save("in/2.png")
