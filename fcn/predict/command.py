@@ -42,6 +42,8 @@ def predict_photos(
     to = Submission(submission, segmenter) if submission else Files(out, overlay)
     settings = {"side": side, "threads": max(2, cores()), "batch": 1 if device == "cpu" else 8}
 
+    total = inputs.count() if inputs.again and not inputs.single else None
+    progress = Progress(total)
     skipped = 0
 
     def wanted() -> Iterator[Source]:
@@ -49,6 +51,7 @@ def predict_photos(
         for source in inputs:
             if resume and to.exist(source.stem):
                 skipped += 1
+                progress.total = progress.total and progress.total - 1
             else:
                 yield source
 
@@ -56,13 +59,11 @@ def predict_photos(
         results = predict_shards(inputs, segmenter, out, shard, **settings)
     else:
         results = predict(wanted(), segmenter, to, **settings)
-    total = inputs.count() if inputs.again and not inputs.single else None
-    progress = Progress(total)
     list_of_failures = folder / FAILURES
     with ExitStack() as stack:
         failures = None
         for result in results:
-            progress.add(result)
+            progress.clear()
             show(result, as_json, single=inputs.single)
             if result.error and not inputs.single:
                 if failures is None:
@@ -71,6 +72,8 @@ def predict_photos(
                         open(list_of_failures, "w", encoding="utf-8", errors="surrogateescape")
                     )
                 print(result.photo, file=failures, flush=True)
+            progress.add(result)
+        progress.clear()
         if not failures and not inputs.single:
             list_of_failures.unlink(missing_ok=True)  # of an earlier run
     if skipped:

@@ -48,7 +48,7 @@ def enlarged_strips(
     Among four neighbouring cells with the same best class, that class wins everywhere. So only the
     pixels among cells that disagree are interpolated: at most borders, a small part of a photo.
     """
-    kind = np.min_scalar_type(len(scores) - 1)
+    kind = np.min_scalar_type(len(scores))  # with room for void
     if not (rows.weight.any() or columns.weight.any()):  # pixels are cells
         best = scores.argmax(0).astype(kind)
         yield best[rows.before][:, columns.before]

@@ -6,25 +6,24 @@ They are read and written in windows, so of any size. Pixels without data become
 import importlib.util
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from fcn.data.palettes import Palette
 from fcn.data.photos import decoding
 from fcn.environment import atomic_write
+from fcn.predict.enlarge import Labels
 from fcn.predict.nets import Pixels
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 SUFFIXES = (".tif", ".tiff")
-VOID = 255
 _TAGS = (33922, 34264, 34735)  # tie points, transformation, key directory
 _REMEDY = "save it again as a GeoTIFF with bands of 8 or 16 bits"
 
@@ -120,29 +119,43 @@ class Raster:
         pixels = (bands >> self.shift).clip(max=255).astype(np.uint8)
         return np.broadcast_to(pixels.transpose(1, 2, 0), (*size, 3))
 
-    def save(self, path: Path, strips: Iterable[NDArray[Any]], colours: Palette) -> None:
-        """Write labels, some rows at a time, as a GeoTIFF with the raster's georeference."""
+    def masked(self, strips: Iterable[Labels]) -> Iterator[Labels]:
+        """Labels, some rows at a time, void where the raster has no data."""
+        from rasterio.windows import Window
+
+        top = 0
+        with _opened(self.path) as source:
+            for labels in strips:
+                mask = source.dataset_mask(window=Window(0, top, self.width, len(labels)))
+                top += len(labels)
+                yield np.where(mask, labels, np.iinfo(labels.dtype).max)
+
+    def save(self, path: Path, strips: Iterable[Labels], colours: Palette) -> None:
+        """Write labels, some rows at a time, as a GeoTIFF with the raster's georeference.
+
+        The void is the largest number of their type: 255, or 65535 beyond 255 classes.
+        """
         from rasterio import open as open_raster
         from rasterio.windows import Window
 
-        with _opened(self.path) as source, atomic_write(path) as partial:
-            profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": VOID}
-            profile |= {"height": self.height, "width": self.width, "crs": source.crs}
-            profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
-            if not source.transform.is_identity:
-                profile["transform"] = source.transform
-            with (
-                warnings.catch_warnings(action="ignore"),
-                open_raster(partial, "w", BIGTIFF="IF_SAFER", **profile) as made,
-            ):
-                if source.gcps[0]:
-                    made.gcps = source.gcps
-                made.write_colormap(1, dict(enumerate(map(tuple, colours[:VOID].tolist()))))
+        kind = np.min_scalar_type(len(colours))
+        profile = {"driver": "GTiff", "count": 1, "dtype": kind.name, "nodata": np.iinfo(kind).max}
+        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
+        with atomic_write(path) as partial, warnings.catch_warnings(action="ignore"):
+            with _opened(self.path) as source:
+                profile |= {"height": self.height, "width": self.width, "crs": source.crs}
+                if not source.transform.is_identity:
+                    profile["transform"] = source.transform
+                points = source.gcps
+            with open_raster(partial, "w", BIGTIFF="IF_SAFER", **profile) as made:
+                if points[0]:
+                    made.gcps = points
+                if kind == np.uint8:
+                    made.write_colormap(1, dict(enumerate(map(tuple, colours.tolist()))))
                 top = 0
                 for labels in strips:
                     window = Window(0, top, self.width, len(labels))
-                    mask = source.dataset_mask(window=window)
-                    made.write(np.where(mask, labels, VOID).astype(np.uint8), 1, window=window)
+                    made.write(labels.astype(kind), 1, window=window)
                     top += len(labels)
 
 

@@ -19,7 +19,6 @@ from fcn.predict.nets import Pixels
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Shares = list[tuple[str, float]]  # classes with their share of the pixels, in percent
-VOID = 255
 
 # Fonts with many scripts, the best first: of Linux distributions, macOS and Windows.
 FONTS = (
@@ -31,6 +30,7 @@ FOLDERS: tuple[str, ...] = (
     *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
     *("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts", r"C:\Windows\Fonts"),
 )
+_said: list[str] = []
 
 
 class Named(Protocol):
@@ -70,9 +70,9 @@ def overlay(photo: Pixels, labels: Labels, segmenter: Named, found: Shares) -> I
 
 def sheet(page: int, photo: Pixels, labels: Labels, segmenter: Named, found: Shares) -> Image.Image:
     """:func:`overlay` of a photo and labels of the page's size (:func:`page_size`)."""
-    colours = np.zeros((VOID + 1, 3), np.uint8)
-    colours = np.concatenate((segmenter.palette, colours[len(segmenter.palette) :]))
-    blend = Image.blend(Image.fromarray(photo), Image.fromarray(colours[labels]), 0.55)
+    colours = np.concatenate((segmenter.palette, np.zeros((1, 3), np.uint8)))  # void is black
+    coloured = colours[np.minimum(labels, len(segmenter.palette))]
+    blend = Image.blend(Image.fromarray(photo), Image.fromarray(coloured), 0.55)
     em = page // 64
     entries = [(name, share) for name, share in found if share >= 0.05]
     texts = readable([name for name, _ in entries], segmenter.classes, em)
@@ -141,19 +141,23 @@ def _visible(c: str) -> bool:
     return unicodedata.category(c)[0] not in "MZC"
 
 
-@lru_cache(maxsize=10_000)
 def font_of(c: str, size: int) -> Font | None:
     """The first font here that has the letter ``c``."""
     if _has(_default(size), c):
         return _default(size)
+    return _opened(path, size) if (path := _other_with(c)) else None
+
+
+@lru_cache(maxsize=10_000)
+def _other_with(c: str) -> Path | None:
     for path in others():
-        font = _opened(path, size)
+        font = _opened(path, 20)
         if font and _has(font, c):
-            return font
+            return path
     return None
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _default(size: int) -> Font:
     """DejaVu Sans from matplotlib's files or the system's; Pillow's own has little beyond ASCII."""
     found = find_spec("matplotlib")  # does not import it
@@ -203,6 +207,7 @@ def ascii_only(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()
 
 
-@lru_cache(maxsize=1)
 def _say_once(line: str) -> None:
-    print("fcn:", line, file=sys.stderr)
+    if not _said:
+        _said.append(line)
+        print("fcn:", line, file=sys.stderr)

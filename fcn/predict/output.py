@@ -82,7 +82,8 @@ class Files:
         check_folder(paths[0].parent, "--out")
         seen = Seen(photo, net.classes)
         if photo.raster is not None:
-            photo.raster.save(paths[0], seen.passing(strips), net.palette)
+            masked = photo.raster.masked(strips)
+            photo.raster.save(paths[0], seen.passing(masked), net.palette)
         else:
             save(paths[0], label_map(np.concatenate(list(seen.passing(strips))), net.palette))
         found = shares_of(seen.counts, net.classes)
@@ -178,13 +179,14 @@ class Seen:
         self.counts = np.zeros(len(classes), np.int64)
         size = page_size(photo.height, photo.width)[1:]
         self.rows, self.columns = nearest(photo.height, size[0]), nearest(photo.width, size[1])
-        self.page = np.zeros(size, np.min_scalar_type(len(classes) - 1))
+        self.page = np.zeros(size, np.min_scalar_type(len(classes)))
 
     def passing(self, strips: Iterable[Labels]) -> Iterator[Labels]:
         """The strips, unchanged."""
         top = 0
         for labels in strips:
-            self.counts += np.bincount(labels.ravel(), minlength=len(self.counts))
+            counts = np.bincount(labels.ravel(), minlength=len(self.counts))
+            self.counts += counts[: len(self.counts)]  # void is no class
             first, last = np.searchsorted(self.rows, (top, top + len(labels)))
             self.page[first:last] = labels[self.rows[first:last] - top][:, self.columns]
             top += len(labels)

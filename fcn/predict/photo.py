@@ -5,8 +5,11 @@ eighth, a quarter or half their size where that suffices; other files in strips;
 georeference in windows (``fcn.predict.geotiff``).
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -22,6 +25,8 @@ LARGE = 2**24  # pixels
 STRIP = 2**22  # pixels converted at a time
 SEPARATE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # modes read in strips
 EXIF_ORIENTATION = 0x0112
+REMEDY = "download or save it again"
+_TURNS = Lock()
 
 
 @dataclass(frozen=True)
@@ -50,39 +55,60 @@ def read(path: Path, side: int | None = 512, page: bool = True) -> Photo:
         view: View = raster if size == (height, width) else raster.shrunk(*size)
         drawn = raster.shrunk(*page_size(height, width)[1:]) if page else None
         return Photo(path, height, width, view, drawn, raster)
-    if (own := _own_size(path)) is None or own[0] * own[1] <= LARGE:
-        pixels = photos.read_pixels(path)
-        own = pixels.shape[0], pixels.shape[1]
-    else:
-        pixels, own = _read_large(path, own, side, page)
-    shrunk = _resized(pixels, scaled_size(*own, side), Image.Resampling.BILINEAR)
-    drawn = _resized(pixels, page_size(*own)[1:], Image.Resampling.BICUBIC) if page else None
+    with ExitStack() as stack:
+        header = _header(path)
+        if header.large:
+            stack.enter_context(_TURNS)  # a large photo is in memory twice while it is read
+            pixels = _read_large(path, header, side, page)
+            own = header.upright
+        else:
+            pixels = photos.read_pixels(path)
+            own = pixels.shape[0], pixels.shape[1]
+        shrunk = _resized(pixels, scaled_size(*own, side), Image.Resampling.BILINEAR)
+        drawn = _resized(pixels, page_size(*own)[1:], Image.Resampling.BICUBIC) if page else None
     return Photo(path, *own, shrunk, drawn)
 
 
-def _own_size(path: Path) -> tuple[int, int] | None:
-    """Height and width in a photo's header; None if Pillow alone does not know the format."""
+class _Header(NamedTuple):
+    """Height and width of the stored pixels; ``large``: these are read by this module."""
+
+    height: int = 0
+    width: int = 0
+    orientation: int = 1
+    large: bool = False
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width of the photo as it is shown."""
+        turned = self.orientation in (5, 6, 7, 8)
+        return (self.width, self.height) if turned else (self.height, self.width)
+
+
+def _header(path: Path) -> _Header:
+    """What Pillow alone finds in a photo's header; nothing, if it cannot read it."""
     try:
-        with photos.decoding(path, "photo", "download or save it again"), Image.open(path) as photo:
-            return photo.height, photo.width
-    except (FileNotFoundError, ValueError):
-        return None  # read_pixels reads it, or says what is wrong
+        with photos.decoding(path, "photo", REMEDY), Image.open(path) as photo:
+            large = photo.width * photo.height > LARGE and photo.mode in SEPARATE
+            large &= ";16" not in str(photo.tile)  # scaled by their largest value
+            orientation = photo.getexif().get(EXIF_ORIENTATION, 1)
+            return _Header(photo.height, photo.width, orientation, large)
+    except (OSError, ValueError):
+        return _Header()  # read_pixels reads it, or says what is wrong
 
 
-def _read_large(
-    path: Path, own: tuple[int, int], side: int | None, page: bool
-) -> tuple[Pixels, tuple[int, int]]:
-    """The pixels of a large photo, at least as many as are needed, and its upright size."""
-    with photos.decoding(path, "photo", "download or save it again"), Image.open(path) as opened:
-        orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
-        if opened.mode not in SEPARATE or ";16" in str(opened.tile):  # scaled as a whole
-            pixels = photos.read_pixels(path)
-            return pixels, (pixels.shape[0], pixels.shape[1])
-        scaled = scaled_size(*own, side)
-        needed = own if scaled == own else (2 * scaled[0], 2 * scaled[1])
-        if page:
-            needed = max(needed[0], page_size(*own)[1]), max(needed[1], page_size(*own)[2])
-        opened.draft(None, needed[::-1])  # only JPEGs can
+def _read_large(path: Path, header: _Header, side: int | None, page: bool) -> Pixels:
+    """The pixels of a large photo, at least as many as are needed, upright."""
+    own = header.upright
+    height, width = scaled_size(*own, side)
+    if (height, width) != own:
+        height, width = 2 * height, 2 * width
+    if page:
+        _, rows, columns = page_size(*own)
+        height, width = max(height, rows), max(width, columns)
+    if own != (header.height, header.width):
+        height, width = width, height
+    with photos.decoding(path, "photo", REMEDY), Image.open(path) as opened:
+        opened.draft(None, (width, height))  # only JPEGs can
         opened.load()
         pixels = np.empty((opened.height, opened.width, 3), np.uint8)
         rows = max(1, STRIP // opened.width)
@@ -90,7 +116,7 @@ def _read_large(
             bottom = min(opened.height, top + rows)
             strip = opened.crop((0, top, opened.width, bottom))
             pixels[top:bottom] = np.asarray(_as_rgb(strip))
-    return upright(pixels, orientation), own if orientation < 5 else own[::-1]
+    return upright(pixels, header.orientation)
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -22,8 +22,9 @@ from fcn.predict.legend import Named
 from fcn.predict.output import Result, Shard
 from fcn.predict.photo import Photo
 from fcn.predict.segmenter import Segmenter
+from fcn.predict.tiles import WHOLE
 
-AHEAD = 4  # photos per thread, and groups of one size, that wait
+AHEAD = 4  # small photos per thread, and groups of one size, that wait
 T, U = TypeVar("T"), TypeVar("U")
 Read = tuple[Source, Photo]
 
@@ -62,13 +63,16 @@ def predict(
     pool = ThreadPoolExecutor(threads)
     try:
         writing: deque[Future[Result]] = deque()
-        for group in _grouped(_ahead(pool, read, sources, AHEAD * threads), segmenter, batch):
+        small = side is not None and side**2 <= WHOLE
+        most = AHEAD * threads if small else 1
+        for group in _grouped(_ahead(pool, read, sources, most), segmenter, batch):
             if isinstance(group, Result):
                 writing.append(_done(group))
             elif not segmenter.at_once(group[0][1].shrunk):  # no tile waits for another photo
                 writing.append(_done(_tiled(*group[0], segmenter, to)))
             else:
                 writing += _scored(group, segmenter, to, pool)
+            del group  # before the next photo is read
             while len(writing) > AHEAD * threads * batch:
                 yield writing.popleft().result()
         while writing:
@@ -145,9 +149,10 @@ def _grouped(
             yield item
             continue
         shape = item[1].shrunk.shape
-        group = groups.setdefault(shape, [])
-        group.append(item)
-        if len(group) == batch or not segmenter.at_once(item[1].shrunk):
+        ready = not segmenter.at_once(item[1].shrunk)
+        groups.setdefault(shape, []).append(item)
+        del item  # before the next photo is read
+        if ready or len(groups[shape]) == batch:
             yield groups.pop(shape)
         elif sum(map(len, groups.values())) >= AHEAD * batch:
             yield groups.pop(next(iter(groups)))  # the oldest
@@ -216,6 +221,11 @@ class Progress:
             end = "\r" if self.terminal else "\n"
             print(self.line(now - self.start).ljust(60 * self.terminal), end=end, file=self.stream)
             self.stream.flush()
+
+    def clear(self) -> None:
+        """Make room for other lines on a terminal."""
+        if self.terminal and self.done:
+            print("\r".ljust(61), end="\r", file=self.stream, flush=True)
 
     def line(self, seconds: float) -> str:
         """Such as ``120 of 5000 photos, 2 failed, 3.2 per second, 25 min left``."""

@@ -126,7 +126,7 @@ class Segmenter:
         rows, columns = Axis.of(h, height), Axis.of(w, width)
         for down in tiles.tiles(h, core, margin):
             y = rows.pixels(down.start, down.stop)
-            labels = np.empty((y.stop - y.start, width), np.min_scalar_type(len(self.classes) - 1))
+            labels = np.empty((y.stop - y.start, width), np.min_scalar_type(len(self.classes)))
             for across in tiles.tiles(w, core, margin):
                 x = columns.pixels(across.start, across.stop)
                 (scores,) = self.score([photo[down.window, across.window]])

@@ -357,15 +357,15 @@ def test_a_terminal_of_any_encoding_shows_any_name(net, tmp_path):
 
 def test_a_name_without_a_font_is_its_number_and_one_line_says_so(monkeypatch, capsys):
     monkeypatch.setattr(legend, "others", lambda: ())
-    legend.font_of.cache_clear()
-    legend._say_once.cache_clear()
+    legend._other_with.cache_clear()
+    legend._said.clear()
     classes = ["sky", "天空", "sea 海", "$a$"]
     assert legend.readable(classes, classes, 20) == ["sky", "class 1", "sea (class 2)", "$a$"]
     legend.readable(classes, classes, 20)
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert err.startswith(r'fcn: no font here has the letters of "\u5929\u7a7a": ')
-    legend.font_of.cache_clear()
+    legend._other_with.cache_clear()
 
 
 def test_other_fonts_draw_what_the_first_lacks(monkeypatch, tmp_path):
@@ -385,13 +385,13 @@ def test_other_fonts_draw_what_the_first_lacks(monkeypatch, tmp_path):
     builder.setupPost()
     builder.save(tmp_path / "cjk.ttf")
     monkeypatch.setattr(legend, "others", lambda: (tmp_path / "cjk.ttf",))
-    legend.font_of.cache_clear()
+    legend._other_with.cache_clear()
     assert legend.readable(["天 sky"], ["天 sky"], 20) == ["天 sky"]
     parts = legend.runs("天 sky", 20)
     assert [text.strip() for _, text in parts] == ["天", "sky"]
     assert isinstance(parts[0][0], ImageFont.FreeTypeFont)
     assert parts[0][0].getname()[0] == "Test"
-    legend.font_of.cache_clear()
+    legend._other_with.cache_clear()
 
 
 def test_deep_nesting_in_metadata_is_one_clear_line(net, tmp_path):
