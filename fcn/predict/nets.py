@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from fcn.allocator import keep_freed_memory
 from fcn.environment import cores, sha256
 
 Pixels = NDArray[np.uint8]
@@ -21,6 +22,8 @@ class TorchNet:
     def __init__(self, path: Path, device: str) -> None:
         from fcn import models  # imports torch
 
+        if device == "cpu":
+            keep_freed_memory()
         self.net = models.load(path).to(device)
         self.device = device
         self.settings = self.net.settings
