@@ -84,7 +84,7 @@ def predict_photos(
     if progress.failed:
         count = f"{progress.failed} of {progress.done} photos failed"
         print(f"fcn: {count}; listed in {printable(list_of_failures)}", file=sys.stderr)
-    if submission is not None:
+    if submission is not None and not as_json:
         print(f"to submit: tar czf results.tgz -C {printable(submission)} results")
     if progress.failed and progress.failed == progress.done and not skipped:
         return ALL_FAILED

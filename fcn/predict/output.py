@@ -113,6 +113,7 @@ class Submission:
                 f"--submission: {problem}; give --weights trained on PASCAL VOC or SBD"
             )
         self.out = out
+        self.names: set[str] = set()
 
     def path(self, stem: Path) -> Path:
         """The file of a photo."""
@@ -123,8 +124,15 @@ class Submission:
         return self.path(stem).is_file()
 
     def save(self, photo: Photo, stem: Path, strips: Iterable[Labels], net: Named) -> Result:
-        """Write a photo's label map. Raises ValueError if the folder is not writable."""
+        """Write a photo's label map.
+
+        Raises ValueError if the folder is not writable, or for a second photo of one name.
+        """
         path = self.path(stem)
+        if stem.name != photo.path.stem or stem.name in self.names:
+            problem = f'another photo is named "{photo.path.stem}", too'
+            raise ValueError(f"{photo.path}: {problem}; give one photo per name to --submission")
+        self.names.add(stem.name)
         check_folder(path.parent, "--submission")
         labels = np.concatenate(list(strips))
         save(path, label_map(labels, voc_palette(256)))

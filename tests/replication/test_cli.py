@@ -703,6 +703,14 @@ def test_predict_hands_in_nothing_of_a_net_for_other_classes(cli, net_file):
     assert files(Path()) == ["a.png"]
 
 
+def test_predict_hands_in_one_photo_per_name(cli, voc_net):
+    for folder in ("x", "y"):
+        Path("in", folder).mkdir(parents=True)
+        save_photo(Path("in", folder, "a.jpg"), (20, 20))
+    outcome = cli("predict", "in", "--weights", voc_net, "--submission", "hand-in")
+    refused(outcome, 'in/y/a.jpg: another photo is named "a", too', "--submission")
+
+
 def test_predict_where_it_cannot_hand_in(cli, voc_net):
     photo = save_photo(Path("a.png"), (20, 20))
     Path("taken").write_text("a file")
