@@ -62,14 +62,7 @@ class Segmenter:
             if not all(isinstance(name, str) for name in self.classes):
                 raise TypeError
             own = np.array(json.loads(metadata.get("palette", "[]")), np.uint8).reshape(-1, 3)
-        except (
-            LookupError,
-            ValueError,
-            AttributeError,
-            TypeError,
-            ArithmeticError,
-            RecursionError,
-        ):
+        except DAMAGED:
             raise ValueError(f"{path}: names no classes; {remedy}") from None
         if count != (scored := self.net.count(self.head)):
             problem = f'names {count} classes of "{self.head}", but its net scores {scored}'
