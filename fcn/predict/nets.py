@@ -19,6 +19,8 @@ Scores = NDArray[np.float32]
 class TorchNet:
     """A net that ``fcn train`` saved, run by torch."""
 
+    whole = 1536**2  # pixels of a photo scored at once: about 0.8 GB for the widest net here
+
     def __init__(self, path: Path, device: str) -> None:
         from fcn import models  # imports torch
 
@@ -40,17 +42,34 @@ class TorchNet:
 
     def batch(self, photos: Pixels, head: str) -> Scores:
         """The scores of ``head``, N x C x H x W, of photos N x H x W x 3."""
+        return self._run(photos, head, upsample=True).cpu().numpy()
+
+    def part(self, photo: Pixels, head: str, rows: slice, columns: slice) -> Scores:
+        """The scores of ``head`` for some rows and columns of a photo.
+
+        Only these are upsampled, which saves most of the memory.
+        """
+        cells, down, across = self._run(photo[None], head, upsample=False)
+        down, across = down[rows], across[columns]
+        near, beside = (one.any(0).nonzero().squeeze(1) for one in (down, across))
+        cells = cells[0, :, near[0] : near[-1] + 1, beside[0] : beside[-1] + 1]
+        down = down[:, near[0] : near[-1] + 1]
+        across = across[:, beside[0] : beside[-1] + 1]
+        return (down @ cells @ across.T).cpu().numpy()
+
+    def _run(self, photos: Pixels, head: str, upsample: bool) -> Any:
         import torch
 
         x = torch.tensor(photos, device=self.device).permute(0, 3, 1, 2).contiguous()
         with torch.inference_mode():
-            scores = self.net(x.float() / 255)
-        scores = scores[head] if isinstance(scores, dict) else scores
-        return scores.cpu().numpy()
+            scores = self.net(x.float() / 255, upsample)
+        return scores[head] if isinstance(scores, dict) else scores
 
 
 class OnnxNet:
     """A net that ``fcn export`` saved, run by ONNX Runtime on the CPU."""
+
+    whole = 1024**2  # as above; it takes more memory per pixel
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
@@ -60,6 +79,7 @@ class OnnxNet:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         options.log_severity_level = 3  # errors only
+        options.enable_mem_pattern = False  # one per size of photo: a third more memory
         providers = ["CPUExecutionProvider"]
         try:
             self.session = onnxruntime.InferenceSession(path, options, providers=providers)
@@ -94,6 +114,10 @@ class OnnxNet:
         (scores,) = self.session.run([self._output(head)], {"images": x})
         return scores[..., :height, :width]
 
+    def part(self, photo: Pixels, head: str, rows: slice, columns: slice) -> Scores:
+        """The scores of ``head`` for some rows and columns of a photo."""
+        return self.scores(photo, head)[:, rows, columns]
+
     def _output(self, head: str) -> str:
         return "scores" if list(self.outputs) == ["scores"] else head
 
@@ -110,6 +134,14 @@ def load(path: Path, device: str) -> TorchNet | OnnxNet:
         problem = "an exported net runs on the CPU"
         raise ValueError(f"{path}: {problem}; give --device cpu, or the .safetensors net")
     return OnnxNet(path)
+
+
+def for_large(net: TorchNet | OnnxNet, path: Path) -> TorchNet | OnnxNet:
+    """The net in torch, if it was exported and its source is still there, to score more at once."""
+    source = path.with_suffix(".safetensors")
+    if isinstance(net, TorchNet) or not source.is_file():
+        return net
+    return TorchNet(source, "cpu") if net.metadata.get("source") == sha256(source) else net
 
 
 def _exported(path: Path) -> OnnxNet | None:

@@ -22,7 +22,6 @@ from fcn.predict.legend import Named
 from fcn.predict.output import Result, Shard
 from fcn.predict.photo import Photo
 from fcn.predict.segmenter import Segmenter
-from fcn.predict.tiles import WHOLE
 
 AHEAD = 4  # small photos per thread, and groups of one size, that wait
 T, U = TypeVar("T"), TypeVar("U")
@@ -63,7 +62,7 @@ def predict(
     pool = ThreadPoolExecutor(threads)
     try:
         writing: deque[Future[Result]] = deque()
-        small = side is not None and side**2 <= WHOLE
+        small = side is not None and side**2 <= segmenter.net.whole
         most = AHEAD * threads if small else 1
         for group in _grouped(_ahead(pool, read, sources, most), segmenter, batch):
             if isinstance(group, Result):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,6 +51,7 @@ class Segmenter:
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         path = Path(path)
+        self.path = path
         self.net = nets.load(path, device)
         if (inputs := self.net.settings["inputs"]) != "rgb":
             raise ValueError(f"{path}: a net for {inputs.upper()}; give one for colour photos")
@@ -101,20 +103,28 @@ class Segmenter:
 
     def at_once(self, photo: View) -> bool:
         """True if a photo is scored without tiles."""
-        return photo.shape[0] * photo.shape[1] <= tiles.WHOLE
+        return _pixels(photo) <= self._net(photo).whole
 
     def score(self, photos: Sequence[Pixels]) -> Scores:
         """The scores, N x C x h x w, of photos of one size."""
-        return self.net.batch(np.stack(photos), self.head)
+        return self._net(photos[0]).batch(np.stack(photos), self.head)
 
     def enlarged(self, scores: Scores, height: int, width: int) -> Iterator[Labels]:
         """The labels H x W of scores C x h x w, some rows at a time."""
         rows, columns = Axis.of(scores.shape[1], height), Axis.of(scores.shape[2], width)
         return enlarged_strips(scores, rows, columns)
 
+    def _net(self, photo: View) -> nets.TorchNet | nets.OnnxNet:
+        return self.net if _pixels(photo) <= self.net.whole else self._larger
+
+    @cached_property
+    def _larger(self) -> nets.TorchNet | nets.OnnxNet:
+        return nets.for_large(self.net, self.path)
+
     def _tiled(self, photo: View, height: int, width: int, core: int | None) -> Iterator[Labels]:
         margin = tiles.margin(self.net.settings)
-        core = core or tiles.plan(margin)
+        net = self._larger
+        core = core or tiles.plan(margin, net.whole)
         h, w = photo.shape[:2]
         rows, columns = Axis.of(h, height), Axis.of(w, width)
         for down in tiles.tiles(h, core, margin):
@@ -122,8 +132,12 @@ class Segmenter:
             labels = np.empty((y.stop - y.start, width), np.min_scalar_type(len(self.classes)))
             for across in tiles.tiles(w, core, margin):
                 x = columns.pixels(across.start, across.stop)
-                (scores,) = self.score([photo[down.window, across.window]])
-                scores = scores[:, down.inside(h), across.inside(w)]
+                window = photo[down.window, across.window]
+                scores = net.part(window, self.head, down.inside(h), across.inside(w))
                 parts = rows.part(y, down.start), columns.part(x, across.start)
                 labels[:, x] = np.concatenate(list(enlarged_strips(scores, *parts)))
             yield labels
+
+
+def _pixels(photo: View) -> int:
+    return photo.shape[0] * photo.shape[1]

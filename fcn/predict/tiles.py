@@ -8,9 +8,9 @@ stride, which puts their score maps on the grid of the photo's.
 
 from functools import lru_cache
 from itertools import pairwise
+from math import isqrt
 from typing import Any, NamedTuple
 
-WHOLE = 1536**2  # pixels scored at once
 COARSEST = 32  # the coarsest stride of our nets
 
 
@@ -35,10 +35,9 @@ def tiles(cells: int, core: int, margin: int) -> list[Tile]:
     ]
 
 
-def plan(margin: int) -> int:
-    """The largest core whose window, on both sides of it a margin, has at most WHOLE pixels."""
-    side = int(WHOLE**0.5)
-    return max(COARSEST * 4, (side - 2 * margin) // COARSEST * COARSEST)
+def plan(margin: int, whole: int) -> int:
+    """The largest core whose window, on both sides of it a margin, has at most ``whole`` pixels."""
+    return max(COARSEST * 4, (isqrt(whole) - 2 * margin) // COARSEST * COARSEST)
 
 
 def margin(settings: dict[str, Any]) -> int:

@@ -16,6 +16,7 @@ from fcn.models import FCN
 from fcn.predict import geotiff
 from fcn.predict import photo as photos
 from fcn.predict.command import predict_photos
+from fcn.predict.nets import TorchNet
 from fcn.predict.segmenter import Segmenter
 
 rasterio = pytest.importorskip("rasterio")
@@ -58,8 +59,8 @@ def noise(channels: int, height: int, width: int, most: int = 256) -> np.ndarray
 
 @pytest.mark.parametrize("side", [None, 64])
 def test_labels_have_the_georeference_of_the_photo(net, tmp_path, monkeypatch, side):
-    monkeypatch.setattr("fcn.predict.tiles.WHOLE", 200**2)  # so that windows are read
-    monkeypatch.setattr("fcn.predict.tiles.plan", lambda margin: 96)
+    monkeypatch.setattr(TorchNet, "whole", 200**2)  # so that windows are read
+    monkeypatch.setattr("fcn.predict.tiles.plan", lambda margin, whole: 96)
     bands = noise(3, 210, 330)
     path = raster(tmp_path / "field.tif", bands)
     settings = {"weights": net, "out": tmp_path / "out", "side": side, "device": "cpu"}
