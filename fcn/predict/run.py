@@ -72,7 +72,7 @@ def predict(
             else:
                 writing += _scored(group, segmenter, to, pool)
             del group  # before the next photo is read
-            while len(writing) > AHEAD * threads * batch:
+            while len(writing) > threads * batch:
                 yield writing.popleft().result()
         while writing:
             yield writing.popleft().result()
