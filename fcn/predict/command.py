@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from fcn.environment import check_writable, cores
+from fcn.environment import atomic_write, check_writable, cores
 from fcn.predict.inputs import Inputs, Source
 from fcn.predict.output import Files, Result, Submission
 from fcn.predict.run import Progress, predict, predict_shards, printable
@@ -42,7 +42,8 @@ def predict_photos(
     to = Submission(submission, segmenter) if submission else Files(out, overlay)
     settings = {"side": side, "threads": max(2, cores()), "batch": 1 if device == "cpu" else 8}
 
-    total = inputs.count() if inputs.again and not inputs.single else None
+    single = inputs.single
+    total = inputs.count() if inputs.again and not single else None
     progress = Progress(total)
     skipped = 0
 
@@ -64,18 +65,20 @@ def predict_photos(
         failures = None
         for result in results:
             progress.clear()
-            show(result, as_json, single=inputs.single)
-            if result.error and not inputs.single:
+            show(result, as_json, single)
+            if result.error and not single:
                 if failures is None:
                     check_writable(folder, "--submission" if submission else "--out")
+                    # Under another name until the end: the photos may be those of this very list.
+                    partial = stack.enter_context(atomic_write(list_of_failures))
                     failures = stack.enter_context(
-                        open(list_of_failures, "w", encoding="utf-8", errors="surrogateescape")
+                        open(partial, "w", encoding="utf-8", errors="surrogateescape")
                     )
-                print(result.photo, file=failures, flush=True)
+                print(result.photo, file=failures)
             progress.add(result)
         progress.clear()
-        if not failures and not inputs.single:
-            list_of_failures.unlink(missing_ok=True)  # of an earlier run
+    if not failures and not single:
+        list_of_failures.unlink(missing_ok=True)  # of an earlier run
     if skipped:
         print(f"fcn: {skipped} photos were done before", file=sys.stderr)
     if not progress.done and not skipped:

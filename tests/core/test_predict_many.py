@@ -153,8 +153,11 @@ def test_a_bad_photo_does_not_stop_the_others(net, capsys):
     assert bad == ["in/1.png", "in/2.png", "2 of 4 p"]
     assert err.endswith("fcn: 2 of 4 photos failed; listed in out/failures.txt\n")
 
-    save("in/1.png"), save("in/2.png")
-    assert predict("@out/failures.txt", net=net) == 0  # which is a list of photos
+    save("in/2.png")
+    assert predict("@out/failures.txt", net=net) == SOME_FAILED  # which is a list of photos
+    assert Path("out/failures.txt").read_text() == "in/1.png\n"
+    save("in/1.png")
+    assert predict("@out/failures.txt", net=net) == 0
     assert "failures.txt" not in files("out")
 
 
