@@ -4,13 +4,15 @@ Nothing here keeps the names of all photos in memory, so a list may have million
 """
 
 import os
+import re
 import sqlite3
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from glob import has_magic, iglob
+from io import BufferedIOBase
 from itertools import count
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -95,12 +97,13 @@ class Inputs:
         return has_magic(argument) and not os.path.lexists(argument)
 
 
-def _lines(lines: Iterable[bytes]) -> Iterator[Path]:
+def _lines(stream: BufferedIOBase) -> Iterator[Path]:
     """The paths in a list: one per line, or separated by NUL, as ``find -print0`` writes them."""
-    for line in lines:
-        for part in line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(b"\0"):
-            if part.strip():
-                yield Path(os.fsdecode(part))
+    rest = stream.read(3).removeprefix(b"\xef\xbb\xbf")
+    while chunk := stream.read1(1 << 16):
+        *parts, rest = re.split(rb"[\n\0]", rest + chunk)
+        yield from (Path(os.fsdecode(part.rstrip(b"\r"))) for part in parts if part.strip())
+    yield from (Path(os.fsdecode(part)) for part in re.split(rb"[\n\0]", rest) if part.strip())
 
 
 def _below(folder: Path, out: Path) -> Iterator[tuple[Path, PurePath]]:

@@ -98,6 +98,8 @@ def test_lists_and_standard_input(monkeypatch):
     Path("list.txt").write_bytes("\ufeffa.jpg\r\n\n../b/ü.jpg\n/c/d.jpg\n".encode())
     expected = {"a.jpg": "a", "../b/ü.jpg": "__/b/ü", "/c/d.jpg": "c/d"}
     assert found("@list.txt") == expected
+    Path("list.txt").write_bytes(b"a")
+    assert found("@list.txt") == {"a": "a"}
     content = b"a.jpg\0/b/\xff.jpg\0"  # not UTF-8
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert [*found("-")] == ["a.jpg", os.fsdecode(b"/b/\xff.jpg")]
@@ -118,11 +120,11 @@ def test_no_two_photos_have_results_of_one_name():
 
 def test_a_million_names_take_the_memory_of_a_thousand():
     def listed(count: int) -> int:
-        lines = (b"/photos/%d/%d.jpg\n" % (i % 100, i) for i in range(count))
+        lines = b"".join(b"/photos/%d/%d.jpg\n" % (i % 100, i) for i in range(count))
         names = inputs._Names()
         tracemalloc.start()
         try:
-            for path in inputs._lines(lines):
+            for path in inputs._lines(io.BytesIO(lines)):
                 assert names.claim(path, inputs.relative(path))
             return tracemalloc.get_traced_memory()[1]
         finally:
