@@ -100,7 +100,7 @@ class Inputs:
 def _lines(stream: BufferedIOBase) -> Iterator[Path]:
     """The paths in a list: one per line, or separated by NUL, as ``find -print0`` writes them."""
     rest = stream.read(3).removeprefix(b"\xef\xbb\xbf")
-    while chunk := stream.read1(1 << 16):
+    while chunk := stream.read1(1 << 13):
         *parts, rest = re.split(rb"[\n\0]", rest + chunk)
         yield from (Path(os.fsdecode(part.rstrip(b"\r"))) for part in parts if part.strip())
     yield from (Path(os.fsdecode(part)) for part in re.split(rb"[\n\0]", rest) if part.strip())
