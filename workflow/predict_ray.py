@@ -17,12 +17,12 @@ import ray
 import typer
 from ray.data.checkpoint import CheckpointConfig
 
-from fcn.environment import PROJECT
+from fcn.environment import KEPT_NETS
 from fcn.predict import Segmenter, label_map, shares
 from fcn.predict import photo as photos
 from fcn.predict.output import png
 
-DEFAULT_NET = PROJECT / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+DEFAULT_NET = KEPT_NETS / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
 ID = "text"  # the column of ``read_text``
 
 
