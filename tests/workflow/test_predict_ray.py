@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import os
-import sys
 from pathlib import Path
 
-sys.path[:0] = [{root!r}, {root!r} + "/workflow"]
 import predict_ray
 import ray
 
@@ -40,7 +39,7 @@ class Mortal(predict_ray.Predictor):
 
 
 predict_ray.Predictor = Mortal
-settings = {{"weights": Path("net.safetensors"), "side": 64, "batch": 2, "blocks": 3}}
+settings = {"weights": Path("net.safetensors"), "side": 64, "batch": 2, "blocks": 3}
 predict_ray.predict(Path("half.txt"), Path("out"), **settings)
 assert Path("died").exists()
 predict_ray.predict(Path("list.txt"), Path("out"), **settings)
@@ -61,8 +60,11 @@ def test_a_worker_that_dies_loses_and_doubles_nothing(tmp_path):
         Image.fromarray(pixels).save(path)
     (tmp_path / "half.txt").write_text("".join(f"{path}\n" for path in photos[:6]))
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in photos))
-    command = [sys.executable, "-c", PROGRAM.format(root=str(ROOT))]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", PROGRAM]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "workflow")))}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
     files = sorted((tmp_path / "out" / "labels").iterdir())
