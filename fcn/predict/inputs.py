@@ -15,7 +15,7 @@ from glob import has_magic, iglob
 from io import BufferedIOBase
 from itertools import count
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"),
@@ -78,7 +78,9 @@ class Inputs:
         for argument in self.arguments:
             path = Path(argument)
             if argument == STDIN:
-                yield from ((p, relative(p)) for p in _lines(sys.stdin.buffer))
+                yield from (
+                    (p, relative(p)) for p in _lines(cast(BufferedIOBase, sys.stdin.buffer))
+                )
             elif argument in self.lists:
                 with open(argument[1:], "rb") as lines:
                     yield from ((p, relative(p)) for p in _lines(lines))
