@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from fcn.environment import atomic_write, check_writable, cores
 from fcn.predict.inputs import Inputs, Source
@@ -40,7 +41,8 @@ def predict_photos(
     segmenter = Segmenter(weights, device)
     folder = submission or out
     to = Submission(submission, segmenter) if submission else Files(out, overlay)
-    settings = {"side": side, "threads": max(2, cores()), "batch": 1 if device == "cpu" else 8}
+    settings: dict[str, Any] = {"side": side, "threads": max(2, cores())}
+    settings["batch"] = 1 if device == "cpu" else 8
 
     single = inputs.single
     total = inputs.count() if inputs.again and not single else None

@@ -24,7 +24,8 @@ from fcn.predict.photo import Photo
 from fcn.predict.segmenter import Segmenter
 
 AHEAD = 4  # small photos per thread, and groups of one size, that wait
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 Read = tuple[Source, Photo]
 
 
