@@ -62,7 +62,10 @@ def test_tiles_have_the_labels_of_the_whole_photo(tmp_path, name, stride, settin
     assert len(np.unique(whole)) > 2
     scores = segmenter.score([photo])[0]
     np.testing.assert_array_equal(whole, scores.argmax(0))
-    np.testing.assert_array_equal(segmenter.labels(photo, None, core=288), whole)
+    differ = segmenter.labels(photo, None, core=288) != whole
+    second, first = np.sort(scores, axis=0)[-2:]
+    assert ((first - second)[differ] < 1e-6 * np.abs(scores).max()).all()  # a tie, but for rounding
+    assert differ.mean() < 1e-5
 
 
 def test_a_smaller_margin_would_change_labels(tmp_path, monkeypatch):
