@@ -1,5 +1,6 @@
 """The command line: ``python -m fcn list | train | evaluate | predict | export | fit | …``."""
 
+import io
 import json
 import os
 import re
@@ -288,38 +289,52 @@ def evaluate(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Photos of any size.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos of any size, folders, patterns, @LIST files, or - for stdin."),
+    ] = None,
+    listed: Annotated[Path | None, option("A list of photos, one per line.", "--list")] = None,
     weights: Annotated[Path, option("The net; default: trained on SIFT Flow.")] = DEFAULT_NET,
     out: Annotated[Path, option("Folder for label maps and overlays.")] = Path("."),
     side: Annotated[int, option("Shrink larger photos to this longer side, px.", min=32)] = 512,
+    tile: Annotated[bool, option("Score photos at their own size, in tiles.", "--tile")] = False,
     device: DeviceOption = "cpu",
+    overlay: Annotated[bool, option("Write overlays, too.")] = True,
+    as_json: Annotated[bool, option("Print one line of JSON per photo.", "--json")] = False,
+    resume: Annotated[bool, option("Skip photos that have results.", "--resume")] = False,
+    shard: Annotated[int | None, option("Write archives of so many label maps.", min=1)] = None,
     submission: Annotated[Path | None, option("Write only the folder for VOC's server.")] = None,
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, class shares.
 
-    A net that `export` has saved (--weights NET.onnx, or NET.onnx next to NET.safetensors) starts
-    faster and needs less memory, where onnxruntime is installed and the device is the CPU.
+    Results mirror the folders of the photos. A photo that cannot be read does not stop the others:
+    it is listed in OUT/failures.txt, and the exit status is 3 (2 if nothing could be done). Photos
+    with a georeference (GeoTIFF) get label maps with the same. Memory does not grow with the size
+    or number of photos. A net that `export` has saved (--weights NET.onnx, or NET.onnx next to
+    NET.safetensors) starts faster and needs less memory, where onnxruntime is installed and the
+    device is the CPU.
     """
     from fcn.environment import resolve_device
-    from fcn.predict import Segmenter, submit, write
+    from fcn.predict.command import predict_photos
 
-    named = {image.stem: image for image in images}
-    if twins := [image for image in images if named[image.stem] is not image]:
-        raise ValueError(
-            f"{twins[0]} and {named[twins[0].stem]}: both results would have the same name; "
-            "predict one at a time"
-        )
-    segmenter = Segmenter(weights, resolve_device(device))
-    for image in images:
-        if submission is None:
-            paths, found = write(image, segmenter, out, side)
-        else:
-            path, found = submit(image, segmenter, submission, side)
-            paths = [path]
-        print(f"{image}: " + ", ".join(f"{name} {share:.1f} %" for name, share in found))
-        print("  wrote " + " and ".join(str(path) for path in paths))
-    if submission is not None:
-        print(f"to submit: tar czf results.tgz -C {submission} results")
+    arguments = list(images or ())
+    if listed is not None:
+        arguments.append("-" if str(listed) == "-" else f"@{listed}")
+    if not arguments:
+        raise ValueError("name photos, folders, @LIST files, or - for a list on standard input")
+    status = predict_photos(
+        arguments,
+        weights=weights,
+        out=out,
+        side=None if tile else side,
+        device=resolve_device(device),
+        submission=submission,
+        as_json=as_json,
+        overlay=overlay,
+        shard=shard,
+        resume=resume,
+    )
+    raise typer.Exit(status)
 
 
 HeldOut = tuple[Path, Path] | None
@@ -445,6 +460,9 @@ def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
     # Pillow warns about photos that we then read anyway, or reject with a message of our own.
     warnings.filterwarnings("ignore", module="PIL")
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except (OSError, ValueError, ArithmeticError) as error:

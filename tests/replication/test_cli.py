@@ -533,14 +533,14 @@ def an_empty_file() -> str:
     return "photo.jpg: cannot be read as a photo"
 
 
-def a_folder() -> str:
+def an_empty_folder() -> str:
     Path("photo.jpg").mkdir()
-    return "photo.jpg: cannot be read as a photo"
+    return "photo.jpg: no photos there"
 
 
 @pytest.mark.parametrize(
     "make",
-    [no_photo, truncated_jpeg, a_text_file, an_empty_file, a_folder],
+    [no_photo, truncated_jpeg, a_text_file, an_empty_file, an_empty_folder],
     ids=lambda f: f.__name__,
 )
 def test_predict_refuses_what_is_no_photo(cli, net_file, make):
@@ -605,12 +605,32 @@ def test_predict_where_it_cannot_write(cli, net_file):
 def test_predict_two_photos_of_one_name(cli, net_file):
     Path("other").mkdir()
     save_photo(Path("a.png"), (20, 20))
-    save_photo(Path("other/a.jpg"), (20, 20))
-    refused(
-        cli("predict", "a.png", "other/a.jpg", "--weights", net_file, "--out", "out"),
-        "a.png and other/a.jpg",
-    )
-    assert not Path("out").exists()
+    save_photo(Path("other/a.jpg"), (30, 20))
+    code, _, err = cli("predict", "a.png", "other/a.jpg", "--weights", net_file, "--out", "out")
+    assert (code, err) == (0, "")
+    names = ("a.labels.png", "a.overlay.png")
+    assert files(Path("out")) == sorted([*names, *(f"other/{name}" for name in names)])
+
+
+def test_predict_of_a_folder_goes_on_after_a_bad_photo(cli, net_file):
+    Path("in/b").mkdir(parents=True)
+    save_photo(Path("in/a.png"), (20, 20))
+    save_photo(Path("in/b/c.jpg"), (20, 20))
+    Path("in/b/bad.jpg").write_text("no photo")
+    Path("list.txt").write_text("in/a.png\nin/b/bad.jpg\n")
+    options = ("--weights", net_file, "--no-overlay", "--json")
+    code, out, err = cli("predict", "in", "--out", "out", *options)
+    assert code == 3
+    assert [json.loads(line)["photo"] for line in out.splitlines()] == [
+        "in/a.png",
+        "in/b/bad.jpg",
+        "in/b/c.jpg",
+    ]
+    assert err == "fcn: 1 of 3 photos failed; listed in out/failures.txt\n"
+    assert files(Path("out")) == ["a.labels.png", "b/c.labels.png", "failures.txt"]
+    assert cli("predict", "--list", "list.txt", "--out", "listed", *options)[0] == 3
+    assert files(Path("listed")) == ["failures.txt", "in/a.labels.png"]
+    refused(cli("predict", "--list", "none.txt", *options), "none.txt: no such list")
 
 
 def test_predict_on_a_device_that_is_not_there(cli, net_file):
@@ -681,6 +701,14 @@ def test_predict_hands_in_nothing_of_a_net_for_other_classes(cli, net_file):
         "--weights",
     )
     assert files(Path()) == ["a.png"]
+
+
+def test_predict_hands_in_one_photo_per_name(cli, voc_net):
+    for folder in ("x", "y"):
+        Path("in", folder).mkdir(parents=True)
+        save_photo(Path("in", folder, "a.jpg"), (20, 20))
+    outcome = cli("predict", "in", "--weights", voc_net, "--submission", "hand-in")
+    refused(outcome, 'in/y/a.jpg: another photo is named "a", too', "--submission")
 
 
 def test_predict_where_it_cannot_hand_in(cli, voc_net):

@@ -1,0 +1,71 @@
+"""The classes of bilinearly enlarged scores, without enlarging them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.unsignedinteger[Any]]
+STRIP = 64  # rows enlarged at a time, to bound memory
+
+
+class Axis(NamedTuple):
+    """For each pixel along one axis, the cells around its centre and the weight of the second."""
+
+    before: NDArray[np.intp]
+    after: NDArray[np.intp]
+    weight: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, cells: int, pixels: int) -> "Axis":
+        """``pixels`` over the extent of ``cells``."""
+        place = ((np.arange(pixels) + 0.5) * cells / pixels - 0.5).clip(min=0)
+        before = place.astype(np.intp).clip(max=cells - 1)
+        return cls(before, (before + 1).clip(max=cells - 1), (place - before).astype(np.float32))
+
+    def pixels(self, start: int, stop: int) -> slice:
+        """The pixels that need cells ``start`` to ``stop``, the latter included if it exists."""
+        first, last = np.searchsorted(self.before, (start, stop))
+        return slice(int(first), int(last))
+
+    def part(self, pixels: slice, start: int = 0) -> "Axis":
+        """The axis of some ``pixels``, for cells counted from ``start``."""
+        return Axis(self.before[pixels] - start, self.after[pixels] - start, self.weight[pixels])
+
+
+def enlarged_argmax(scores: NDArray[np.floating[Any]], height: int, width: int) -> Labels:
+    """The best class, H x W, of scores C x h x w enlarged to that size bilinearly."""
+    rows, columns = Axis.of(scores.shape[1], height), Axis.of(scores.shape[2], width)
+    return np.concatenate(list(enlarged_strips(scores, rows, columns)))
+
+
+def enlarged_strips(
+    scores: NDArray[np.floating[Any]], rows: Axis, columns: Axis
+) -> Iterator[Labels]:
+    """The best class of enlarged scores C x h x w, ``STRIP`` rows at a time.
+
+    Among four neighbouring cells with the same best class, that class wins everywhere. So only the
+    pixels among cells that disagree are interpolated: at most borders, a small part of a photo.
+    """
+    kind = np.min_scalar_type(len(scores))  # with room for void
+    if not (rows.weight.any() or columns.weight.any()):  # pixels are cells
+        best = scores.argmax(0).astype(kind)
+        yield best[rows.before][:, columns.before]
+        return
+    cells = np.ascontiguousarray(scores.transpose(1, 2, 0))  # h x w x C
+    best = cells.argmax(-1).astype(kind)
+    down = np.append(best[1:], best[-1:], axis=0)
+    agree = best == down
+    agree[:, :-1] &= (best[:, 1:] == best[:, :-1]) & (down[:, 1:] == best[:, :-1])
+    left, right, x = columns
+    for top in range(0, len(rows.before), STRIP):
+        above, below, y = rows.part(slice(top, top + STRIP))
+        labels = best[above][:, left]
+        row, column = np.nonzero(~agree[above][:, left])
+        a, b, t = above[row], below[row], y[row, None]
+        c, d, s = left[column], right[column], x[column, None]
+        upper = cells[a, c] * (1 - s) + cells[a, d] * s
+        lower = cells[b, c] * (1 - s) + cells[b, d] * s
+        labels[row, column] = (upper * (1 - t) + lower * t).argmax(-1)
+        yield labels

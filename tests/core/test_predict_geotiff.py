@@ -1,0 +1,146 @@
+"""Rasters with a georeference: labels get the same; any size, any bands."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fcn import models
+from fcn.models import FCN
+from fcn.predict import geotiff
+from fcn.predict import photo as photos
+from fcn.predict.command import predict_photos
+from fcn.predict.nets import TorchNet
+from fcn.predict.segmenter import Segmenter
+
+rasterio = pytest.importorskip("rasterio")
+ORIGIN = rasterio.transform.from_origin(500_000, 5_300_000, 0.2, 0.2)  # pixels of 20 cm
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    made = FCN("alexnet", 16, heads={"semantic": 3}, width=0.02)
+    for parameter in made.heads.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path_factory.mktemp("net") / "net.safetensors"
+    metadata = {"classes": json.dumps({"semantic": ["road", "roof", "lawn"]})}
+    models.save(made, path, metadata | {"palette": "[[9, 8, 7], [200, 0, 0], [0, 200, 0]]"})
+    return path
+
+
+def raster(path: Path, bands: np.ndarray, **profile) -> Path:
+    """Write ``bands``, C x H x W, in UTM zone 33N."""
+    count, height, width = bands.shape
+    profile = {"crs": "EPSG:32633", "transform": ORIGIN} | profile
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=bands.dtype,
+        **profile,
+    ) as made:
+        made.write(bands)
+    return path
+
+
+def noise(channels: int, height: int, width: int, most: int = 256) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, most, (channels, height, width)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", [None, 64])
+def test_labels_have_the_georeference_of_the_photo(net, tmp_path, monkeypatch, side):
+    monkeypatch.setattr(TorchNet, "whole", 200**2)  # so that windows are read
+    monkeypatch.setattr("fcn.predict.tiles.plan", lambda margin, whole: 96)
+    bands = noise(3, 210, 330)
+    path = raster(tmp_path / "field.tif", bands)
+    settings = {"weights": net, "out": tmp_path / "out", "side": side, "device": "cpu"}
+    assert predict_photos([str(path)], **settings) == 0
+    with rasterio.open(tmp_path / "out" / "field.labels.tif") as written:
+        assert written.crs.to_epsg() == 32633
+        assert written.transform == ORIGIN
+        assert (written.height, written.width, written.count) == (210, 330, 1)
+        assert written.colormap(1)[1] == (200, 0, 0, 255)
+        labels = written.read(1)
+    assert len(np.unique(labels)) > 1
+    if side is None:
+        whole = Segmenter(net).labels(bands.transpose(1, 2, 0), None, core=10_016)
+        np.testing.assert_array_equal(labels, whole)
+    with Image.open(tmp_path / "out" / "field.overlay.png") as overlay:
+        assert overlay.width == 800
+
+
+def test_pixels_without_data_are_void(net, tmp_path):
+    bands = noise(3, 60, 70, 255) + 1
+    bands[:, :20] = 0
+    path = raster(tmp_path / "a.tiff", bands, nodata=0)
+    settings = {"weights": net, "out": tmp_path, "side": 512, "device": "cpu"}
+    assert predict_photos([str(path)], **settings) == 0
+    with rasterio.open(tmp_path / "a.labels.tif") as written:
+        labels = written.read(1)
+        assert written.nodata == 255
+    assert (labels[:20] == 255).all()
+    assert (labels[20:] < 3).all()
+
+
+@pytest.mark.parametrize(("bits", "shift"), [(8, 0), (12, 4), (16, 8)])
+def test_16_bits_keep_the_upper_eight_that_are_used(tmp_path, bits, shift):
+    bands = np.random.default_rng(0).integers(0, 1 << bits, (4, 50, 60)).astype(np.uint16)
+    bands[0, 0, 0] = (1 << bits) - 1
+    photo = photos.read(raster(tmp_path / "a.tif", bands), None)
+    np.testing.assert_array_equal(photo.shrunk[:, :], (bands[:3] >> shift).transpose(1, 2, 0))
+
+
+def test_bands_are_found_by_their_colours(tmp_path):
+    bands = noise(4, 20, 30)
+    path = raster(tmp_path / "a.tif", bands)
+    with rasterio.open(path, "r+") as made:
+        names = ("undefined", "blue", "green", "red")
+        made.colorinterp = [rasterio.enums.ColorInterp[name] for name in names]
+    photo = photos.read(path, None)
+    np.testing.assert_array_equal(photo.shrunk[:, :], bands[[3, 2, 1]].transpose(1, 2, 0))
+
+
+def test_grey_rasters_and_parts(tmp_path):
+    bands = noise(1, 40, 30)
+    photo = photos.read(raster(tmp_path / "a.tif", bands), None)
+    part = photo.shrunk[10:25, 5:30]
+    np.testing.assert_array_equal(part, np.repeat(bands[0, 10:25, 5:30, None], 3, axis=2))
+
+
+def test_fractions_are_refused_and_plain_tiffs_are_photos(tmp_path):
+    path = raster(tmp_path / "a.tif", np.ones((3, 8, 8), np.float32))
+    with pytest.raises(ValueError, match=r"a\.tif: its pixels are float32"):
+        photos.read(path)
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "b.tif")
+    assert photos.read(tmp_path / "b.tif").raster is None
+
+
+def test_without_rasterio_a_georeference_is_not_lost_silently(tmp_path, monkeypatch):
+    path = raster(tmp_path / "a.tif", noise(3, 8, 8))
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "b.tif")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "rasterio" else find(name)
+    )
+    with pytest.raises(ValueError, match=r"a\.tif: a GeoTIFF; .*fcn-book\[formats\]"):
+        geotiff.find(path)
+    assert geotiff.find(tmp_path / "b.tif") is None
+
+
+def test_rasterio_is_imported_only_for_tiffs(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from pathlib import Path; from fcn.predict import photo\n"
+        f"photo.read(Path({str(tmp_path / 'a.png')!r})); assert 'rasterio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
