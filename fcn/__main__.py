@@ -6,7 +6,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +45,7 @@ ResumeOption = Annotated[bool, option("Continue from the checkpoint, if any.", "
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Exit with status 75 when SIGINT, SIGTERM or SIGUSR1 has stopped a command."""
+    """Exit with status 75 when one of ``fcn.training.signals`` has stopped a command."""
     from fcn.training import signals
 
     try:
@@ -53,7 +53,8 @@ def stoppable() -> Iterator[None]:
             yield
     except signals.Interrupted as stopped:
         if os.environ.get("RANK", "0") == "0":
-            print(f"fcn: {stopped}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # the terminal may be gone
+                print(f"fcn: {stopped}", file=sys.stderr, flush=True)
         raise typer.Exit(signals.EXIT_STATUS) from None
 
 
@@ -335,7 +336,10 @@ def benchmark(
 
 
 def _log(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError:  # nobody reads it any more; that must not end a run
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_metrics(head: str, metrics: Any, present: int, classes: int) -> None:

@@ -18,6 +18,7 @@ import fcn.replication.run  # noqa: F401
 from fcn.__main__ import main
 from fcn.data.synthetic import outdoor
 from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training.signals import SIGNALS
 
 STEPS, IMAGES = 120, 200
 """Of the additional experiment: a narrow net on 12 small scenes, scored on 200."""
@@ -42,9 +43,9 @@ def command_line(arguments: list[str]) -> None:
 
 def worker(arguments: list[str]) -> None:
     """One of the processes of torchrun: a new program would not have the launcher's handlers."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command_line(arguments)
 
 
