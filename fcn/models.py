@@ -330,8 +330,9 @@ def build(settings: dict[str, Any]) -> Net:
 def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = True) -> None:
     """Save a net's weights and settings, with ``metadata``, as .safetensors (atomically).
 
-    The file contains a checksum; files of equal nets are equal. ``half`` stores the parameters, but not the buffers, in 16 bits. Raises ValueError if a value is
-    NaN, infinite or too large for 16 bits.
+    The file contains a checksum; files of equal nets are equal. ``half`` stores the parameters, but
+    not the buffers, in 16 bits. Raises ValueError if a value is NaN, infinite or too large for 16
+    bits.
     """
     path = Path(path)
     parameters = {name for name, _ in net.named_parameters()}
