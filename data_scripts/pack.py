@@ -122,7 +122,7 @@ def _listed(parts: Path) -> list[dict[str, Any]]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["parts"]
         if all(
-            re.fullmatch(r"part-\d{3,}\.tar", part["name"])
+            re.fullmatch(r"part-\d{3,}\.tar", part["name"], re.ASCII)
             and re.fullmatch("[0-9a-f]{64}", part["sha256"])
             for part in listed
         ):

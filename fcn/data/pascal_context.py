@@ -92,7 +92,7 @@ class PascalContext(SegmentationDataset):
                 raise ValueError(f"{path}: {outside}; unpack the data set again")
             stored = self._task_of_all[of_all]
         else:
-            stored = reading.read_png(path, image.shape[1:])
+            stored = reading.read_png(path)
         labels = reading.checked_labels(stored, 1 + self.task, path, image.shape[1:])
         if not self.background:
             labels = (labels - 1).masked_fill(labels == 0, VOID)

@@ -20,8 +20,8 @@ from fcn.data.sample import VOID
 
 LISTS = Path(__file__).parent / "lists"
 """The lists that ship with the package."""
-_NAME = re.compile(r"[^/\\\x00-\x1f]+")  # no path: it could lead outside the data set
 LONGEST = 200  # characters of a name
+_NAME = re.compile(r"[^/\\\x00-\x1f]+")  # no path: it could lead outside the data set
 
 
 def read_list(path: str | Path) -> list[str]:
@@ -52,7 +52,7 @@ def checked_names(names: Sequence[str], source: str | Path) -> list[str]:
     """
     if not names:
         raise ValueError(f"{source}: the list of images is empty; give at least one name")
-    if bad := [name for name in names if not _NAME.fullmatch(name) or len(name) > LONGEST]:
+    if bad := [name for name in names if len(name) > LONGEST or not _NAME.fullmatch(name)]:
         shown = bad[0] if len(bad[0]) <= 60 else f"{bad[0][:59]}…"
         raise ValueError(f"{source}: {shown!r} is not the name of an image; list names, not paths")
     if len(set(names)) < len(names):
@@ -97,25 +97,12 @@ def read_photo(path: str | Path) -> Tensor:
     return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).contiguous()
 
 
-def read_png(path: str | Path, size: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
-    """A label map stored as a palette or grey PNG, H x W: indices, not colours.
-
-    Raises ValueError before decoding, which may take gigabytes, if its size is not ``size`` (H, W).
-    """
+def read_png(path: str | Path) -> NDArray[np.uint8]:
+    """A label map stored as a palette or grey PNG, H x W: indices, not colours."""
     with decoding(path, "label map", "unpack the data set again"), Image.open(path) as opened:
         if opened.mode not in ("P", "L"):
             raise ValueError(f"its pixels are colours ({opened.mode}), not class indices")
-        found = opened.size[::-1]
-        if size is None or found == tuple(size):
-            return np.array(opened)
-    raise _wrong_size(path, found, size)
-
-
-def _wrong_size(file: str | Path, found: tuple[int, ...], size: tuple[int, ...]) -> ValueError:
-    return ValueError(
-        f"{file}: the label map is {' x '.join(map(str, found))} but its photo is {size[0]} x "
-        f"{size[1]} (height x width); do not resize either, find the label map of this photo"
-    )
+        return np.array(opened)
 
 
 def read_mat(path: str | Path, variable: str, dataset: str) -> NDArray[Any]:
@@ -164,7 +151,11 @@ def checked_labels(
     label is neither void nor in 0..num_classes-1.
     """
     if size is not None and labels.shape != size:
-        raise _wrong_size(file, labels.shape, size)
+        found = " x ".join(map(str, labels.shape))
+        raise ValueError(
+            f"{file}: the label map is {found} but its photo is {size[0]} x {size[1]} (height x "
+            f"width); do not resize either, find the label map of this photo"
+        )
     outside = (labels != VOID) & ((labels < 0) | (labels >= num_classes))
     if outside.any():
         row, column = np.argwhere(outside)[0]

@@ -68,7 +68,7 @@ class Voc(SegmentationDataset):
 def read_labels(root: str | Path, name: str, size: tuple[int, ...] | None = None) -> Tensor:
     """The label map of a photo, int64, H x W, void 255, from a year's folder."""
     path = Path(root) / "SegmentationClass" / f"{name}.png"
-    return reading.checked_labels(reading.read_png(path, size), len(CLASSES), path, size)
+    return reading.checked_labels(reading.read_png(path), len(CLASSES), path, size)
 
 
 def split_names(root: str | Path, split: str) -> list[str]:

@@ -136,7 +136,7 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
     Names of classes may be anything: what would be a tag in HTML, or end a cell, becomes text.
     """
     right = [":--", *("--:" if c in COLUMNS.values() else ":--" for c in frame.columns)]
-    lines = [["", *frame.columns], right]
+    lines = [["", *map(_text, frame.columns)], right]
     for name, row in frame.iterrows():
         cells = {column: _text(value) for column, value in row.items()}
         run = cells.get("record", "")

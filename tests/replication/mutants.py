@@ -423,7 +423,7 @@ PARSERS = (
     Parser("tar.gz", _tar("set.tgz", "w:gz"), lambda path: _unpacked(path, True), True),
     Parser("zip", _zip, lambda path: _unpacked(path, True)),
     Parser("parts for transfer", _packed, _repacked, False, odd_json),
-    Parser("label maps", _label_map, lambda path: _digest(reading.read_png(path, SIZE))),
+    Parser("label maps", _label_map, lambda path: _digest(reading.read_png(path))),
     Parser("your label maps", _own, lambda path: _own_sample(path.parent.parent)),
     Parser("your class lists", _classes, lambda path: _own_sample(path.parent)),
     Parser("photos", _photo, lambda path: _digest(reading.read_photo(path))),

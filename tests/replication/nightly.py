@@ -18,6 +18,7 @@ FILE = os.environ.get("FCN_NIGHTLY", "")
 RESULTS = PROJECT / "results" / "reliability.json"
 PAGE = PROJECT / "book" / "when_things_go_wrong.md"
 Entry = dict[str, Any]
+PARTS = ("completed", "same")
 
 
 def count(few: int, many: int) -> int:
@@ -47,9 +48,9 @@ def tables(data: Entry) -> dict[str, str]:
     """The tables of the page by name, in Markdown."""
     kills, mutants = data["kills"], data["mutants"]
     rows = [
-        [name, k["killed"], k["half"], *(f"{k[e]} of {k['trials']}" for e in ("completed", "same")), k["left"]]
+        [name, k["killed"], k["half"], *(f"{k[e]} of {k['trials']}" for e in PARTS), k["left"]]
         for name, k in kills.items()
-    ]  # fmt: skip
+    ]
     heads = [
         "command",
         "kills",
