@@ -164,10 +164,10 @@ def train(
 
     Runs that have a record are skipped. With --resume, or if there are several runs, interrupted
     ones continue. If the net that a run starts from has no record, it is trained first. SIGINT,
-    SIGTERM and SIGUSR1 stop at a checkpoint (status 75), --minutes too (status 0); failed runs are
-    reported and the rest continues (status 1). --validation holds out the validation split of the
-    training images and scores on it. --smoke tests that experiments run, with all files in
-    OUT/smoke. Under torchrun, several processes share each batch.
+    SIGTERM, SIGUSR1, SIGHUP and SIGQUIT stop at a checkpoint (status 75), --minutes too (status 0);
+    failed runs are reported and the rest continues (status 1). --validation holds out the
+    validation split of the training images and scores on it. --smoke tests that experiments run,
+    with all files in OUT/smoke. Under torchrun, several processes share each batch.
     """
     from fcn.replication import catalogue, run
     from fcn.training.distributed import is_main_process
