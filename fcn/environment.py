@@ -29,7 +29,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     this machine that were killed have left in it. Raises OSError, naming ``path``, if it cannot be
     written.
     """
-    own = f".{platform.node()}-{os.getpid()}.partial"
+    own = f".{platform.node()}-{os.getpid()}.fcn.partial"
     partial = path.with_name(f".{_shortened(path.name, LONGEST_NAME - len(own) - 1)}{own}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +58,8 @@ def _shortened(name: str, length: int) -> str:
 @lru_cache(maxsize=1024)  # once per process and folder, which may have a million files
 def _clear(folder: Path) -> None:
     """Delete the partial files of processes that have ended, or are of another day."""
-    mark = re.compile(rf"\..*\.{re.escape(platform.node())}-(\d+)\.partial", re.DOTALL)
-    for left in folder.glob(".*.partial"):
+    mark = re.compile(rf"\..*\.{re.escape(platform.node())}-(\d+)\.fcn\.partial", re.DOTALL)
+    for left in folder.glob(".*.fcn.partial"):
         with suppress(OSError):
             ours = mark.fullmatch(left.name)
             if (ours and not _runs(int(ours[1]))) or time.time() - left.stat().st_mtime > DAY:

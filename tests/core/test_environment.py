@@ -61,17 +61,19 @@ def test_partial_files_of_processes_that_ended_are_deleted(tmp_path: Path) -> No
     ended.wait()
     here = platform.node()
     names = {
-        f".a.png.{here}-{ended.pid}.partial": False,
-        f".a.png.{here}-{os.getpid()}.partial": True,  # of a thread, perhaps
-        f".a.png.other-{here}-{ended.pid}.partial": True,
+        f".a.png.{here}-{ended.pid}.fcn.partial": False,
+        f".a.png.{here}-{os.getpid()}.fcn.partial": True,  # of a thread, perhaps
+        f".a.png.other-{here}-{ended.pid}.fcn.partial": True,
         f".a.png.{ended.pid}.partial": True,
-        ".old.other-1.partial": False,
+        ".old.other-1.fcn.partial": False,
+        ".old.partial": True,
         "a.partial": True,
     }
     for name in names:
         (tmp_path / name).write_text("half")
     long_ago = time.time() - 2 * environment.DAY
-    os.utime(tmp_path / ".old.other-1.partial", (long_ago, long_ago))
+    for name in (".old.other-1.fcn.partial", ".old.partial"):  # the second is not ours
+        os.utime(tmp_path / name, (long_ago, long_ago))
     with atomic_write(tmp_path / "b.png") as partial:
         partial.write_text("whole")
     kept = {name for name, stays in names.items() if stays}
