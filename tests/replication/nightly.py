@@ -18,6 +18,7 @@ FILE = os.environ.get("FCN_NIGHTLY", "")
 RESULTS = PROJECT / "results" / "reliability.json"
 PAGE = PROJECT / "book" / "when_things_go_wrong.md"
 Entry = dict[str, Any]
+SECONDS = 100  # for the killed runs of a command, at night
 PARTS = ("completed", "same")
 
 
