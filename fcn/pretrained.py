@@ -87,7 +87,8 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
                 metadata = file.metadata() or {}
                 tensors: object = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         else:
-            tensors = torch.load(path, "cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # about what we refuse, or need not know
+                tensors = torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # the two raise a dozen types for a file they cannot read
         if machine_fault(error):
             raise
