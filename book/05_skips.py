@@ -379,10 +379,7 @@ torch.testing.assert_close(plain(caffe(image)), package(image))
 def paper_optimizer(net: nn.Module, rate: float) -> torch.optim.Optimizer:
     biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
     weights = [p for name, p in net.named_parameters() if not name.endswith("bias")]
-    groups = [
-        {"params": weights, "weight_decay": 5e-4},
-        {"params": biases, "weight_decay": 0, "lr": 2 * rate},
-    ]
+    groups = [{"params": weights, "weight_decay": 5e-4}, {"params": biases, "weight_decay": 0, "lr": 2 * rate}]
     return torch.optim.SGD(groups, lr=rate, momentum=0.9)
 
 

@@ -404,8 +404,12 @@ if fast := [pair for pair in pairs if pair]:
 
 # %% tags=["remove-input"]
 if twice := claims.compare(claims.LONGER, found):
-    display(Markdown(f"*Twice the epochs: {twice.so_far} points of mean IU, {len(twice.changed)} against "
-                     f"{len(twice.base)} seeds.*"))
+    display(
+        Markdown(
+            f"*Twice the epochs: {twice.so_far} points of mean IU, {len(twice.changed)} against "
+            f"{len(twice.base)} seeds.*"
+        )
+    )
 
 # %% tags=["remove-input", "hide-output"]
 if missing := claims.missing(found, claims.FAST_CLAIMS):

@@ -83,10 +83,10 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
             name = f"{layer.name.replace('/', '.')}.{('weight', 'bias')[i] if i < 2 else i}"
             rank = 1 if i == 1 else 2 if layer.type in _INNER_PRODUCT else 4
             shape, data = _shape(blob, rank), b"".join(blob.data)
-            too_many = len(shape) > MOST_SIDES
-            if too_many or min(shape, default=0) < 0 or 4 * math.prod(shape) != len(data):
-                shape = (*shape[:MOST_SIDES], *["..."] * too_many)
-                problem = f"{name} holds {len(data)} bytes for shape {shape}"
+            wrong = len(shape) > MOST_SIDES or min(shape, default=0) < 0
+            if wrong or 4 * math.prod(shape) != len(data):
+                sides = f"{len(shape)} sides" if len(shape) > MOST_SIDES else f"shape {shape}"
+                problem = f"{name} holds {len(data)} bytes for {sides}"
                 raise ValueError(f"{path}: {problem}; download it again")
             array = np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
             tensors[name] = torch.from_numpy(array)
