@@ -158,7 +158,11 @@ def _unpack_tar(archive: tarfile.TarFile, target: Path, wanted: Wanted, size: _S
         if content is None:
             raise tarfile.ReadError(f"'{member.name}' is not a link to a file")
         with content:
-            _write(content, target / path, member.size)
+            written = _write(content, target / path, member.size)
+        if member.islnk():  # a copy, however many there are
+            size.add(written)
+        elif written != member.size:
+            raise tarfile.ReadError(f"'{member.name}' is incomplete")
     # Where tarfile stops, at a damaged header, too, only zeros may follow. A compressed archive has
     # its checksum at the very end.
     assert archive.fileobj
@@ -185,7 +189,8 @@ def _unpack_zip(archive: zipfile.ZipFile, target: Path, wanted: Wanted, size: _S
         if not wanted(path) or member.is_dir() or stat.S_ISLNK(mode):
             continue
         with archive.open(member) as content:
-            _write(content, target / path, member.file_size)
+            if _write(content, target / path, member.file_size) != member.file_size:
+                raise zipfile.BadZipFile(f"'{member.filename}' is incomplete")
 
 
 def _inside(name: str, folder: PurePosixPath | None = None) -> PurePosixPath:
@@ -207,10 +212,10 @@ def _inside(name: str, folder: PurePosixPath | None = None) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
-def _write(content: IO[bytes], path: Path, size: int) -> None:
+def _write(content: IO[bytes], path: Path, size: int) -> int:
+    """Write a file of about ``size`` bytes; returns the number that it has."""
     path.parent.mkdir(parents=True, exist_ok=True)
     require_space(path.parent, size + RESERVE, path.name)
     with path.open("wb") as file:
         shutil.copyfileobj(content, file, 1 << 20)
-        if file.tell() != size:
-            raise tarfile.ReadError(f"'{path.name}' is incomplete")
+        return file.tell()
