@@ -10,6 +10,9 @@ from pathlib import Path
 import fetch
 import numpy as np
 import scipy.io
+from PIL import Image
+
+from fcn.environment import atomic_write
 
 CAFFEMODEL_STARTS = (b"\x0a", b"\x12", b"\xa2")
 """First bytes of a NetParameter: field 1 (name), 2 (layers, old) or 100 (layer)."""
@@ -107,11 +110,31 @@ def matlab(path: Path, variable: str) -> np.ndarray:
         ) from None
 
 
+def label_map(path: Path) -> np.ndarray:
+    """A label map stored as a PNG, H x W. Raises ValueError if it is another file or damaged."""
+    try:
+        with Image.open(path) as image:
+            if max(image.size) > 4096:  # a thousandfold of its size in memory
+                raise ValueError(f"{image.size[0]} x {image.size[1]} pixels")
+            return np.asarray(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises many kinds of error for a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{path}: cannot be read as a label map ({reason}); move the data set's folder away "
+            "and run this again"
+        ) from None
+
+
 def read_list(path: Path) -> list[str]:
     """The names in a text file. Raises FileNotFoundError, and ValueError if a name is repeated."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list; move its folder away and run this again")
-    names = path.read_text(encoding="utf-8").split()
+    try:
+        names = path.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: damaged; move its folder away and run this again") from None
     if len(set(names)) < len(names):
         raise ValueError(f"{path}: lists an image twice; move its folder away and run this again")
     return names
@@ -120,9 +143,8 @@ def read_list(path: Path) -> list[str]:
 def write_list(path: Path, names: Sequence[str]) -> None:
     """Write a list of names, atomically, unless it exists."""
     if not path.is_file():
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        os.replace(temporary, path)
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def need_count(names: Sequence[str], expected: int, what: str) -> None:

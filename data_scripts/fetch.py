@@ -220,6 +220,8 @@ class _Resuming:
             for chunk in answer.iter_content(CHUNK):
                 part.write(chunk)
                 progress.advance(task, len(chunk))
+            part.flush()
+            os.fsync(part.fileno())
         if total is not None and self._size() != total:
             raise _CutShort(f"{self._size():,} of {total:,} bytes arrived")
 

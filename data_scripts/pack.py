@@ -10,11 +10,15 @@ sets apply to the parts too: keep them out of version control.
 
 import argparse
 import json
+import os
+import re
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import archives
 
 from fcn.environment import atomic_write, sha256
 
@@ -68,8 +72,13 @@ def unpack(parts: Path, data: Path) -> Path:
             continue
         if sha256(path) != part["sha256"]:
             raise ValueError(f"{path}: damaged, its SHA-256 differs; transfer it again")
-        with tarfile.open(path) as archive:
-            archive.extractall(data, filter="data")
+        with archives.unpacked(path, data, log=False) as folder:
+            for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+                target = data / file.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, target)  # whole, at every moment
+            if hasattr(os, "sync"):  # not on Windows
+                os.sync()
         done.touch()
     if missing:
         raise FileNotFoundError(f"{parts}: {', '.join(missing)} missing; add them and unpack again")
@@ -112,9 +121,13 @@ def _listed(parts: Path) -> list[dict[str, Any]]:
         raise FileNotFoundError(f"{path}: no list of parts; give the folder written by pack")
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["parts"]
-        if all(isinstance(part[key], str) for part in listed for key in ("name", "sha256")):
+        if all(
+            re.fullmatch(r"part-\d{3,}\.tar", part["name"], re.ASCII)
+            and re.fullmatch("[0-9a-f]{64}", part["sha256"])
+            for part in listed
+        ):
             return listed
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ValueError(f"{path}: not a list of parts; pack the data again")
 
@@ -138,7 +151,7 @@ def main() -> None:
             return
         for path in pack(given.data, given.parts, given.folders, given.limit):
             print(f"{path}  {path.stat().st_size / MIB:.1f} MiB")
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except (OSError, ValueError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
 

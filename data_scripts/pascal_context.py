@@ -16,7 +16,6 @@ import checks
 import fetch
 import numpy as np
 import voc
-from PIL import Image
 
 SITE = "https://cs.stanford.edu/~roozbeh/pascal-context"
 OTHER_SITE = "http://www.cs.stanford.edu/~roozbeh/pascal-context"
@@ -91,7 +90,7 @@ def unpack(data: Path, root: Path) -> None:
 def class_names(path: Path) -> tuple[str, ...]:
     """The names in a file of lines such as ``12: bamboo weaving``, by number, without 0."""
     numbered = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         number, colon, name = line.partition(":")
         if colon and number.strip().isdigit():
             numbered[int(number)] = name.strip()
@@ -106,8 +105,7 @@ def class_names(path: Path) -> tuple[str, ...]:
 def label_maps(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
     """Label maps, H x W: 0 background, then the classes of the task."""
     for name in names:
-        with Image.open(folder / f"{name}.png") as image:
-            yield np.asarray(image)
+        yield checks.label_map(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import archives
 import checks
 import fetch
 import numpy as np
-from PIL import Image
 
 HOSTS = ("https://thor.robots.ox.ac.uk/pascal/VOC", "http://host.robots.ox.ac.uk/pascal/VOC")
 ARCHIVES = {
@@ -114,8 +113,7 @@ def check_year(root: Path, year: str) -> dict[str, list[str]]:
 def label_maps(root: Path, names: list[str]) -> Iterator[np.ndarray]:
     """Label maps, H x W: 0 background, 1..20 the classes, void 255."""
     for name in names:
-        with Image.open(root / "SegmentationClass" / f"{name}.png") as image:
-            yield np.asarray(image)
+        yield checks.label_map(root / "SegmentationClass" / f"{name}.png")
 
 
 if __name__ == "__main__":

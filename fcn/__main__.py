@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -57,7 +57,7 @@ ResumeOption = Annotated[bool, option("Continue from the checkpoint, if any.", "
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Exit with status 75 when SIGINT, SIGTERM or SIGUSR1 has stopped a command."""
+    """Exit with status 75 when one of ``fcn.training.signals`` has stopped a command."""
     from fcn.training import signals
 
     try:
@@ -65,7 +65,8 @@ def stoppable() -> Iterator[None]:
             yield
     except signals.Interrupted as stopped:
         if os.environ.get("RANK", "0") == "0":
-            print(f"fcn: {stopped}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # the terminal may be gone
+                print(f"fcn: {stopped}", file=sys.stderr, flush=True)
         raise typer.Exit(signals.EXIT_STATUS) from None
 
 
@@ -175,10 +176,10 @@ def train(
 
     Runs that have a record are skipped. With --resume, or if there are several runs, interrupted
     ones continue. If the net that a run starts from has no record, it is trained first. SIGINT,
-    SIGTERM and SIGUSR1 stop at a checkpoint (status 75), --minutes too (status 0); failed runs are
-    reported and the rest continues (status 1). --validation holds out the validation split of the
-    training images and scores on it. --smoke tests that experiments run, with all files in
-    OUT/smoke. Under torchrun, several processes share each batch.
+    SIGTERM, SIGUSR1, SIGHUP and SIGQUIT stop at a checkpoint (status 75), --minutes too (status 0);
+    failed runs are reported and the rest continues (status 1). --validation holds out the
+    validation split of the training images and scores on it. --smoke tests that experiments run,
+    with all files in OUT/smoke. Under torchrun, several processes share each batch.
     """
     from fcn.replication import catalogue, run
     from fcn.training.distributed import is_main_process
@@ -441,7 +442,10 @@ def benchmark(
 
 
 def _log(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError:  # nobody reads it any more; that must not end a run
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _log_to_stderr(line: str) -> None:

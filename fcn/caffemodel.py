@@ -56,6 +56,8 @@ def _build_net_parameter() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("fcn_caffe.NetParameter"))
 
 
+MOST_SIDES = 32  # of a blob, in Caffe
+
 NetParameter = _build_net_parameter()
 """Message class of a file: ``NetParameter.FromString(bytes)``, ``.SerializeToString()``."""
 
@@ -81,8 +83,10 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
             name = f"{layer.name.replace('/', '.')}.{('weight', 'bias')[i] if i < 2 else i}"
             rank = 1 if i == 1 else 2 if layer.type in _INNER_PRODUCT else 4
             shape, data = _shape(blob, rank), b"".join(blob.data)
-            if min(shape, default=0) < 0 or 4 * math.prod(shape) != len(data):
-                problem = f"{name} holds {len(data)} bytes for shape {shape}"
+            wrong = len(shape) > MOST_SIDES or min(shape, default=0) < 0
+            if wrong or 4 * math.prod(shape) != len(data):
+                sides = f"{len(shape)} sides" if len(shape) > MOST_SIDES else f"shape {shape}"
+                problem = f"{name} holds {len(data)} bytes for {sides}"
                 raise ValueError(f"{path}: {problem}; download it again")
             array = np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
             tensors[name] = torch.from_numpy(array)

@@ -1,10 +1,15 @@
 """The local machine: its folders, atomic writes, checksums, the device."""
 
+import errno
 import hashlib
 import os
+import platform
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,29 +22,88 @@ KEPT_NETS = (PACKAGE if INSTALLED else PROJECT) / "weights"
 """The nets that come with the project; with a wheel, only the default."""
 RESULTS = Path("results") if INSTALLED else PROJECT / "results"
 """The records of the project; those of an installed package go below the current folder."""
+LONGEST_NAME = 255  # bytes, on the usual file systems
+DAY = 24 * 3600  # seconds
+_MACHINE = {errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` on success and is deleted on error.
 
-    Its content is on the disk before it replaces ``path``, which a loss of power may not undo.
-    Creates the folder if necessary. Raises OSError, naming ``path``, if it cannot be written.
+    Its content is on the disk before it replaces ``path``, and so is its name at the end: a loss of
+    power leaves either file whole. Creates the folder if necessary, and deletes what processes of
+    this machine that were killed have left in it. Raises OSError, naming ``path``, if it cannot be
+    written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    own = f".{platform.node()}-{os.getpid()}.fcn.partial"
+    partial = path.with_name(f".{_shortened(path.name, LONGEST_NAME - len(own) - 1)}{own}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path.parent.resolve())
         yield partial
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+        sync_folder(path.parent)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk can raise all three
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         remedy = "free some space or choose another folder"
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            remedy = "choose a shorter name"
         raise OSError(f"{path}: cannot be written ({reason}); {remedy}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _shortened(name: str, length: int) -> str:
+    """The beginning of ``name``, at most ``length`` bytes of it."""
+    return os.fsencode(name)[: max(0, length)].decode(errors="ignore")
+
+
+@lru_cache(maxsize=1024)  # once per process and folder, which may have a million files
+def _clear(folder: Path) -> None:
+    """Delete the partial files of processes that have ended, or are of another day."""
+    mark = re.compile(rf"\..*\.{re.escape(platform.node())}-(\d+)\.fcn\.partial", re.DOTALL)
+    for left in folder.glob(".*.fcn.partial"):
+        with suppress(OSError):
+            ours = mark.fullmatch(left.name)
+            if (ours and not _runs(int(ours[1]))) or time.time() - left.stat().st_mtime > DAY:
+                left.unlink()
+
+
+def _runs(pid: int) -> bool:
+    """True if there is a process of this number, whoever owns it."""
+    if os.name == "nt":  # there, signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names of the files in ``folder`` to the disk, where the system can."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def machine_fault(error: BaseException) -> bool:
+    """True if the machine caused ``error``, not the content of a file: memory, rights, the disk."""
+    if isinstance(error, OSError):
+        return isinstance(error, PermissionError) or error.errno in _MACHINE
+    words = ("allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in words)
 
 
 def sha256(path: str | Path) -> str:

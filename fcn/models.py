@@ -16,13 +16,14 @@ from typing import Any, Literal, cast, get_args
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from fcn import pretrained
 from fcn.classifiers import CLASSIFIERS
 from fcn.convolutionalize import Backbone, backbone
-from fcn.environment import atomic_write
+from fcn.environment import atomic_write, machine_fault
 from fcn.geometry import IMAGE, ReceptiveField, offset_between, receptive_field
 from fcn.preprocessing import MEANS, Inputs, as_caffe
 from fcn.pretrained import LoadReport, first_few
@@ -39,6 +40,7 @@ SMALLEST = 32  # pixels: with tight alignment, smaller images are padded to one 
 SKIPS = {32: (), 16: (16,), 8: (16, 8)}  # strides of the skips of each net
 SKIP_SCALES = {16: 0.01, 8: 0.0001}  # factors for the skips' maps in the authors' at-once net
 Fusion = Literal["sum", "max", "finest"]
+SPARE = 1 << 24  # numbers, 64 MB: classifiers have layers that their FCN does not keep
 
 
 class Head(nn.ModuleDict):
@@ -328,8 +330,9 @@ def build(settings: dict[str, Any]) -> Net:
 def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = True) -> None:
     """Save a net's weights and settings, with ``metadata``, as .safetensors (atomically).
 
-    ``half`` stores the parameters, but not the buffers, in 16 bits. Raises ValueError if a value is
-    NaN, infinite or too large for 16 bits.
+    The file contains a checksum; files of equal nets are equal. ``half`` stores the parameters, but
+    not the buffers, in 16 bits. Raises ValueError if a value is NaN, infinite or too large for 16
+    bits.
     """
     path = Path(path)
     parameters = {name for name, _ in net.named_parameters()}
@@ -339,8 +342,17 @@ def save(net: Net, path: str | Path, metadata: Mapping[str, str], half: bool = T
     }
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{path}: not saved, NaN or beyond 16 bits in {first_few(bad)}")
-    with atomic_write(path) as partial:
-        save_file(tensors, partial, {**metadata, "settings": json.dumps(net.settings)})
+    entries = {**metadata, "settings": json.dumps(net.settings)}
+    entries[pretrained.CHECKSUM] = pretrained.checksum(tensors, entries)
+    data = serialized(tensors, entries)
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        start = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:start])
+        header["__metadata__"] = dict(sorted(entries.items()))  # safetensors' order is random
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(memoryview(data)[start:])
 
 
 def load(path: str | Path) -> Net:
@@ -355,10 +367,16 @@ def load(path: str | Path) -> Net:
     tensors = pretrained.read_tensors(path)
     try:
         with safe_open(path, "pt") as file:
-            net = build(json.loads(file.metadata()["settings"]))
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        if "allocate memory" in str(error):  # the fault of the file, or of the machine
-            raise ValueError(f"{path}: too little memory for a net of its settings") from None
+            settings = json.loads(file.metadata()["settings"])
+        stored = sum(tensor.numel() for tensor in tensors.values())
+        with _Limit(2 * stored + SPARE):
+            net = build(settings)
+    except _TooLarge:
+        problem = "weights of another net, smaller than its settings say"
+        raise ValueError(f"{path}: {problem}; download or train it again") from None
+    except Exception as error:
+        if machine_fault(error):
+            raise
         raise ValueError(f"{path}: no settings; give a net that this package saved") from None
     report = pretrained.load_into(net, tensors, source=str(path))
     if absent := net.state_dict().keys() - set(report.loaded):
@@ -366,3 +384,25 @@ def load(path: str | Path) -> Net:
     if report.left_over:
         raise ValueError(f"{path}: its net has no {first_few(report.left_over)}")
     return net.eval()
+
+
+class _TooLarge(Exception):
+    """The layers of a net have more parameters than its file."""
+
+
+class _Limit(TorchFunctionMode):
+    """Raise _TooLarge before the layers built in this context have more than ``numbers``."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.empty:  # as layers allocate their parameters
+            size = args[0] if isinstance(args[0], Iterable) else args
+            self.left -= math.prod(size)
+            if self.left < 0:
+                raise _TooLarge
+        return func(*args, **(kwargs or {}))

@@ -4,6 +4,8 @@ Every source (``.caffemodel``, ``.pth``, ``.safetensors``, torchvision's enums) 
 of tensors under Caffe's layer names, for one input convention: BGR in [0, 255] minus the mean.
 """
 
+import hashlib
+import json
 import math
 import re
 import warnings
@@ -13,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from fcn.classifiers import CLASSIFIERS
+from fcn.environment import machine_fault
 from fcn.preprocessing import Inputs
 
 if TYPE_CHECKING:
@@ -58,8 +61,8 @@ def read_weights(source: "str | Path | WeightsEnum", architecture: str) -> dict[
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a .caffemodel, .safetensors, .pth or .pt file as a dictionary of tensors.
 
-    Raises FileNotFoundError if it is missing; ValueError if it has another format, is truncated,
-    or contains NaN or infinity.
+    Raises FileNotFoundError if it is missing; ValueError if it has another format, is truncated, or
+    contains NaN or infinity, or if it has a checksum and does not match it.
     """
     if path.suffix not in (".caffemodel", ".safetensors", ".pth", ".pt"):
         raise ValueError(f"{path}: unknown weight format; give .caffemodel, .safetensors or .pth")
@@ -77,17 +80,45 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    safe = path.suffix == ".safetensors"
+    metadata: dict[str, str] = {}
     try:
-        tensors = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors: object = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        else:
+            with warnings.catch_warnings(action="ignore"):  # about what we refuse, or need not know
+                tensors = torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # the two raise a dozen types for a file they cannot read
-        if isinstance(error, PermissionError | MemoryError) or "allocate memory" in str(error):
+        if machine_fault(error):
             raise
         problem = "truncated, or not a file of plain tensors"
         raise ValueError(f"{path}: {problem}; download or save it again") from None
-    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
         raise ValueError(f"{path}: not a dictionary of tensors; save a net's state_dict()")
+    # Damage to the entry leaves either its name or the beginning of its value.
+    stored = metadata.get(CHECKSUM) or next(
+        (value for value in metadata.values() if value.startswith("sha256:")), None
+    )
+    if stored and stored != checksum(tensors, metadata):
+        raise ValueError(f"{path}: damaged, its checksum differs; download or train it again")
     return dict(tensors)
+
+
+CHECKSUM = "checksum"
+"""The entry of a net's metadata with its checksum."""
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """The SHA-256 of all tensors and of the metadata, except for the checksum itself."""
+    entries = sorted((key, value) for key, value in metadata.items() if key != CHECKSUM)
+    digest = hashlib.sha256(json.dumps(entries).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), *tensor.shape]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def first_few(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ Raises FileNotFoundError for missing files and ValueError for invalid ones. Ever
 line that names the file and the remedy.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ Problem = OSError | ValueError
 LISTED = 100  # problems that are listed at most
 LISTS = Path(__file__).parent / "lists"
 """The lists that ship with the package."""
+LONGEST = 200  # characters of a name
+_NAME = re.compile(r"[^/\\\x00-\x1f]+")  # no path: it could lead outside the data set
 
 
 def read_list(path: str | Path) -> list[str]:
@@ -45,9 +48,15 @@ def read_lines(path: str | Path, content: str, item: str) -> list[str]:
 
 
 def checked_names(names: Sequence[str], source: str | Path) -> list[str]:
-    """The names as a list. Raises ValueError, naming ``source``, if empty or if one is repeated."""
+    """The names as a list.
+
+    Raises ValueError, naming ``source``, if it is empty, if a name is repeated or is no file name.
+    """
     if not names:
         raise ValueError(f"{source}: the list of images is empty; give at least one name")
+    if bad := [name for name in names if len(name) > LONGEST or not _NAME.fullmatch(name)]:
+        shown = bad[0] if len(bad[0]) <= 60 else f"{bad[0][:59]}…"
+        raise ValueError(f"{source}: {shown!r} is not the name of an image; list names, not paths")
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"{source}: '{twice}' is listed twice; list each image once")

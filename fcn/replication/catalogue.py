@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fcn.environment import machine_fault
 from fcn.replication.experiment import Experiment
 from fcn.training.recipe import HEAVY, TUNED, Recipe
 from fcn.training.record import Deviation
@@ -53,8 +54,22 @@ def _experiment(name: str, data: dict[str, Any]) -> Experiment:
     return Experiment(name=name, **settings | {"deviations": tuple(written)})
 
 
-_DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-EXPERIMENTS = {name: _experiment(name, _DATA) for name in _DATA["experiments"]}
+def read(path: Path) -> tuple[dict[str, Experiment], dict[str, Any]]:
+    """The experiments of a catalogue, and everything that is in it.
+
+    Raises ValueError if it is damaged.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: _experiment(name, data) for name in data["experiments"]}, data
+    except Exception as error:  # a dozen types, by what is wrong where
+        if machine_fault(error):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path}: not a catalogue of experiments ({reason})") from None
+
+
+EXPERIMENTS, _DATA = read(Path(__file__).with_suffix(".toml"))
 SHORT_NAMES: dict[str, str] = _DATA["short_names"]
 SPEEDRUN: dict[str, str] = _DATA["order"]["speedrun"]
 """The rows of the speedrun's ledger, and what each changes in the row before it."""

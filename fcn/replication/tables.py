@@ -131,11 +131,14 @@ def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame, results: str = "results") -> str:
-    """The table in Markdown; experiments and commands are code, seeds links to their records."""
+    """The table in Markdown; experiments and commands are code, seeds links to their records.
+
+    Names of classes may be anything: what would be a tag in HTML, or end a cell, becomes text.
+    """
     right = [":--", *("--:" if c in COLUMNS.values() else ":--" for c in frame.columns)]
-    lines = [["", *frame.columns], right]
+    lines = [["", *map(_text, frame.columns)], right]
     for name, row in frame.iterrows():
-        cells = {column: str(value) for column, value in row.items()}
+        cells = {column: _text(value) for column, value in row.items()}
         run = cells.get("record", "")
         if run.startswith("python"):
             cells["record"] = f"`{run}`"
@@ -143,10 +146,14 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
             seeds = re.findall(r"\d+", run)
             links = [f"[seed {seed}]({results}/{name}.seed{seed}.json)" for seed in seeds]
             cells["record"] = ", ".join(links)
-        label = f"`{name}`" if name in EXPERIMENTS else str(name)
+        label = f"`{name}`" if name in EXPERIMENTS else _text(name)
         label = f"*{label}*" if cells.get("source") == "difference" else label
         lines.append([label, *cells.values()])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text(value: object) -> str:
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", str(value)).replace("|", r"\|")
 
 
 def update_readme(path: Path, results: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from fcn.environment import atomic_write
+from fcn.environment import atomic_write, machine_fault
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}( \+ [0-9a-f]{64})*")
 ENTRIES = {"identity", "net", "optimizer", "ema", "run", "losses"}
@@ -54,9 +54,9 @@ def damaged(path: Path) -> Iterator[None]:
     """Turn the dozen types of errors that a damaged checkpoint causes into a ValueError."""
     try:
         yield
-    except (PermissionError, MemoryError):
-        raise
     except Exception as error:
+        if machine_fault(error):
+            raise
         remedy = "delete it to start again"
         raise ValueError(f"{path}: not a complete checkpoint; {remedy}") from error
 

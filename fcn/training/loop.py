@@ -262,7 +262,12 @@ def train(
             due = time.perf_counter() - saved > checkpoint_every
             due, stopping = agree(fabric, due, stop())
             if due or stopping:
-                save()
+                try:
+                    save()
+                except OSError as error:  # on a full disk, perhaps for a while
+                    if stopping:
+                        raise
+                    log(f"no checkpoint at step {run.step}, training continues: {error}")
                 saved = time.perf_counter()
             if stopping:
                 fabric.barrier()  # no process ends before the checkpoint is written

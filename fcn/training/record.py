@@ -5,8 +5,9 @@ and the time of a run, its confusion matrices, from which every metric can be re
 deviations from the paper. No record, no number.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
@@ -94,9 +95,9 @@ class InitialWeights:
 
 @dataclass(frozen=True, config=STRICT)
 class Weights:
-    """The trained net: its path relative to the project, with ``/``, and the file's SHA-256."""
+    """The trained net: its path below the project, with ``/``, and the file's SHA-256."""
 
-    path: Annotated[str, Field(pattern=r"^[^/\\:]+(/[^/\\:]+)*$")]
+    path: Annotated[str, Field(pattern=r"^[^/\\:.][^/\\:]*(/[^/\\:.][^/\\:]*)*$")]
     sha256: str
 
 
@@ -209,7 +210,8 @@ class Record(Plan, frozen=True):
 
     Null ``paper``: the run replicates no row; ``initial_weights``: the net starts at random;
     ``weights``: the trained net was not kept; ``commit``: the code ran outside a checkout;
-    ``execution``: an older version ran, with channels last and the recipe's precision.
+    ``execution``: an older version ran, with channels last and the recipe's precision;
+    ``checksum``: it wrote the file without one.
     """
 
     images_seen: NonNegativeInt
@@ -220,6 +222,7 @@ class Record(Plan, frozen=True):
     seconds: float
     heads: Annotated[dict[str, Head], Field(min_length=1)]
     curve: list[Point]
+    checksum: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None  # of all other entries
 
     @property
     def precision(self) -> Precision:
@@ -247,11 +250,11 @@ def write(record: Record, directory: str | Path) -> Path:
     Raises ValueError for values that JSON cannot hold.
     """
     path = Path(directory) / record.file_name
-    data = record.model_dump()
+    data = record.model_dump(exclude={"checksum"})
     for point in data["curve"]:
         point |= {key: float(f"{point[key]:.6g}") for key in ("loss", "learning_rate")}
     try:
-        text = _layout(data) + "\n"
+        text = _layout(data | {"checksum": _checksum(data)}) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: the record cannot be written as JSON: {error}") from error
     with atomic_write(path) as partial:
@@ -262,11 +265,13 @@ def write(record: Record, directory: str | Path) -> Path:
 def read(path: str | Path) -> Record:
     """Read one record.
 
-    Raises FileNotFoundError, or ValueError for anything but a valid record under its own name.
+    Raises FileNotFoundError, or ValueError for anything but a valid record under its own name, as
+    it was written.
     """
     path = Path(path)
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        record = Record.model_validate_json(content)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such record") from None
     except ValidationError as error:
@@ -274,7 +279,19 @@ def read(path: str | Path) -> Record:
         raise ValueError(f"{path}: not a valid record: {one_line(error)}; {remedy}") from None
     if path.name != record.file_name:
         raise ValueError(f"{path}: holds {record.file_name}; rename the file to that")
-    return record
+    if record.checksum and record.checksum != _checksum(json.loads(content)):
+        remedy = (
+            "restore the file from version control, or delete the entry checksum if you edited it"
+        )
+        raise ValueError(f"{path}: changed since it was written, its checksum differs; {remedy}")
+    return record.model_copy(update={"checksum": None})
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    """SHA-256 of all entries except for the checksum itself."""
+    entries = {key: value for key, value in data.items() if key != "checksum"}
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_records(directory: str | Path) -> list[Record]:

@@ -1,4 +1,8 @@
-"""Signals that ask a run to stop at a checkpoint: SIGINT (Ctrl-C), SIGTERM and SIGUSR1."""
+"""Signals that ask a run to stop at a checkpoint.
+
+SIGINT (Ctrl-C), SIGTERM and SIGUSR1 (schedulers of clusters), SIGHUP (the terminal was closed) and
+SIGQUIT.
+"""
 
 import signal
 import threading
@@ -8,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 EXIT_STATUS = 75  # EX_TEMPFAIL: the same command continues
-SIGNALS = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, s)]
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGQUIT")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]  # fewer on Windows
 REPEATED = 1.0  # seconds: launchers send a signal to a process and then to its group
 
 

@@ -16,7 +16,8 @@ def one_line(error: ValidationError) -> str:
     rule = rule.replace("String should", "must").splitlines()[0]
     value: Any = found["input"]
     if found["type"] not in ("missing", "value_error") and isinstance(value, _SHOWN):
-        place += f" is {value!r}"
+        shown = repr(value)
+        place += f" is {shown if len(shown) <= 60 else f'{shown[:59]}…'}"
     return f"{place}: {rule}" if place else rule
 
 

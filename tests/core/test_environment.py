@@ -1,11 +1,18 @@
 """Atomic writes, devices and folders."""
 
+import os
+import platform
+import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
+from fcn import environment
 from fcn.environment import atomic_write
 
 
@@ -47,6 +54,58 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
         atomic_write(tmp_path / "runs" / "net"),
     ):
         pass
+
+
+def test_partial_files_of_processes_that_ended_are_deleted(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = platform.node()
+    names = {
+        f".a.png.{here}-{ended.pid}.fcn.partial": False,
+        f".a.png.{here}-{os.getpid()}.fcn.partial": True,  # of a thread, perhaps
+        f".a.png.other-{here}-{ended.pid}.fcn.partial": True,
+        f".a.png.{ended.pid}.partial": True,
+        ".old.other-1.fcn.partial": False,
+        ".old.partial": True,
+        "a.partial": True,
+    }
+    for name in names:
+        (tmp_path / name).write_text("half")
+    long_ago = time.time() - 2 * environment.DAY
+    for name in (".old.other-1.fcn.partial", ".old.partial"):  # the second is not ours
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    with atomic_write(tmp_path / "b.png") as partial:
+        partial.write_text("whole")
+    kept = {name for name, stays in names.items() if stays}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"b.png"}
+
+
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 125 + ".png")
+    with atomic_write(path) as partial:
+        partial.write_text("whole")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    with (
+        pytest.raises(OSError, match=r"cannot be written .*; choose a shorter name"),
+        atomic_write(tmp_path / ("x" * 300)) as partial,
+    ):
+        partial.write_text("whole")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_content_and_name_are_on_the_disk_in_the_right_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def fsync(number: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", lambda *_: done.append("rename"))
+    with atomic_write(tmp_path / "a") as partial:
+        partial.write_text("whole")
+    assert done == ["file", "rename", "folder"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from urllib.error import URLError
@@ -17,12 +19,13 @@ from torch import nn
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 from torchvision.models import vgg16 as torchvision_vgg16
 
+from fcn import pretrained
 from fcn.caffemodel import NetParameter, read_caffemodel
 from fcn.classifiers import CLASSIFIERS, alexnet, googlenet, vgg16
 from fcn.convolutionalize import convolutionalize
-from fcn.environment import sha256
+from fcn.environment import PROJECT, sha256
 from fcn.models import FCN, load, save
-from fcn.pretrained import load_into, read_weights
+from fcn.pretrained import load_into, read_tensors, read_weights
 
 WIDTH = 0.05  # the smallest nets with every layer
 
@@ -547,6 +550,55 @@ def test_saving_replaces_a_file_whole_or_not_at_all(tmp_path, fcn, monkeypatch):
     save(fcn, path, {}, half=False)  # 1e5 fits into float32
 
 
+def test_files_of_equal_nets_are_equal(tmp_path, fcn):
+    about = {"classes": '["sky"]', "dataset": "a", "experiment": "é\x7f\u2028"}
+    code = "import sys; from fcn import models; n = models.load(sys.argv[1]); "
+    code += f"models.save(n, sys.argv[1], {dict(reversed(about.items()))!r})"
+    save(fcn, tmp_path / "net.safetensors", about)
+    before = (tmp_path / "net.safetensors").read_bytes()
+    command = [sys.executable, "-c", code, str(tmp_path / "net.safetensors")]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(PROJECT)})
+    assert (tmp_path / "net.safetensors").read_bytes() == before
+
+
+def test_a_changed_net_is_refused(tmp_path, fcn):
+    path = tmp_path / "net.safetensors"
+    save(fcn, path, {"classes": '["sky"]'})
+    whole = path.read_bytes()
+    size = 8 + int.from_bytes(whole[:8], "little")
+    places = [whole.index(b'"sky'), whole.index(b'"checksum'), whole.index(b"sha256:")]
+    for at in (*(place + 2 for place in places), size + 100, len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"net\.safetensors: damaged, its checksum differs"):
+            load(path)
+
+
+@pytest.mark.parametrize("values", [None, [], 3, "x", {"width": 30.0}, {"num_classes": 10**9}])
+def test_settings_of_another_kind_or_of_a_wide_net_are_refused_at_once(tmp_path, values):
+    net = FCN("googlenet", 32, 3, width=0.05)
+    given = net.settings | values if isinstance(values, dict) else values
+    path = tmp_path / "net.safetensors"
+    save_file(net.state_dict(), path, {"settings": json.dumps(given)})
+    with pytest.raises(ValueError, match=r"net\.safetensors: (no settings|weights of another)"):
+        load(path)
+
+
+def test_too_little_memory_is_not_blamed_on_the_file(tmp_path, fcn, monkeypatch):
+    save(fcn, tmp_path / "net.safetensors", {})
+    torch.save({"a": torch.ones(2)}, tmp_path / "net.pth")
+
+    def exhausted(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(torch, "load", exhausted)
+    monkeypatch.setattr(pretrained, "safe_open", exhausted)
+    for name in ("net.safetensors", "net.pth"):
+        with pytest.raises(RuntimeError, match="allocate memory"):
+            read_tensors(tmp_path / name)
+
+
 def test_files_that_hold_no_net_of_ours_are_named(tmp_path, fcn):
     path = tmp_path / "net.safetensors"
     stored = {name: tensor.contiguous() for name, tensor in fcn.state_dict().items()}
@@ -658,7 +710,7 @@ def test_a_net_of_impossible_settings_is_named(tmp_path, change):
         tmp_path / "net.safetensors",
         {"settings": json.dumps(net.settings | change)},
     )
-    with pytest.raises(ValueError, match=r"net\.safetensors: (no settings|too little memory for)"):
+    with pytest.raises(ValueError, match=r"net\.safetensors: (no settings|weights of another net)"):
         load(tmp_path / "net.safetensors")
 
 

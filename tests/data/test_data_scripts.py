@@ -461,6 +461,55 @@ def test_broken_archives_leave_nothing(tmp_path):
         shutil.rmtree(tmp_path / "target")
 
 
+def test_a_plain_tar_with_a_damaged_header_is_not_taken_for_a_shorter_one(tmp_path):
+    members = {f"in/{i}": bytes(1000 + i) for i in range(5)}
+    path = tar_of(tmp_path / "a.tar", members)
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        headers = [member.offset for member in archive]
+        end = archive.offset
+    for at in headers[1:]:
+        damaged = bytearray(whole)
+        damaged[at + 3] ^= 1  # a bit of the name
+        path.write_bytes(damaged)
+        refused(path, tmp_path, "cannot be unpacked")
+        path.write_bytes(whole[:at])  # between two members
+        refused(path, tmp_path, "cannot be unpacked")
+    path.write_bytes(whole[: end + 512])  # without the blocks that fill the last record
+    with archives.unpacked(path, tmp_path / "target") as folder:
+        assert len(list((folder / "in").iterdir())) == 5
+
+
+def test_archives_that_unpack_to_a_multiple_of_their_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "SMALL", 1 << 20)
+    zeros = {f"in/{i}": bytes(1 << 20) for i in range(3)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in zeros.items():
+            archive.writestr(name, content)
+    refused(tmp_path / "a.zip", tmp_path, "more than 1,[0-9,]+ bytes unpacked")
+    refused(tar_of(tmp_path / "a.tgz", zeros, "w:gz"), tmp_path, "bytes unpacked; nothing was")
+    assert tree(tar_of(tmp_path / "a.tar", zeros).parent)
+
+
+@pytest.mark.parametrize("name", ["in/" + "x" * 300, "in/file/below"])
+def test_names_that_no_disk_can_hold(tmp_path, name):
+    archive = zip_of(tmp_path / "a.zip", {"in/file": b"1", name: b"2"})
+    refused(
+        archive, tmp_path, r"cannot be unpacked.*\((file name too long|not a directory|file ex)"
+    )
+
+
+def test_label_maps_too_large_or_damaged_are_named(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (13_000, 13_000)).save(path)
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read.*13000 x 13000 pixels") as error:
+        checks.label_map(path)
+    assert one_line(error, path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a label map"):
+        checks.label_map(path)
+
+
 def test_no_space_to_unpack(tmp_path, monkeypatch):
     archive = tar_of(tmp_path / "a.tar", {"1": b"1", "2": CONTENT})
     little_space(monkeypatch, archives.RESERVE + len(CONTENT) - 1)

@@ -276,6 +276,13 @@ def test_checked_labels_lets_void_pass() -> None:
         checked_labels(np.array([[0, 3, VOID]]), size=(1, 3), num_classes=3, file="x.png")
 
 
+@pytest.mark.parametrize("name", ["../../outside/secret", "/etc/passwd", "a\\b", "x\0y", "x" * 500])
+def test_lists_of_paths_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"good\n{name}\n")
+    with pytest.raises(ValueError, match=r"list\.txt: '.{1,70}' is not the name of an image"):
+        read_list(tmp_path / "list.txt")
+
+
 def test_checksum_tells_lists_apart() -> None:
     assert list_checksum(["a", "b"]) != list_checksum(["b", "a"])
     # as `printf 'a\nb' | sha256sum` has it

@@ -1,13 +1,17 @@
 """Packing data sets into parts of limited size, and unpacking."""
 
+import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pack
 import pytest
+
+from fcn.environment import sha256
 
 
 @pytest.fixture
@@ -69,6 +73,31 @@ def test_a_damaged_part_is_refused(folder: Path, tmp_path: Path) -> None:
         pack.unpack(tmp_path / "parts", tmp_path / "there")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         pack.pack(folder, tmp_path / "parts", ["nowhere"])
+
+
+@pytest.mark.parametrize("name", ["../part-000.tar", "/part-000.tar", "x", "part-000.tar\n"])
+def test_a_list_of_parts_that_leads_elsewhere_is_refused(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    pack.pack(folder, tmp_path / "parts")
+    path = tmp_path / "parts" / pack.LIST
+    path.write_text(path.read_text().replace('"part-000.tar"', json.dumps(name)))
+    with pytest.raises(ValueError, match="not a list of parts"):
+        pack.unpack(tmp_path / "parts", tmp_path / "there")
+
+
+def test_a_part_that_leads_outside_is_refused(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    with tarfile.open(parts / "part-000.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../evil"))
+    entry = {"name": "part-000.tar", "sha256": sha256(parts / "part-000.tar")}
+    (parts / pack.LIST).write_text(json.dumps({"parts": [entry]}))
+    with pytest.raises(ValueError, match=r"part-000\.tar: '\.\./evil' would be outside"):
+        pack.unpack(parts, tmp_path / "there")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
+        ["parts", "part-000.tar", pack.LIST, "there"]
+    )
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -240,3 +241,13 @@ def test_the_repeats_of_another_replication_differ_by_what_the_chapters_say():
     repeats = [row.metrics["mean_iu"] for row in OTHERS if row.label.endswith("of two runs")]
     assert len(repeats) == 2
     assert max(repeats) - min(repeats) == pytest.approx(0.57)
+
+
+def test_names_with_html_are_shown_as_text():
+    name = "<script>alert(1)</script> a|b"
+    frame = pd.DataFrame({"pixel acc.": ["12.3"], name: [f"{name} & p < 0.05"]}, index=[name])
+    shown = tables.markdown(frame)
+    assert "<script" not in shown
+    assert "</script" not in shown
+    assert "& p < 0.05" in shown
+    assert {line.replace(r"\|", "").count("|") for line in shown.splitlines()} == {4}

@@ -67,6 +67,15 @@ def test_only_a_part_of_the_file_is_refused(path):
             read_checkpoint(path, IDENTITY)
 
 
+def test_too_little_memory_is_not_blamed_on_the_checkpoint(path, monkeypatch):
+    def exhausted(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(torch, "load", exhausted)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        read_checkpoint(path, IDENTITY)
+
+
 @pytest.mark.parametrize("state", [None, [], {}, {"identity": {}}, {"identity": 3} | STATE])
 def test_something_else_is_refused(path, state):
     torch.save(state, path)

@@ -494,9 +494,12 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(scenes, tmp_pat
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="no space left"):
-        run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True, checkpoint_every=0)
+        stopped(Tiny(), scenes, RECIPE, checkpoint, 2)
     assert checkpoint.read_bytes() == before
     lines = []
+    more = {"checkpoint": checkpoint, "resume": True, "checkpoint_every": 0}
+    run(Tiny(), scenes, RECIPE, **more, log=lines.append)
+    assert any("no checkpoint at step 3, training continues: " in line for line in lines)
     run(Tiny(), scenes, RECIPE, checkpoint=checkpoint, resume=True, log=lines.append)
     assert "no checkpoint of the last step" in lines[-1]  # and the net is returned
     assert checkpoint.read_bytes() == before

@@ -290,6 +290,10 @@ def with_value(value: object, *keys: str) -> Callable[[dict], None]:
             "weights.path is '/elsewhere/net.safetensors': must match pattern",
         ),
         (with_value("C:/net.safetensors", "weights", "path"), "weights.path is 'C:/net"),
+        (with_value("../../etc/passwd", "weights", "path"), "weights.path is '../../etc"),
+        (with_value("weights/../../x", "weights", "path"), "weights.path is 'weights/../"),
+        (with_value(1.25, "seconds"), "changed since it was written, its checksum differs"),
+        (with_value("f" * 64, "checksum"), "changed since it was written"),
         (with_value("../x", "experiment"), r"experiment is '../x': must match pattern"),
         (
             with_value("test", "dataset", "trained_on", "split"),
