@@ -20,7 +20,7 @@ MINUTES ?= 25
 GPU_PYTHON ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON3))
 TARGET  := _build/wheels
 
-.PHONY: help setup book notebooks site serve test test-install test-lowest paper records-gpu clean
+.PHONY: help setup book notebooks site serve test nightly test-install test-lowest paper records-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -68,6 +68,10 @@ test-lowest: $(READY) ## run the tests of the package's core with the lowest ver
 	$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST)/.venv
 	$(UV) pip install --quiet --python $(LOWEST)/.venv --requirements $(LOWEST)/requirements.txt --editable . --no-deps
 	$(LOWEST)/.venv/bin/python -m pytest -q tests/core
+
+nightly: $(READY) ## damaged files and killed runs by the hundred; rewrites the figures in the book
+	FCN_NIGHTLY=results/reliability.json $(BIN)/python -m pytest -q tests/replication/test_mutants.py tests/replication/test_kills.py
+	$(BIN)/python tests/replication/nightly.py
 
 paper: $(READY) ## run the whole paper as a graph: DRY=1 prints it; TARGETS=, CONFIG=, PROFILE= (workflow/README.md)
 	$(BIN)/snakemake $(TARGETS) --workflow-profile workflow/profiles/$(or $(PROFILE),laptop) \

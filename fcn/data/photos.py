@@ -102,7 +102,7 @@ def read(path: str | Path) -> Photo:
         if opened.mode.startswith("I"):
             grey, bits = _eight_bits(np.asarray(opened))
             return Photo(np.repeat(grey[..., None], 3, axis=2), orientation, bits < 16)
-        pixels = np.array(_as_rgb(opened))
+        pixels = np.array(as_rgb(opened))
         if deep and pixels.max() < 1 << 6:
             raise Unusable(
                 "its 16-bit pixels use only the lower 14 bits or fewer, so it would be read as "
@@ -116,7 +116,7 @@ def read_pixels(path: str | Path) -> NDArray[np.uint8]:
     return read(path).pixels
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

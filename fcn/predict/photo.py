@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from fcn.data import photos
-from fcn.data.photos import _as_rgb
+from fcn.data.photos import as_rgb
 from fcn.predict import geotiff
 from fcn.predict.legend import page_size
 from fcn.predict.nets import Pixels
@@ -115,7 +115,7 @@ def _read_large(path: Path, header: _Header, side: int | None, page: bool) -> Pi
         for top in range(0, opened.height, rows):
             bottom = min(opened.height, top + rows)
             strip = opened.crop((0, top, opened.width, bottom))
-            pixels[top:bottom] = np.asarray(_as_rgb(strip))
+            pixels[top:bottom] = np.asarray(as_rgb(strip))
     return upright(pixels, header.orientation)
 
 
