@@ -156,7 +156,7 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS if nightly.FILE else list(COMMANDS)[1:])
 def test_killed_at_a_random_moment_a_command_ends_as_if_it_had_not_been(
     name, start, place, address
 ):
@@ -191,11 +191,12 @@ def test_killed_at_a_random_moment_a_command_ends_as_if_it_had_not_been(
         status, errors = start(folder, arguments, **more).end()
         print(errors, end="")
         found["trials"] += 1
-        found["completed"] += status == 0
+        found["completed"] += status == 0 or "from a finished run" in errors
         found["same"] += results(folder) == expected
         found["left"] += len(left(folder))
     nightly.save("kills", name, found)
     trials = found["trials"]
+    assert found["killed"] > 0
     assert found == found | {"half": 0, "completed": trials, "same": trials, "left": 0}
 
 
