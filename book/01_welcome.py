@@ -18,7 +18,7 @@
 #
 # :::{figure} assets/live.jpg
 # :name: live
-# :alt: A temple by a lake and three label maps of it. At 32s the temple is a blob, at 16s it has roofs, at 8s eaves.
+# :alt: A temple by a lake and three label maps of it. At 32s the temple is a blob, at 16s it has an outline, at 8s eaves and windows.
 #
 # A photo, labelled by our FCN-8s in three stages.
 #
