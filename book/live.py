@@ -157,14 +157,14 @@ def draw(path: Path = STILL) -> None:
     with torch.inference_mode():
         maps = [labels[0, 0].numpy() for labels in load()(pixels.permute(2, 0, 1)[None] / 255)]
     segmenter = Segmenter(NET)
-    figure, axes = plt.subplots(2, 2, figsize=(8, 6.4))
+    figure, axes = plt.subplots(2, 2, figsize=(5, 4.3))  # inches: legible at the width of a phone
     style.show(axes.flat[0], pixels.numpy(), "photo")
     for one, labels, stage in zip(axes.flat[1:], maps, STAGES, strict=True):
         style.show(one, style.colour(labels, segmenter.palette), stage)
     large = dict.fromkeys(name for labels in maps for name, share in shares(labels, segmenter.classes) if share >= 1)
     present = [segmenter.classes.index(name) for name in large]
-    style.legend(figure, segmenter.classes, segmenter.palette, present, loc="outside lower center", ncols=6)
-    figure.savefig(path, dpi=160, pil_kwargs={"quality": 85})
+    style.legend(figure, segmenter.classes, segmenter.palette, present, loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=256, pil_kwargs={"quality": 85})
 
 
 class Server(ThreadingHTTPServer):
