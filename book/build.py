@@ -10,6 +10,7 @@ NN_name.ipynb. Two runs on one machine are equal byte for byte.
     compare         run the committed notebooks again (pytest --nbval book) and compare their outputs
     links           check the links of the built site, and that it needs nothing from other hosts
     readme-picture  draw book/assets/results.png
+    live            draw book/assets/live.jpg, and measure the live net of the first page in Chromium (live.json)
 """
 
 import argparse
@@ -36,7 +37,9 @@ from fcn.environment import atomic_write
 
 BOOK = Path(__file__).resolve().parent
 BUILD = BOOK.parent / "_build"
-MODES = ("execute", "notebooks", "prose", "check", "compare", "links", "readme-picture")
+MODES = (
+    "execute", "notebooks", "prose", "check", "compare", "links", "readme-picture", "live"
+)  # fmt: skip
 PARAMETERS = (
     "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
 )  # fmt: skip
@@ -330,6 +333,11 @@ def main(arguments: list[str] | None = None) -> int:
             from readme_picture import draw  # imports torch
 
             draw(BOOK / "assets" / "results.png")
+        elif options.mode == "live":
+            import live  # imports torch
+
+            live.draw()
+            live.record()
         elif options.mode == "compare":
             return compare(chapters, options.jobs)
         else:

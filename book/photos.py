@@ -1,8 +1,8 @@
 """Free photos for the book, shipped with scikit-image and scikit-learn.
 
-Chelsea the cat (Stefan van der Walt), coffee (Rachel Michetti), the rocket (SpaceX) and the astronaut Eileen Collins
-(NASA) are in the public domain or under CC0; "china" (danielbuechele) and "flower" (vultilion), both from Flickr, are
-under CC BY 2.0.
+Chelsea the cat (Stefan van der Walt), coffee (Rachel Michetti), the rocket (SpaceX), the photographer (Lav Varshney)
+and the astronaut Eileen Collins (NASA) are in the public domain or under CC0; "china" (danielbuechele) and "flower"
+(vultilion), both from Flickr, are under CC BY 2.0.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ PHOTOS = {
     "chelsea": ("skimage.data", "chelsea.png"),
     "coffee": ("skimage.data", "coffee.png"),
     "rocket": ("skimage.data", "rocket.jpg"),
+    "camera": ("skimage.data", "camera.png"),
     "astronaut": ("skimage.data", "astronaut.png"),
     "china": ("sklearn.datasets.images", "china.jpg"),
     "flower": ("sklearn.datasets.images", "flower.jpg"),
