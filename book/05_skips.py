@@ -199,7 +199,9 @@ plt.show()
 # at stride 8 sees a window or the end of a roof, and there is one every 8 pixels.*
 
 # %% tags=["remove-input"]
-widgets.receptive_field(photos.photo("china"), "A temple with two roofs, seen from below, and trees in front of it.")
+widgets.receptive_field(
+    photos.photo("china"), "A tower with four tiled roofs rises above trees, with a lake behind it."
+)
 
 # %% [markdown]
 # The deep map can tell a pagoda from a house because it sees the whole; it cannot say on which pixel the roof ends. The
