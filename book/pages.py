@@ -17,7 +17,7 @@ from sphinx.config import Config
 
 PREVIEW = "_static/results.png"
 LONGEST = 160  # characters of a description that search engines show
-LARGE = 100_000  # bytes; larger pictures are sent as WebP
+LARGE = 50_000  # bytes; larger pictures are sent as WebP
 UNUSED = ("scripts/fontawesome.js*", "scripts/*.map", "scripts/*.LICENSE.txt", "vendor/**/*.ttf", "locales/**/*")
 """Files of the themes: icons come from the font of the style sheet, all browsers read WOFF2."""
 MATHJAX = """<script>addEventListener("load", () => {
@@ -76,9 +76,13 @@ def trim(app: Sphinx, error: Exception | None) -> None:
                 path.unlink()
     smaller = {path.name: path.name for path in site.joinpath("_images").glob("*.png")}
     for picture in site.joinpath("_images").glob("*.png"):
+        webp = picture.with_suffix(".webp")
         if picture.stat().st_size > LARGE:
-            smaller[picture.name] = f"{picture.stem}.webp"
-            Image.open(picture).convert("RGB").save(picture.with_suffix(".webp"), quality=88, method=4)
+            Image.open(picture).convert("RGB").save(webp, quality=88, method=4)
+            if webp.stat().st_size < 0.8 * picture.stat().st_size:
+                smaller[picture.name] = webp.name
+            else:
+                webp.unlink()
     for page in site.glob("*.html"):
         text = page.read_text(encoding="utf-8")
         for pattern, replacement in EDITS:
