@@ -32,6 +32,8 @@ EDITS = (
     # Wide tables scroll, with the keyboard as well; entries of the list of references are not list items.
     (r"<table ", '<table tabindex="0" '),
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
+    # Chapters are edited in their sources, not in the notebooks.
+    (r'(href="[^"]*/edit/[^"]*)\.ipynb"', r'\1.py"'),
 )
 PICTURE = re.compile(r'(?<=src=")_images/([^"]+\.png)(?=")')
 
