@@ -20,7 +20,7 @@ MINUTES ?= 25
 GPU_PYTHON ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON3))
 TARGET  := _build/wheels
 
-.PHONY: help setup book notebooks site serve test nightly test-install test-lowest paper records-gpu clean
+.PHONY: help setup book notebooks site pdf serve test nightly test-install test-lowest paper records-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ site: $(READY) ## build the site from the committed notebooks
 	$(BIN)/jupyter-book build book --config _config.yml --path-output . --all -W --keep-going -q
 	$(BIN)/python book/build.py links
 	@echo "The book: $(CURDIR)/_build/html/index.html (or: make serve)"
+
+pdf: $(READY) ## print the book with Chromium into _build/book.pdf
+	$(BIN)/python book/build.py pdf
 
 serve: ## serve the site locally, PORT=8000
 	@test -f _build/html/index.html || { echo "No site yet: run 'make book' first." >&2; exit 1; }

@@ -142,6 +142,10 @@ for name, build in backbones.items():
 pd.DataFrame(rows, columns=["net", "layer", "inputs", "outputs", "kernel", "channels"]).set_index("net")
 
 # %% [markdown]
+# :::{caption} tab-connected
+# The fully connected layers of three classifiers, and their kernels as convolutions.
+# :::
+#
 # On an image of the classifier's own size both forms put out the same numbers. Checked here on narrow copies of the
 # nets (an eighth of the channels) with random weights, since the identity holds whatever the weights are:
 
@@ -174,6 +178,10 @@ for name, build in backbones.items():
 pd.DataFrame(table, index=pd.Index([f"{h} x {w}" for h, w in sizes], name="image"))
 
 # %% [markdown]
+# :::{caption} tab-sizes
+# Cells of the map of scores for images of several sizes, in pixels.
+# :::
+#
 # ## What a cell has seen
 #
 # Each step from cell to cell is a step of 32 pixels in the image: the product of the strides on the way. It is
@@ -359,6 +367,10 @@ for name, build in backbones.items():
 pd.DataFrame(rows, columns=["net", "cells", "in one pass", "patch by patch", "times less"]).set_index("net")
 
 # %% [markdown]
+# :::{caption} tab-multiply-adds
+# Multiply-adds, in 10⁹, for all cells of a 500×500 image.
+# :::
+#
 # AlexNet saves least, because more than half of its work in one pass lies in the layers that were fully connected:
 # each cell has its own window there, and nothing is shared. Now measure the time of one pass over a 500×500 image and
 # of 100 patches, forward and backward. The paper's measurement, on a GPU, took 22 ms against $100 \times 1.2$ ms
@@ -489,6 +501,10 @@ index = ["layers", "parameters", "field", "classifier's field", "stride"]
 pd.DataFrame(table, index=index).T
 
 # %% [markdown]
+# :::{caption} tab-nets
+# Properties of the three FCNs of stride 32, computed here and as Table 1 of the paper gives them.
+# :::
+#
 # Everything agrees but one number. The paper gives GoogLeNet a receptive field of 907 pixels; composing the layers of
 # its FCN gives 715. The difference, $6 \times 32$, is the classifier's final 7×7 average pool, which section 4.1 says
 # was discarded. So 907 is the field of the classifier and 715 that of the FCN.
@@ -616,9 +632,33 @@ print(f"one image of {tuple(image.shape[2:])}, or {len(patches)} patches of {win
 # 1. **Where patches win.** The saving comes from overlap. Suppose that you want only a few answers. Use
 #    `multiply_adds` to find the step between patches at which classifying AlexNet's patches costs no more than one
 #    pass. What does that say about sparse detection?
+#
+#    :::{dropdown} Solution
+#    Divide the work of one pass by the work of one patch: in the table above, `sum(one_pass) / sum(one_patch)`. For
+#    AlexNet it is $9.3 / 0.724 \approx 13$. Thirteen patches instead of 100 cells are a step of $\sqrt{100 / 13} \approx
+#    2.8$ cells, or about 90 pixels. A detector that asks about fewer windows than that is better off with patches; one
+#    that asks about hundreds of overlapping windows is not.
+#    :::
+#
 # 2. **Shift and stitch.** Shift the sheet by 16 pixels to the right, down, and both, run the convolutionalized
 #    GoogLeNet on each (section 3.2; it needs the weights), and interlace the four maps into one of stride 16. Compare
 #    it with the stride-32 map interpolated to the same grid. What did the fourfold cost buy?
+#
+#    :::{dropdown} Solution
+#    Stack the four maps as `torch.stack([m00, m01, m10, m11])` and let `F.pixel_shuffle` interlace them. At the cells
+#    of the unshifted map both results agree. In between, interpolation can only average the neighbours, while the
+#    shifted passes compute what the classifier says of that very window. So the stitched map can show something that
+#    no cell of the coarse map has seen in its middle; the cells' receptive fields are as large as before.
+#    Chapter [11](11_patches_shifts_stitches.ipynb) shows how to get the same map in one pass.
+#    :::
+#
 # 3. **Trading the average pool.** GoogLeNet averages 7×7 cells and then classifies linearly. Both steps are linear.
 #    Show that scoring each cell of `inception_5b` first and averaging the scores afterwards gives the same map, then
 #    leave the average out. Which receptive field does each cell have now, and what becomes of the cat?
+#
+#    :::{dropdown} Solution
+#    With the cells $x_1, \dots, x_{49}$ of a window, $\frac{1}{49} \sum_i (W x_i + b) = W \left(\frac{1}{49} \sum_i
+#    x_i\right) + b$: the order of averaging and scoring does not matter. Without the average, a cell's receptive field
+#    shrinks from 907 to 715 pixels, and its score is no longer the mean of 49. The heatmap of the cat gets three more
+#    cells on each side and is less smooth. This is what section 4.1 of the paper does before it adds a score layer.
+#    :::

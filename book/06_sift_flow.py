@@ -115,6 +115,10 @@ kinds = {
 pd.DataFrame({**kinds}).pipe(lambda t: pd.concat([t, t.sum().to_frame("all").T]))
 
 # %% [markdown]
+# :::{caption} tab-sift-splits
+# Images per scene category and split.
+# :::
+#
 # `trainval` is `train` and `val` together: final runs train on it. Not all of its pixels have a label, and those that
 # have are spread very unevenly. The next cell counts them. It needs the label maps; if you have not downloaded them, it
 # loads the counts of an earlier run.
@@ -284,6 +288,10 @@ names = {
 chapter_tables.recipes(names)
 
 # %% [markdown]
+# :::{caption} tab-sift-recipes
+# Settings of the paper's recipe for GoogLeNet and of ours.
+# :::
+#
 # Rates of different optimisers cannot be compared: AdamW divides each gradient by its own size. The short recipe's
 # epochs are far fewer than the paper's; the section on deviations comes back to what this costs.
 #
@@ -576,6 +584,11 @@ if semantic:
 # %%
 pairs = chapter_tables.confused_pairs(semantic[best]) if semantic else pd.DataFrame()
 pairs
+
+# %% [markdown]
+# :::{caption} tab-sift-pairs
+# The pairs of classes that hold most of the tuned net's wrong pixels.
+# :::
 
 # %%
 if len(pairs):

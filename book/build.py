@@ -9,6 +9,7 @@ NN_name.ipynb. Two runs on one machine are equal byte for byte.
     check           compare the committed notebooks with their sources, without running them
     compare         run the committed notebooks again (pytest --nbval book) and compare their outputs
     links           check the links of the built site, and that it needs nothing from other hosts
+    pdf             print the whole book with Chromium into _build/book.pdf
     readme-picture  draw book/assets/results.png
     live            draw book/assets/live.jpg, and measure the live net of the first page in Chromium (live.json)
 """
@@ -19,6 +20,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -38,7 +40,7 @@ from fcn.environment import atomic_write
 BOOK = Path(__file__).resolve().parent
 BUILD = BOOK.parent / "_build"
 MODES = (
-    "execute", "notebooks", "prose", "check", "compare", "links", "readme-picture", "live"
+    "execute", "notebooks", "prose", "check", "compare", "links", "pdf", "readme-picture", "live"
 )  # fmt: skip
 PARAMETERS = (
     "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
@@ -58,6 +60,15 @@ ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
     "IPYTHONDIR": str(BUILD / "ipython"),  # without the user's start-up files and settings
 }
+PRINTABLE = """async () => {
+    document.querySelectorAll("details").forEach(one => one.open = true);
+    document.querySelectorAll("img").forEach(one => one.loading = "eager");
+    await Promise.all([...document.images].map(one => one.decode().catch(() => {})));
+    while (document.querySelector(".math") && !window.MathJax?.startup?.promise) {
+        await new Promise(resolve => setTimeout(resolve, 100));
+    }
+    await window.MathJax?.startup?.promise;
+}"""
 KEPT = ("tags", "slideshow", "mystnb")  # entries of a cell's metadata
 USER_FOLDERS = ("FCN_DATA", "FCN_WEIGHTS")  # the committed notebooks are executed without them
 
@@ -280,6 +291,34 @@ def check_links(site: Path = BUILD / "html") -> None:
         raise ChapterError("\n".join(found))
 
 
+def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
+    """Print the book, built as one page, with Chromium; returns the PDF's path."""
+    from playwright.sync_api import Error, sync_playwright
+
+    jupyter_book = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(BOOK), "--all", "-W", "-q"]
+    options = ["--config", str(BOOK.parent / "_config.yml"), "--path-output", str(BOOK.parent)]
+    if subprocess.call([*jupyter_book, *options, "--builder", "singlehtml"], stdout=subprocess.DEVNULL):
+        raise ChapterError("jupyter-book could not build the book as one page; see above")
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=browser)
+        except Error:
+            raise ChapterError("no Chromium found: install it, or run `playwright install chromium`") from None
+        page = chromium.new_page()
+        page.goto((BUILD / "singlehtml" / "index.html").as_uri(), timeout=120_000)
+        page.evaluate(PRINTABLE)
+        page.pdf(
+            path=target,
+            format="A4",
+            margin=dict.fromkeys(("top", "bottom", "left", "right"), "18mm"),
+            outline=True,
+            tagged=True,
+        )
+        chromium.close()
+    return target
+
+
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, object]]:
     """The options and the chapters' parameters; wrong ones end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -329,6 +368,8 @@ def main(arguments: list[str] | None = None) -> int:
                 update_prose(chapter)
         elif options.mode == "links":
             check_links()
+        elif options.mode == "pdf":
+            print(make_pdf())
         elif options.mode == "readme-picture":
             from readme_picture import draw  # imports torch
 

@@ -54,7 +54,7 @@ def parts(profiles: list[Profile]) -> Figure:
         for name, share in one.shares().items():
             axes.barh(y, share, left=left, color=tints[name], edgecolor="white", height=0.6)
             if share > 4 + 0.6 * len(name):
-                axes.text(left + share / 2, y, f"{name}\n{share:.0f} %", ha="center", va="center", fontsize=8)
+                axes.text(left + share / 2, y, f"{name}\n{share:.0f} %", ha="center", va="center", fontsize=9)
             left += share
     axes.set_yticks(range(len(profiles)), [one.name for one in profiles])
     axes.set(xlabel="% of the time", xlim=(0, 100), ylim=(len(profiles) - 0.5, -0.5))

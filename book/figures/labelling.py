@@ -1,6 +1,5 @@
 """Chapter 2: label maps, void, the confusion matrix, and metrics of imperfect predictions."""
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -10,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
 from fcn.data.sample import VOID
 from figures import style
 from figures.shared import apart
-from figures.style import COLOURS, FAINT, INK, WRONG, Names, Palette, colour, show
+from figures.style import COLOURS, FAINT, INK, WRONG, Names, Palette, colour, name_points, show
 
 CENTRED = {"ha": "center", "va": "center"}
 
@@ -148,21 +146,14 @@ def rare_and_frequent(
     """IU per class (percent) against its share of the labelled pixels (percent, logarithmic), and two means."""
     figure, axes = plt.subplots(figsize=(6.4, 3.9))
     for (label, value), dash in zip(lines.items(), ("-", "--"), strict=True):
-        axes.axhline(value, color=FAINT, lw=1.2, ls=dash, zorder=1)
-        place = {"xytext": (5, 3), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        axes.annotate(f"{label} {value:.1f}", (0, value), fontsize=10, color=FAINT, **place)
-    points = [(c, x, y) for c, (x, y) in enumerate(zip(share, iu, strict=True)) if y is not None]
-    for c, x, y in points:
-        axes.scatter(x, y, s=110, color=palette[c] / 255, ec=INK, lw=0.8, zorder=3)
-        away = {(40 * math.log10(u / x), v - y) for k, u, v in points if k != c}  # in units of about one percent of IU
-        near = min(away, key=lambda d: math.hypot(*d))
-        below = near[1] > 0 and math.hypot(*near) < 15  # the name goes opposite to the nearest dot
-        place = {"xytext": (0, -8 if below else 7), "textcoords": "offset points", "va": "top" if below else "bottom"}
-        edge = [withStroke(linewidth=3, foreground="white")]
-        axes.annotate(names[c], (x, y), ha="center", fontsize=9.5, path_effects=edge, **place)
+        axes.axhline(value, color=FAINT, lw=1.2, ls=dash, zorder=1, label=f"{label} {value:.1f}")
+    figure.legend(loc="outside upper left", ncols=len(lines))
+    points = {c: (x, y) for c, (x, y) in enumerate(zip(share, iu, strict=True)) if y is not None}
+    axes.scatter(*zip(*points.values(), strict=True), s=110, color=[palette[c] / 255 for c in points], ec=INK, zorder=3)
     axes.set(xscale="log", xlabel="share of the labelled pixels, percent", ylabel="IU, percent", ylim=(0, 102))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(right=max(share) * 2.2)
+    name_points(axes, list(points.values()), [names[c] for c in points])
     return figure
 
 

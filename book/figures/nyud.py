@@ -19,7 +19,7 @@ _INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
 
 def room(one: Room, names: Names, palette: Palette) -> Figure:
     """A room's photo, its labels and its depth in metres."""
-    figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.6))
+    figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.6))
     show(axes[0], one.image, "photo")
     show(axes[1], colour(one.labels, palette), "labels")
     drawn = show(axes[2], one.depth, "depth", cmap="mako_r")
@@ -30,7 +30,7 @@ def room(one: Room, names: Names, palette: Palette) -> Figure:
 
 def channels(encoded: NDArray[np.uint8]) -> Figure:
     """Channels of an HHA image (H x W x 3), each with its scale."""
-    figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.2))
+    figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.2))
     for axis, channel, (title, unit) in zip(axes, np.moveaxis(encoded, -1, 0), _CHANNELS, strict=True):
         drawn = show(axis, channel, title, cmap="mako", vmin=0, vmax=255)
         bar = figure.colorbar(drawn, ax=axis, shrink=0.75, ticks=[0, 128, 255])
@@ -40,7 +40,7 @@ def channels(encoded: NDArray[np.uint8]) -> Figure:
 
 def angles(encoded: Mapping[str, NDArray[np.uint8]]) -> Figure:
     """Angle channel of HHA images, in degrees from gravity; titles name the direction of gravity that was used."""
-    figure, axes = plt.subplots(1, len(encoded), figsize=(7.8, 2.3))
+    figure, axes = plt.subplots(1, len(encoded), figsize=(7.6, 2.3))
     for axis, (title, image) in zip(axes, encoded.items(), strict=True):
         drawn = show(axis, image[..., 2].astype(float) - 38, title, cmap="mako", vmin=0, vmax=180)
     figure.colorbar(drawn, ax=axes, shrink=0.75, ticks=[0, 90, 180], label="angle (degrees)")

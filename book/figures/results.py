@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -20,14 +19,14 @@ def against_paper(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -
     """Scores, {experiment: [percent by metric, per seed]}, less a published row, in points; one dot per seed."""
     metrics = [metric for metric in MEASURED if metric in row.metrics]
     figure, axes = plt.subplots(figsize=(7, (0.3 + 0.1 * len(ours)) * len(metrics) + 1.5))
-    shades = sns.color_palette("crest", len(ours))
     step = 0.7 / max(len(ours), 1)
     for number, (name, seeds) in enumerate(ours.items()):
         for line, metric in enumerate(metrics):
             x = [values[metric] - row.metrics[metric] for values in seeds if metric in values]
             y = line + step * (number - (len(ours) - 1) / 2)
             label = name if line == 0 else None
-            axes.plot(x, [y] * len(x), "o", color=shades[number], markersize=7, alpha=0.85, label=label)
+            tint, marker = style.SERIES[number % len(style.SERIES)]
+            axes.plot(x, [y] * len(x), marker, color=tint, markersize=7, label=label)
     axes.axvline(0, color=style.COLOURS["paper"], linewidth=1.5, zorder=0)
     axes.set_yticks(range(len(metrics)), [f"{COLUMNS[m]} ({row.metrics[m]:.1f})" for m in metrics])
     axes.set(ylim=(len(metrics) - 0.5, -0.5), xlabel=f"points from {row.table}, {row.label} (its values in brackets)")
@@ -43,7 +42,7 @@ def one_change(comparisons: Sequence[Comparison]) -> Figure:
     A bar is the corrected confidence interval, which needs several seeds on both sides. Dots are
     filled where there is a verdict.
     """
-    figure, axes = plt.subplots(figsize=(8, 0.36 * len(comparisons) + 1.7))
+    figure, axes = plt.subplots(figsize=(7.6, 0.36 * len(comparisons) + 1.7))
     ends = [one.difference + s * one.uncertain for one in comparisons for s in (-1, 1)]
     seen = [one.difference for one in comparisons]
     known = [one.claim.effect or 0.0 for one in comparisons]
@@ -89,7 +88,7 @@ def _keys() -> list[Line2D | Patch]:
 def coverage(frame: pd.DataFrame) -> Figure:
     """Experiments by table of the paper: how many have a record (``tables.coverage``)."""
     rows = frame.drop(index="all")
-    figure, axes = plt.subplots(figsize=(8, 0.36 * len(rows) + 1.0))
+    figure, axes = plt.subplots(figsize=(7.6, 0.36 * len(rows) + 1.0))
     axes.barh(rows.index, rows["experiments"], color="0.9", label="not run")
     axes.barh(rows.index, rows["recorded"], color=style.COLOURS["ours"], label="with a final run")
     for y, (_, row) in enumerate(rows.iterrows()):

@@ -135,7 +135,7 @@ def confusion(
     rows = [c for c in columns if matrix[c].sum() > 0]
     percent = 100 * matrix[np.ix_(rows, columns)] / matrix[rows].sum(1, keepdims=True)
     large = len(columns) > 20
-    figure, axes = plt.subplots(figsize=(8, 8.4) if large else (6.0, 5.2))
+    figure, axes = plt.subplots(figsize=(7.6, 8.4) if large else (6.0, 5.2))
     picture = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 170))  # the root brings out small shares
     for y, x in zip(*np.nonzero(percent >= least), strict=True):
         tint = "white" if percent[y, x] > 45 else style.INK
@@ -180,7 +180,7 @@ def predictions(
     """Photos (1 x 3 x H x W), label maps of ``heads``, and the probability of the first, with classes ``names``."""
     tall = [image.shape[-2] / image.shape[-1] for image in photos.values()]
     wide = len(heads) + 2
-    figure = plt.figure(figsize=(8, sum(8 * t / wide for t in tall) + 0.55 * len(photos)))
+    figure = plt.figure(figsize=(7.6, sum(7.6 * t / wide for t in tall) + 0.55 * len(photos)))
     strips = figure.subfigures(len(photos), 1, height_ratios=[t + 0.22 for t in tall], squeeze=False)[:, 0]
     for strip, (photo, image) in zip(strips, photos.items(), strict=True):
         axes = strip.subplots(1, wide)

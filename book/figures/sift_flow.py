@@ -85,9 +85,9 @@ def skips(published: Mapping[str, Mapping[str, float]], ours: Mapping[str, Mappi
     panels[1].set_title("this project: GoogLeNet, SIFT Flow")
     for axes, values in zip(panels, (published, ours), strict=True):
         coarsest = values[next(iter(values))]
-        for metric, shade in zip(METRICS, ("#1b7f79", "#b0722b", "#8c3b6b", "#444b54"), strict=True):
+        for metric, (shade, marker) in zip(METRICS, style.SERIES, strict=False):
             gain = [values[stride][metric] - coarsest[metric] for stride in values]
-            axes.plot(list(values), gain, "o-", color=shade, label=COLUMNS[metric])
+            axes.plot(list(values), gain, f"{marker}-", color=shade, label=COLUMNS[metric])
         axes.set(xlabel="stride of the finest scores", xlim=(-0.3, 2.3))
         axes.grid(axis="y", color="0.9")
     panels[0].set_ylabel("points above FCN-32s")

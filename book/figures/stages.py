@@ -25,7 +25,7 @@ def compared(names: Sequence[str], segmenters: Mapping[str, Segmenter]) -> Figur
     tall = [height / width for height, width, _ in (one.shape for one in pixels)]
     wide = len(segmenters) + 1
     figure, axes = plt.subplots(
-        len(names), wide, figsize=(8, 8 / wide * sum(tall) + 1.2), squeeze=False, height_ratios=tall
+        len(names), wide, figsize=(7.6, 7.6 / wide * sum(tall) + 1.2), squeeze=False, height_ratios=tall
     )
     found = []
     for i, (photo, row) in enumerate(zip(pixels, axes, strict=True)):

@@ -12,25 +12,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fcn.data.sample import VOID
 
-# One colour per quantity that the book compares throughout.
+# One colour per quantity that the book compares throughout. They differ in lightness where hues look alike to readers
+# who confuse red and green.
 COLOURS = {
-    "32s": "#8da0cb",
-    "16s": "#66a5ad",
+    "32s": "#9ebfe6",
+    "16s": "#4a8fc2",
     "8s": "#1b7f79",
     "paper": "#b0722b",
     "ours": "#1b7f79",
     "others": "#9aa0a6",
-    "loss": "#444b54",
+    "loss": "#33383f",
 }
-TUNED = "#8c3b6b"  # the tuned recipe of chapter 6
+TUNED = "#e69f00"  # the tuned recipe of chapter 6
 INK, FAINT, WRONG, HIGHLIGHT = "#2f353b", "#69727b", "#b5404a", "#d1495b"
 VOID_COLOUR = (235, 235, 235)
+SERIES = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"), ("#e69f00", "v"), ("#56b4e9", "P"))
+"""Colours of Okabe and Ito, each with a marker, for series without a colour of their own."""
 
 Palette = NDArray[np.uint8]  # C x 3, RGB
 Names = Sequence[str]  # of C classes
@@ -65,6 +70,31 @@ def show(axes: Axes, image: Image, title: str = "", **options: Any) -> AxesImage
 def classes_in(*label_maps: Image) -> list[int]:
     """Classes present in the label maps, in ascending order, void left out."""
     return sorted({int(c) for labels in label_maps for c in np.unique(np.asarray(labels))} - {VOID})
+
+
+def name_points(axes: Axes, points: Sequence[tuple[float, float]], names: Names, size: float = 9.5) -> None:
+    """Write each name next to its point where it covers neither a point nor a name; leave it out if it has no room.
+
+    Call it last: it depends on the limits and the size of the axes.
+    """
+    figure = axes.get_figure(root=True)
+    figure.draw_without_rendering()  # lays the axes out
+    radius = 5 * figure.dpi / 72
+    centres = axes.transData.transform(points)
+    taken = [Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius) for x, y in centres]
+    places = (((7, 0), "left", "center"), ((0, 6), "center", "bottom"), ((0, -6), "center", "top"),
+              ((-7, 0), "right", "center"), ((9, 11), "left", "bottom"), ((9, -11), "left", "top"),
+              ((-9, 11), "right", "bottom"), ((-9, -11), "right", "top"))  # fmt: skip
+    edge = [withStroke(linewidth=3, foreground="white")]
+    for point, name in sorted(zip(points, names, strict=True)):
+        for offset, across, up in places:
+            text = axes.annotate(name, point, offset, textcoords="offset points", ha=across, va=up, fontsize=size)
+            text.set_path_effects(edge)
+            box = text.get_window_extent()
+            if axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def write_numbers(

@@ -13,13 +13,13 @@ from fcn.data.sample import VOID
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS
 from figures.style import (
     COLOURS,
-    TUNED,
     VOID_COLOUR,
     ByStride,
     Names,
     Palette,
     class_legend,
     colour,
+    name_points,
     show,
     write_numbers,
 )
@@ -28,7 +28,7 @@ _WRONG = (196, 52, 45)
 _WAYS = {
     ("vote", "bilinear"): COLOURS["8s"],
     ("vote", "repeat"): COLOURS["16s"],
-    ("mean", "bilinear"): TUNED,
+    ("mean", "bilinear"): "#33383f",
     ("sample", "bilinear"): COLOURS["paper"],
     ("sample", "repeat"): "#d9b382",
 }
@@ -39,7 +39,7 @@ def round_trips(
     image: np.ndarray, labels: np.ndarray, cells: ByStride, back: ByStride, names: Names, palette: Palette
 ) -> Figure:
     """A scene and its labels, then for each factor the ``cells``, the labels ``back`` at the pixels, and the errors."""
-    figure, axes = plt.subplots(3, len(cells) + 1, figsize=(7.8, 4.6))
+    figure, axes = plt.subplots(3, len(cells) + 1, figsize=(7.6, 4.6))
     show(axes[0, 0], image, "image")
     show(axes[1, 0], colour(labels, palette), "ground truth")
     axes[2, 0].set_axis_off()
@@ -111,16 +111,10 @@ def against_border(near: NDArray[np.floating], iu: NDArray[np.floating], names: 
     """IU per class at ``factor`` against the share of its pixels within half a cell of another label, in percent."""
     figure, axes = plt.subplots(figsize=(6.6, 4.2))
     axes.scatter(near, iu, s=42, color=COLOURS["8s"], zorder=3)
-    # From below, name each class whose name has room to the right of its dot.
-    named: list[tuple[float, float]] = []
-    for label in np.argsort(iu):
-        x, y = float(near[label]), float(iu[label])
-        if all(abs(x - other) > 15 or abs(y - height) > 2.5 for other, height in named):
-            axes.annotate(names[label], (x, y), (7, 0), textcoords="offset points", fontsize=9, va="center")
-            named.append((x, y))
     axes.set(xlabel=f"pixels within {factor // 2} px of another label (% of the class)", ylabel=f"IU at 1/{factor} (%)")
     axes.margins(x=0.12, y=0.06)
     axes.grid(color="0.93")
+    name_points(axes, list(zip(near.tolist(), iu.tolist(), strict=True)), names, size=9)
     return figure
 
 
@@ -129,7 +123,7 @@ def headroom(reached: Mapping[int, float], bound: Mapping[int, float]) -> Figure
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     rows = np.arange(len(reached))[::-1]
     tints = [COLOURS[f"{s}s"] for s in reached]
-    for values, tint, ink in (([bound[s] for s in reached], "#dfe4e6", "black"), ([*reached.values()], tints, "white")):
+    for values, tint, ink in (([bound[s] for s in reached], "#dfe4e6", "black"), ([*reached.values()], tints, "black")):
         bars = axes.barh(rows, values, color=tint, height=0.62)
         axes.bar_label(bars, padding=-30, color=ink, fontsize=10)
     axes.set_yticks(rows, [f"FCN-{s}s" for s in reached])

@@ -1,11 +1,14 @@
 """Figures and numbers that several chapters share."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from book_records import points
 from figures import shared, skips, style
+from matplotlib.colors import to_rgb
 from torch import nn
 
 from fcn.data.sample import VOID
@@ -155,3 +158,24 @@ def test_predictions_name_what_the_net_sees():
     np.testing.assert_array_equal(drawn, np.broadcast_to(PALETTE[cat], (40, 50, 3)))
     (strip,) = figure.subfigs
     assert entries(strip) == ["cat 100 %"]
+
+
+def test_colours_differ_for_readers_who_confuse_red_and_green():
+    """In CIELAB, as seen with normal vision, deuteranopia and protanopia (Machado et al., 2009)."""
+    seen_as = (
+        np.eye(3),
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    )
+    to_xyz = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8730]]
+
+    def lab(colour, vision):
+        value = np.array(to_rgb(colour))
+        linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+        x, y, z = np.cbrt(to_xyz @ np.clip(vision @ linear, 0, 1))
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+    for vision in map(np.array, seen_as):
+        tints = [lab(tint, vision) for tint in (*style.COLOURS.values(), style.TUNED)]
+        distances = [np.linalg.norm(a - b) for a, b in combinations(tints, 2) if (a != b).any()]
+        assert min(distances) > 15

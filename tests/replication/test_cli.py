@@ -742,7 +742,7 @@ def test_predict_with_a_net_that_sees_depth(cli, tmp_path):
         ("sbd", 21, voc.PALETTE),
         ("nyud", 40, nyud.PALETTE),
         ("pascal-context", 60, pascal_context.PALETTE),
-        ("pascal-context", 34, voc_palette(34)),
+        ("pascal-context", 34, pascal_context.PALETTE[:34]),
     ],
 )
 def test_each_data_set_has_its_colours(tmp_path, dataset, count, expected):

@@ -1,0 +1,101 @@
+"""Sphinx extension: what the site's pages need besides their text.
+
+Each page has a description and a preview picture for links to it; the buttons of the repository appear once its address
+is set; and the site sheds what no page uses.
+"""
+
+import re
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from docutils import nodes
+from PIL import Image
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+PREVIEW = "_static/results.png"
+LONGEST = 160  # characters of a description that search engines show
+LARGE = 50_000  # bytes; larger pictures are sent as WebP
+UNUSED = ("scripts/fontawesome.js*", "scripts/*.map", "scripts/*.LICENSE.txt", "vendor/**/*.ttf", "locales/**/*")
+"""Files of the themes: icons come from the font of the style sheet, all browsers read WOFF2."""
+MATHJAX = """<script>addEventListener("load", () => {
+    document.head.append(Object.assign(document.createElement("script"), {src: "\\1"}));
+})</script>"""
+EDITS = (
+    # Icons come from the style sheet's font; nothing runs code in the page.
+    (r'\s*<script src="[^"]*(?:scripts/fontawesome|sphinx-thebe)\.js[^"]*"></script>', ""),
+    (r"\s*<script>const THEBE_JS_URL.*?</script>", ""),
+    # Formulas are set once the page is there.
+    (r'<script defer="defer" src="([^"]*mathjax/[^"]*)"></script>', MATHJAX),
+    # Wide tables scroll, with the keyboard as well; entries of the list of references are not list items.
+    (r"<table ", '<table tabindex="0" '),
+    (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
+    # Chapters are edited in their sources, not in the notebooks.
+    (r'(href="[^"]*/edit/[^"]*)\.ipynb"', r'\1.py"'),
+)
+PICTURE = re.compile(r'(?<=src=")_images/([^"]+\.png)(?=")')
+
+
+def set_buttons(app: Sphinx, config: Config) -> None:
+    """Show the buttons for the repository, edits, issues and Binder if ``repository.url`` is set."""
+    theme = config.html_theme_options
+    shown = bool(theme.get("repository_url"))
+    for name in ("use_repository_button", "use_edit_page_button", "use_issues_button"):
+        theme[name] = shown
+    theme["launch_buttons"] = {"binderhub_url": "https://mybinder.org"} if shown else {}
+
+
+def add_description(app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document) -> None:
+    """Add the description, the page's first sentences, and the preview picture to the head of the page."""
+    if not document:
+        return
+    paragraphs = [one for one in document.findall(nodes.paragraph) if isinstance(one.parent, nodes.section)]
+    text = next((text for text in map(_text, paragraphs) if len(text) > 80), app.config.html_title)
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1].rpartition(" ")[0] + "…"
+    picture = urljoin(app.config.html_baseurl, PREVIEW) if app.config.html_baseurl else context["pathto"](PREVIEW, 1)
+    title = unescape(re.sub("<.*?>", "", context["title"]))
+    tags = {"og:type": "article", "og:title": title, "og:description": text, "og:image": picture}
+    head = [f'<meta name="description" content="{escape(text)}">']
+    head += [f'<meta property="{name}" content="{escape(value)}">' for name, value in tags.items()]
+    context["metatags"] = context.get("metatags", "") + "\n".join(head)
+
+
+def _text(paragraph: nodes.paragraph) -> str:
+    return " ".join(paragraph.astext().split())
+
+
+def trim(app: Sphinx, error: Exception | None) -> None:
+    """Remove what no page uses, and send large pictures as WebP; a downloaded notebook keeps its PNG."""
+    if error or app.builder.format != "html":
+        return
+    site = Path(app.outdir)
+    for pattern in UNUSED:
+        for path in site.joinpath("_static").glob(pattern):
+            if path.is_file():
+                path.unlink()
+    smaller = {path.name: path.name for path in site.joinpath("_images").glob("*.png")}
+    for picture in site.joinpath("_images").glob("*.png"):
+        webp = picture.with_suffix(".webp")
+        if picture.stat().st_size > LARGE:
+            Image.open(picture).convert("RGB").save(webp, quality=88, method=4)
+            if webp.stat().st_size < 0.8 * picture.stat().st_size:
+                smaller[picture.name] = webp.name
+            else:
+                webp.unlink()
+    for page in site.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for pattern, replacement in EDITS:
+            text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+        text = PICTURE.sub(lambda match: f"_images/{smaller[match[1]]}", text)
+        page.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the steps with Sphinx."""
+    app.connect("config-inited", set_buttons, priority=100)  # before the theme reads its options
+    app.connect("html-page-context", add_description)
+    app.connect("build-finished", trim)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,132 @@
+"""The built site in headless Chromium: for every reader, light, and complete without a network."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import build
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PAGES = ["index", *(path.stem for path in build.sources()), "references", "search"]
+MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
+SHOW_ALL = """async () => {
+    document.querySelectorAll("img").forEach(image => image.loading = "eager");
+    await Promise.all([...document.images].map(image => image.decode()));
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built with warnings as errors."""
+    target = tmp_path_factory.mktemp("site")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", build.BOOK, "-W", "-q"]
+    options = ["--config", build.BOOK.parent / "_config.yml", "--path-output", target]
+    done = subprocess.run(
+        [*command, "--keep-going", *options], cwd=build.BOOK.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return target / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium in the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request):
+    return request.param
+
+
+@pytest.fixture
+def page(browser, scheme):
+    width = {"light": 1280, "dark": 390}[scheme]
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    yield context.new_page()
+    context.close()
+
+
+def test_links_and_references_lead_somewhere(site):
+    build.check_links(site)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_accessible(page, address, name):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core here")
+    page.goto(f"{address}/{name}.html")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    grave = [
+        f"{one['impact']}: {one['help']}: {node['html'][:200]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+    assert not grave, "\n".join(grave)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["dark"], indirect=True)
+def test_a_page_is_light_complete_and_fits_a_phone(page, address, name):
+    sizes, errors = {}, []
+    page.on("response", lambda got: sizes.update({got.url: len(got.body())}))
+    page.on("requestfailed", lambda request: errors.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and errors.append(line.text))
+    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+    page.evaluate(SHOW_ALL)
+    assert errors == []
+    assert [url for url in sizes if not url.startswith(address)] == []
+    assert sum(sizes.values()) < MEGABYTES * 1e6, sorted(sizes.items(), key=lambda one: -one[1])[:5]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("meta[name=description]").count() == (name != "search")
+    nameless = page.locator("img:not([alt]), img[alt=''], img[alt^='_images']")
+    assert name[:2] not in CAPTIONED or nameless.count() == 0
+
+
+CAPTIONED = ("in", "03", "06")
+
+
+@pytest.mark.parametrize("scheme", ["light"], indirect=True)
+def test_the_keyboard_reaches_everything(page, address):
+    page.goto(f"{address}/03_convolutionalization.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent").strip() == "Skip to main content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main-content"
+    solution = page.locator("details summary").first
+    solution.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details").first.get_attribute("open") is not None
+    page.keyboard.press("Control+k")
+    page.keyboard.type("heatmap")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=heatmap**")
+    page.wait_for_selector("#search-results li a")
