@@ -311,7 +311,7 @@ def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
         page.pdf(
             path=target,
             format="A4",
-            margin=dict.fromkeys(("top", "bottom", "left", "right"), "18mm"),
+            margin={"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"},
             outline=True,
             tagged=True,
         )

@@ -86,7 +86,6 @@ def exported() -> Path:
     path = CACHE / f"net-{digest.hexdigest()[:16]}.onnx.gz"
     if not path.is_file():
         stages = load()
-        export._without_ceil_mode(stages.net)
         model = export._traced(stages, list(STAGES))
         export._in_16_bits(model)
         shutil.rmtree(CACHE, ignore_errors=True)
@@ -245,6 +244,6 @@ def record() -> None:
     with TemporaryDirectory() as folder, served(Path(folder)) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         found = measure(browser.new_page(), server)
-        found |= {"browser": f"Chromium {browser.version.split('.')[0]}", "hardware": hardware("cpu")}
+        about = {"browser": f"Chromium {browser.version.split('.')[0]}", "hardware": hardware("cpu")}
         browser.close()
-    RECORD.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    RECORD.write_text(json.dumps(found | about, indent=1) + "\n", encoding="utf-8")

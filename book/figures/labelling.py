@@ -149,7 +149,8 @@ def rare_and_frequent(
         axes.axhline(value, color=FAINT, lw=1.2, ls=dash, zorder=1, label=f"{label} {value:.1f}")
     figure.legend(loc="outside upper left", ncols=len(lines))
     points = {c: (x, y) for c, (x, y) in enumerate(zip(share, iu, strict=True)) if y is not None}
-    axes.scatter(*zip(*points.values(), strict=True), s=110, color=[palette[c] / 255 for c in points], ec=INK, zorder=3)
+    shares, values = zip(*points.values(), strict=True)
+    axes.scatter(shares, values, s=110, color=[palette[c] / 255 for c in points], ec=INK, zorder=3)
     axes.set(xscale="log", xlabel="share of the labelled pixels, percent", ylabel="IU, percent", ylim=(0, 102))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(right=max(share) * 2.2)

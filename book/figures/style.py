@@ -78,6 +78,7 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float]], names: Names,
     Call it last: it depends on the limits and the size of the axes.
     """
     figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.draw_without_rendering()  # lays the axes out
     radius = 5 * figure.dpi / 72
     centres = axes.transData.transform(points)
