@@ -14,30 +14,10 @@
 # %% [markdown]
 # # Welcome
 #
-# A fully convolutional network (FCN) names the class of every pixel of a photo, and this one does so in your browser.
-#
-# :::{figure} assets/live.jpg
-# :name: live
-# :alt: A temple by a lake and three label maps of it. At 32s the temple is a blob, at 16s it has an outline, at 8s eaves and windows.
-#
-# A photo, labelled by our FCN-8s in three stages.
-#
-# The net was trained on the outdoor photos of SIFT Flow: it knows 33 classes, from *awning* to *window*, and has no other
-# answer for anything else. The stages are partial sums of this one net: its coarse scores alone (32s), plus the scores of
-# the skip at stride 16 (16s), plus those of the skip at stride 8 (8s, the whole net). They are not three nets trained
-# separately; [chapter 5](05_skips.ipynb) has those. In {{ live_on }}, the first label maps took {{ live_seconds }} s from
-# the click, including {{ live_megabytes }} MB loaded from the same machine; further photos take {{ live_milliseconds }} ms.
-# Photos: temple by danielbuechele (CC BY 2.0), rocket by SpaceX (CC0), photographer by Lav Varshney (CC0).
-# :::
-#
-# ```{raw} html
-# <link rel="stylesheet" href="_static/live/live.css">
-# <script defer src="_static/live/live.js"></script>
-# ```
-#
 # In 2012 a convolutional net learned to say what a photo shows. Two years later {cite:t}`long2015` asked such nets a
 # harder question, *what is at each pixel*, and found that they needed little change to answer it. This book rebuilds
-# their FCN from its parts, runs it again on real photographs, and compares the results with the published ones.
+# their fully convolutional network (FCN) from its parts, runs it again on real photographs, and compares the results
+# with the published ones.
 #
 # ## What you will learn
 #

@@ -44,7 +44,7 @@ NET = BOOK.parent / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
 STAGES = ("32s", "16s", "8s")
 PHOTOS = {"china": "temple", "rocket": "rocket", "camera": "photographer"}
 SIDE = 512  # of a photo, in pixels
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LOCAL = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # no other host can be reached
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", LOCAL]
 
@@ -200,7 +200,7 @@ def served(folder: Path) -> Iterator[Server]:
     (folder / "index.html").write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>live</title>'
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-        '<figure id="live"><img src="live.jpg" alt="still" style="width: 100%"></figure>'
+        '<img id="live" src="live.jpg" alt="still" style="width: 100%">'
         '<link rel="stylesheet" href="live/live.css"><script defer src="live/live.js"></script></html>'
     )
     with Server(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:

@@ -1,10 +1,10 @@
-/* The live FCN: under the still picture of figure#live, a button that puts a photo and its label map in its place.
+/* The live FCN: under the still picture img#live, a button that puts a photo and its label map in its place.
    The net and its runtime are loaded on the first click, into a worker (worker.js). Nothing leaves the page. */
 (() => {
   "use strict";
 
   const folder = new URL(".", document.currentScript.src);
-  const figure = document.getElementById("live");
+  const still = document.getElementById("live");
   const SIDE = 512; // the longer side of what the net gets, at most, in pixels
   const SMALLEST = 32; // the shorter side, at least
   const STEP = 0.02; // of the arrow keys, relative to the picture
@@ -35,8 +35,7 @@
     </div>
     <ul class="live-shares" aria-label="Shares of the classes"></ul>`;
 
-  if (!figure) return;
-  const still = figure.querySelector("img");
+  if (!still) return;
   const demo = document.createElement("div");
   demo.className = "live";
   demo.innerHTML = `${START}<p class="live-status" role="status"></p>`;
@@ -123,12 +122,12 @@
       for (const type of ["pointermove", "pointerdown"]) pane.addEventListener(type, (event) => follow(event, pane));
     }
     $(".live-pane[tabindex]").addEventListener("keydown", step);
-    figure.addEventListener("dragover", (event) => {
+    demo.addEventListener("dragover", (event) => {
       event.preventDefault();
       demo.classList.add("live-drop");
     });
-    figure.addEventListener("dragleave", () => demo.classList.remove("live-drop"));
-    figure.addEventListener("drop", (event) => {
+    demo.addEventListener("dragleave", () => demo.classList.remove("live-drop"));
+    demo.addEventListener("drop", (event) => {
       event.preventDefault();
       demo.classList.remove("live-drop");
       if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
