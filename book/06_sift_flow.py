@@ -419,8 +419,8 @@ if ours:
 
 # %% [markdown]
 # :::{caption} fig-table-5
-# :alt: One line of dots for each of five metrics: earlier methods in grey, the paper's FCN-16s as a diamond, our two
-# :  nets below. The tuned net lies right of the paper's in pixel accuracy, mean IU and geometric accuracy.
+# :alt: One line of dots for each of five metrics, with earlier methods in grey, the paper's FCN-16s as a diamond, our
+# :  two nets below. The tuned net is ahead of the paper's in all metrics except mean accuracy.
 # Table 5 at a glance. Most earlier methods report one or two of the five numbers.
 # :::
 #

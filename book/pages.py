@@ -27,6 +27,8 @@ EDITS = (
     # Icons come from the style sheet's font; nothing runs code in the page.
     (r'\s*<script src="[^"]*(?:scripts/fontawesome|sphinx-thebe)\.js[^"]*"></script>', ""),
     (r"\s*<script>const THEBE_JS_URL.*?</script>", ""),
+    # A picture's size keeps its place until it is there, and may shrink with the page.
+    (r'style="width: (\d+)px; height: (\d+)px;"', r'width="\1" height="\2"'),
     # Formulas are set once the page is there.
     (r'<script defer="defer" src="([^"]*mathjax/[^"]*)"></script>', MATHJAX),
     # Wide tables scroll, with the keyboard as well; entries of the list of references are not list items.

@@ -14,6 +14,9 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = ["index", *(path.stem for path in build.sources()), "references", "search"]
 MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
+DISTORTED = """() => [...document.images].filter(image => image.clientWidth > 100 && Math.abs(
+    image.clientWidth / image.clientHeight / (image.naturalWidth / image.naturalHeight) - 1) > 0.1
+).map(image => image.alt)"""
 SHOW_ALL = """async () => {
     document.querySelectorAll("img").forEach(image => image.loading = "eager");
     await Promise.all([...document.images].map(image => image.decode()));
@@ -102,6 +105,7 @@ def test_a_page_is_light_complete_and_fits_a_phone(page, address, name):
     page.on("console", lambda line: line.type == "error" and errors.append(line.text))
     page.goto(f"{address}/{name}.html", wait_until="networkidle")
     page.evaluate(SHOW_ALL)
+    assert page.evaluate(DISTORTED) == []
     assert errors == []
     assert [url for url in sizes if not url.startswith(address)] == []
     assert sum(sizes.values()) < MEGABYTES * 1e6, sorted(sizes.items(), key=lambda one: -one[1])[:5]
