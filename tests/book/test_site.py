@@ -14,9 +14,11 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = ["index", *(path.stem for path in build.sources()), "references", "search"]
 MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
-DISTORTED = """() => [...document.images].filter(image => image.clientWidth > 100 && Math.abs(
-    image.clientWidth / image.clientHeight / (image.naturalWidth / image.naturalHeight) - 1) > 0.1
-).map(image => image.alt)"""
+DISTORTED = """() => [...document.images].filter(image => {
+    const padding = 2 * parseFloat(getComputedStyle(image).paddingLeft);
+    const width = image.clientWidth - padding, height = image.clientHeight - padding;
+    return Math.abs(width * image.naturalHeight / (height * image.naturalWidth) - 1) > 0.1;
+}).map(image => image.alt)"""
 SHOW_ALL = """async () => {
     document.querySelectorAll("img").forEach(image => image.loading = "eager");
     await Promise.all([...document.images].map(image => image.decode()));
