@@ -61,5 +61,7 @@ def test_names_are_unique_and_references_have_a_figure():
         if cell.cell_type == "markdown"
     ]
     names = re.findall(r":::\{caption\} (\S+)", "\n".join(texts))
+    sources = "\n".join(source.read_text() for source in CHAPTERS)
+    names += re.findall(r'"name": "((?:fig|tab)-.+?)"', sources)  # myst-nb's own figures
     assert len(set(names)) == len(names)
     assert set(re.findall(r"\{numref\}`((?:fig|tab)-.+?)`", "\n".join(texts))) <= set(names)

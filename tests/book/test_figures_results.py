@@ -26,7 +26,7 @@ def test_every_run_is_a_dot_in_every_metric():
     runs = [record(short, heads), record(tuned, heads), record(tuned, heads, seed=1)]
     ours = chapter_tables.replications(runs, PAPER.table, PAPER.label)
     axes = figures.against_paper(PAPER, ours).axes[0]
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    dots = [line for line in axes.lines if line.get_marker() != "None"]
     assert sum(len(line.get_xdata()) for line in dots) == 3 * 5
     assert float(dots[0].get_xdata()[0]) == pytest.approx(70.0 - 85.2)
 

@@ -1,5 +1,7 @@
 """The figures of chapter 10 show what they are given."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -53,8 +55,14 @@ def test_classes_are_sorted_by_what_a_grid_of_32_leaves():
 
 
 def test_names_are_left_out_where_they_would_overlap():
-    figure = bounds.against_border(np.array([10.0, 11, 80]), np.array([90.0, 91, 20]), NAMES, 32)
-    assert {text.get_text() for text in figure.axes[0].texts} == {"sky", "pole"}
+    spread, crowd = np.array([10.0, 40, 80]), np.linspace(50, 51, 30)
+    names = [f"class {i}" for i in range(30)]
+    figure = bounds.against_border(spread, spread, NAMES, 32)
+    assert {text.get_text() for text in figure.axes[0].texts} == set(NAMES)
+    texts = bounds.against_border(crowd, crowd, names, 32).axes[0].texts
+    assert 0 < len(texts) < 30
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert "within 16 px" in figure.axes[0].get_xlabel()
 
 
