@@ -198,9 +198,7 @@ def label_counts() -> dict:
 lists = [folder / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS]
 are_there = all(map(Path.is_file, lists))
 counts, is_live = here.snapshot("voc-labels", label_counts, are_there, lists)
-print(
-    "Counted just now." if is_live else "Counted earlier: the label maps are missing."
-)
+print("Counted just now." if is_live else "Counted earlier: no label maps here.")
 
 # %%
 columns = [*voc.CLASSES, "void"]
@@ -423,9 +421,9 @@ shared.glue_values(
 # The paper's first question is which classifier to convert. Each of the three loses its
 # last layer, gets a score layer for 21 classes, and is fine-tuned as a whole, at stride
 # 32. Four columns of Table 1 describe the nets themselves and need no training, so we
-# compute them from ours. Receptive field and stride compose layer by layer
-# (`fcn.receptive_field`); the depth is the number of convolutions on the longest path
-# to the scores.
+#     compute them from ours. Receptive field and stride compose layer by layer
+#     (`fcn.receptive_field`); the depth is the number of convolutions on the longest
+#     path to the scores.
 
 
 # %%
@@ -547,17 +545,17 @@ for name, benchmark in times.items():
 # %% [markdown]
 # There are two columns because there are two ways to score the whole image. *tight* is
 # this package's default, where the maps cover the image and no more. *reference* pads
-# the first layer by 100 pixels, as the authors' release does, and so computes $700^2 /
-# 500^2 \approx 2$ times as much in the early layers. The paper does not say which it
-# timed.
+# the first layer by 100 pixels, as the authors' release does, and so computes
+# $700^2 / 500^2 \approx 2$ times as much in the early layers. The paper does not say
+# which it timed.
 #
 # The two cores belong to a virtual machine and compute with 32-bit floats, so only
 # large ratios mean something. As on the K40c, VGG16 costs more than either of the small
 # nets. GoogLeNet's depth, 22 convolutions in a row, costs less than VGG16's width.
 # FCN-8s adds two 1×1 convolutions and two upsamplings to FCN-32s, which is next to
-# nothing compared with the backbone. So the net cannot be the reason why the paper
-# reports 175 ms for FCN-8s (Table 3) and more, 210 ms, for FCN-32s. The paper does not
-# say what else differed; it may be the size of the photos.
+# nothing compared with the backbone. Yet the paper reports 175 ms for FCN-8s (Table 3)
+# and 210 ms for FCN-32s. The net cannot be the reason. The paper does not say what else
+# differed; it may be the size of the photos.
 #
 # ## Table 2: skips
 #
@@ -608,8 +606,8 @@ shared.glue_values(
 #   asks for 175. If you compare a net of your own with "the FCN number", say which one.
 # - *Small differences may be chance.* Two runs of FCN-32s in pytorch-fcn are
 #   {glue:text}`repeats_apart:.1f` points apart ([pull request
-#   89](https://github.com/wkentaro/pytorch-fcn/pull/89)), more than the second skip
-#   gains in the paper or in the release, each in a single run.
+#   89](https://github.com/wkentaro/pytorch-fcn/pull/89)). The second skip gains less
+#   than that in the paper and in the release, each time in a single run.
 #
 # To train the same nets from the command line, one at a time:
 
@@ -707,7 +705,7 @@ shared.glue_values(
 # photos and {glue:text}`most_scored:.0f` scored ones; {glue:text}`never` appear in no
 # training photo. A net cannot learn a class from a handful of photos, and a handful
 # cannot score it. Such classes dominate the mean over all classes present, so we also
-# give the mean over background and the six.
+# report the mean over background and six classes: the five animals and person.
 #
 # The recipe is AdamW, a decaying learning rate, mirrored photos and a few epochs; the
 # finer nets start from the coarser. FCN-AlexNet starts from BVLC's conv1 to conv5, with
@@ -720,7 +718,7 @@ chapter_tables.subset_table(found)
 # %% [markdown]
 # :::{caption} tab-voc-subset
 # Our runs on the subset: metrics in percent over all classes present, and the mean IU
-# of background and the six.
+# of background and the six classes.
 # :::
 
 # %% tags=["remove-input"]

@@ -206,12 +206,11 @@ span.agg(["min", "max", "std"]).T.round(1)
 # The range of the colours and of log depth in the room of {numref}`fig-nyud-room`.
 # :::
 #
-# ## HHA: depth that says something
+# ## HHA: depth with a meaning
 #
-# A distance depends on where the photographer stood. A table and a floor are both
-# level; one of them is higher, and that does not depend on the photographer.
-# {cite:t}`gupta2014` therefore encode depth as three channels, so that a net trained on
-# colour can take them:
+# A distance depends on where the photographer stood. What tells a table from a floor
+# does not: both are level, but the table is higher. {cite:t}`gupta2014` therefore
+# encode depth as three channels, so that a net trained on colour can take them:
 #
 # $$
 # D = \frac{310}{\max(z, 1)}, \qquad
@@ -224,7 +223,7 @@ span.agg(["min", "max", "std"]).T.round(1)
 # clipped to 0 to 255. **H**orizontal disparity is nearness, as a stereo camera would
 # measure it. **H**eight counts centimetres from the lowest point. The **a**ngle is 38
 # for floors, 128 for walls and 218 for ceilings. The scales are those of the code
-# published with that paper; `fcn.data.hha` is our own.
+# published with that paper; `fcn.data.hha` is our own code.
 
 # %%
 encoded = hha(one.depth, one.camera, one.gravity)
@@ -259,8 +258,8 @@ pd.DataFrame(rows).T
 # wall is upright (128).
 # :::
 #
-# How do we find the normal at a pixel? There is an elegant way. A plane $n \cdot p =
-# d$, seen at the point $p = z\,(x, y, 1)$, satisfies
+# How do we find the normal at a pixel? There is an elegant way. A plane
+# $n \cdot p = d$, seen at the point $p = z\,(x, y, 1)$, satisfies
 #
 # $$
 # \frac{1}{z} = \frac{1}{d}\, n \cdot (x, y, 1):
@@ -362,7 +361,7 @@ def random_net(inputs: str) -> FCN:
 
 
 def randomize_scores(net: FCN) -> None:
-    """Random score layers: those of a new net are zero, as all its scores would be."""
+    """Replace the zeros of a new net's score layers, or all its scores are zero."""
     generator = torch.Generator().manual_seed(here.seed)
     for parameter in net.heads.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
@@ -377,18 +376,14 @@ with tempfile.TemporaryDirectory() as folder:
 randomize_scores(colour)
 randomize_scores(four)
 
-three_filters, four_filters = (
-    next(net.trunk.parameters()).data for net in (colour, four)
-)
-print(tuple(three_filters.shape), "->", tuple(four_filters.shape))
-mean = three_filters.mean(1)
-print("the fourth is the mean of the three:", torch.allclose(four_filters[:, 3], mean))
+before, after = (next(net.trunk.parameters()).data for net in (colour, four))
+print("filters of the first layer:", tuple(before.shape), "->", tuple(after.shape))
+mean = before.mean(1)
+print("the fourth is the mean of the three:", torch.allclose(after[:, 3], mean))
 
 # %%
 photo = torch.from_numpy(one.image).permute(2, 0, 1)[None] / 255  # N x 3 x H x W
-depth = (
-    torch.from_numpy(log_depth).float()[None, None] / 255
-)  # the net multiplies by 255
+depth = torch.from_numpy(log_depth).float()[None, None] / 255
 flat = torch.full_like(depth, MEAN_LOG_DEPTH / 255)
 
 with torch.no_grad():

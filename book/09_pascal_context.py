@@ -151,9 +151,9 @@ shared.glue_values(first_skip_voc=middle - coarse, second_skip_voc=fine - middle
 #
 # :::{note}
 # **What to keep in mind.** PASCAL-Context was not available for this edition, so our
-# rows of Table 6 are "not run". The painted scenes below test the code; their scores
-# are no result, and their last digits depend on the machine. Whether the paper scores
-# background is not said; the authors' release trains with it.
+# rows of Table 6 are "not run". The painted scenes below test the code; the scores on
+# them are no result, and their last digits depend on the machine. The paper does not
+# say whether it scores background; the authors' release trains with it.
 # :::
 #
 # ### Running the experiments
@@ -213,27 +213,20 @@ shared.glue_values(lower_gap=min(gaps), upper_gap=max(gaps))
 # classes by name. Most names are the same in both. These are not:
 
 # %%
-absent = {
-    task: [name for name in CLASSES[task] if name not in ALL] for task in (59, 33)
-}
+absent = {of: [name for name in CLASSES[of] if name not in ALL] for of in (59, 33)}
 absent
 
 # %% [markdown]
-# A program that skips the names it does not find loses three classes without a word: 56
+# A program that skips the names it does not find silently loses three classes: 56
 # remain, and the mean over 59 counts three classes with an IU of zero. A program that
 # looks for similar names does worse:
 
 # %%
-similar = {name: [other for other in ALL if name in other] for name in absent[59]}
-pd.DataFrame(
-    {
-        "names that contain it": [
-            ", ".join(found) or "none" for found in similar.values()
-        ],
-        "its name among the 459": [SAME[name] for name in similar],
-    },
-    similar,
-)
+rows = {}
+for name in absent[59]:
+    similar = [other for other in ALL if name in other]
+    rows[name] = (", ".join(similar) or "none", SAME[name])
+pd.DataFrame(rows, ["names that contain it", "its name among the 459"]).T
 
 # %% [markdown]
 # :::{caption} tab-context-similar
@@ -241,20 +234,19 @@ pd.DataFrame(
 # the right name.
 # :::
 #
-# `clothes` is contained in `bedclothes`, which is another class of the 59 by another
-# spelling, and in `clothes tree`, which is a piece of furniture. It is neither; it is
-# `cloth`. A diningtable is a `table`, but not a `pool table`. We resolve the names as
-# the authors' release does, by three pairs in `fcn.data.pascal_context.SAME`; all other
-# names must match exactly. A count of near misses shows why:
+# `clothes` is contained in `bedclothes`, which is another class of the 59, spelled
+# differently, and in `clothes tree`, which is a piece of furniture. It is neither; it
+# is `cloth`. A diningtable is a `table`, but not a `pool table`. We resolve the names
+# as the authors' release does, by three pairs in `fcn.data.pascal_context.SAME`; all
+# other names must match exactly. A count of near misses shows why:
 
 # %%
 near_misses = {
     name: [other for other in ALL if name in other and other != name]
     for name in CLASSES[59]
 }
-print(
-    sum(map(bool, near_misses.values())), "of the 59 names are part of others, such as"
-)
+count = sum(map(bool, near_misses.values()))
+print(f"{count} of the 59 names are part of other names, such as")
 for name in ("wall", "rock", "tree", "car", "water"):
     print(f"  {name:6} in {', '.join(near_misses[name])}")
 
@@ -268,10 +260,8 @@ for task in (59, 33):
     mapping = task_of_all(task)
     used = Counter(mapping.tolist())
     once = all(used[label] == 1 for label in range(1, task + 1))
-    print(
-        f"{task} classes: {used[0]} of {len(mapping)} labels are background;", end=" "
-    )
-    print("each class once:", once)
+    print(f"{task} classes: {used[0]} of {len(mapping)} labels are background")
+    print("  every class has exactly one:", once)
 clothes = 1 + CLASSES[59].index("clothes")
 print("clothes come from:", ALL[list(task_of_all(59)).index(clothes) - 1])
 
