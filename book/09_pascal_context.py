@@ -60,6 +60,7 @@ from torch import nn
 
 from fcn import FCN
 from fcn.data import voc
+from fcn.data.palettes import PALETTES
 from fcn.data.pascal_context import ALL, CLASSES, SAME, PascalContext, task_of_all
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import Scenes
@@ -417,7 +418,7 @@ columns = {
     "33 classes": [place[sample.labels["semantic"].numpy()] for sample in samples[33]],
     "background void": [np.where(one == VOID, VOID, one + 1) for one in without],
 }
-shared.labellings(photos, columns, heads[59], figures.palette(heads[59]))
+shared.labellings(photos, columns, heads[59], PALETTES["pascal-context"])
 plt.show()
 
 # %% [markdown]

@@ -8,19 +8,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fcn.data.palettes import PALETTES
-from fcn.data.synthetic.palette import CLASSES as PAINTED
 from figures.shared import frequency_bars, score_bars
-from figures.style import Names, Palette
 
 _TASKS = ("#1b7f79", "#8cbdb6", "#e3e6e8")  # in both tasks, in that of 59 alone, in neither
-
-
-def palette(names: Names) -> Palette:
-    """PASCAL-Context's palette for ``names``, with the colours of the painted scenes for what those show."""
-    colours = dict(zip(names, PALETTES["pascal-context"], strict=True)) | {"sidewalk": (190, 160, 150)}
-    colours |= dict(zip(PAINTED, PALETTES["scenes"], strict=True))
-    return np.array([colours[name] for name in names], np.uint8)
 
 
 def waffle(in_both: int, in_first: int, of_all: int) -> Figure:

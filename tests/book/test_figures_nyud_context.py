@@ -4,13 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from figures import context, nyud, style
-from rooms import PALETTE as ROOM_PALETTE
 from rooms import room
 
 from fcn.data.hha import hha
 from fcn.data.nyud import CLASSES, PALETTE
-from fcn.data.palettes import PALETTES
-from fcn.data.pascal_context import CLASSES as PASCAL_CONTEXT
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +19,6 @@ def _closed():
 
 def texts(axes):
     return [text.get_text() for text in axes.texts]
-
-
-def test_what_rooms_and_scenes_show_has_colours_of_its_own():
-    in_rooms = {tuple(colour) for colour in ROOM_PALETTE.tolist()}
-    assert len(in_rooms) == len(ROOM_PALETTE) == len(CLASSES)
-    names = ("background", *PASCAL_CONTEXT[59])
-    colours = dict(zip(names, context.palette(names).tolist(), strict=True))
-    assert colours["sky"] == PALETTES["scenes"][0].tolist()
-    assert colours["person"] == PALETTES["pascal-context"][names.index("person")].tolist()
-    assert len({tuple(colour) for colour in colours.values()}) == 60
 
 
 def test_a_room_and_its_channels():
