@@ -582,9 +582,8 @@ pd.DataFrame(
 # :::
 
 # %% tags=["hide-input"]
-gain = {
-    name: metrics[name].mean_iu - metrics["rgb"].mean_iu for name in ("rgbd", "hha")
-}
+colour_iu = metrics["rgb"].mean_iu
+gain = {name: metrics[name].mean_iu - colour_iu for name in ("rgbd", "hha")}
 print("HHA gains ten points of mean IU or more over colour:", gain["hha"] > 10)
 print("raw depth gains less than half of that:", gain["rgbd"] < gain["hha"] / 2)
 
@@ -693,11 +692,11 @@ shared.glue_values(
 shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 
 # %% [markdown]
-# In the long run, the pair scores {glue:text}`long_gain:+.1f` points relative to the
-# HHA net that it started with. A table without a control would show this number alone
-# and credit all of it to fusion. Relative to the control, which trained for the same
-# number of steps, the pair scores {glue:text}`long_gap:+.1f` points in the long run,
-# and between {glue:text}`least_gap:+.1f` and {glue:text}`largest_gap:+.1f` in the short
+# In the long training run, the pair scores {glue:text}`long_gain:+.1f` points relative
+# to the HHA net that it started with. A table without a control would show this number
+# alone and credit all of it to fusion. Relative to the control, which trained for the
+# same number of steps, the pair scores {glue:text}`long_gap:+.1f` points there, and
+# between {glue:text}`least_gap:+.1f` and {glue:text}`largest_gap:+.1f` in the short
 # ones.
 #
 # More training alone gains much of what fusion seems to gain. What is left depends on
