@@ -408,9 +408,7 @@ print("labels derived by name:", derived)
 
 # %% tags=["hide-input"]
 photos = [sample.image.permute(1, 2, 0).numpy() for sample in samples[59]]
-place = np.array(
-    [heads[59].index(name) for name in heads[33]]
-)  # of the 33 among the 59
+place = np.array([heads[59].index(name) for name in heads[33]])  # from 33 to 59
 bare = PascalContext(context, "train", background=False)
 without = [bare[i].labels["semantic"].numpy() for i in shown]
 columns = {
