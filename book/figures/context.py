@@ -24,7 +24,7 @@ def waffle(in_both: int, in_first: int, of_all: int) -> Figure:
     axes.pcolormesh(squares, cmap=ListedColormap(_TASKS), vmin=-0.5, vmax=2.5, edgecolor="white", lw=2)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    names = ("in the tasks of 59 and 33", "in that of 59 alone", "background in both")
+    names = ("in the tasks of 59 and 33", "in the task of 59 only", "background in both")
     keys = [Patch(color=c, label=f"{n}: {k}") for c, n, k in zip(_TASKS, names, counts, strict=True)]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, columnspacing=1)
     return figure
@@ -32,7 +32,7 @@ def waffle(in_both: int, in_first: int, of_all: int) -> Figure:
 
 def table_6(rows: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
     """Mean IU by task: {task: [(label, percent), ...]}."""
-    figure, panels = plt.subplots(1, len(rows), figsize=(7.6, 2.9), sharex=True)
+    figure, panels = plt.subplots(1, len(rows), figsize=(7, 2.9), sharex=True)
     for axes, (task, values) in zip(panels, rows.items(), strict=True):
         score_bars(axes, values)
         axes.set(title=task, xlabel="mean IU (%)", xlim=(0, 64))

@@ -157,7 +157,8 @@ def labellings(
 ) -> Figure:
     """One row per image (H x W x 3): the image, then its label map (H x W) in each of ``columns``, by title."""
     wide = len(columns) + 1
-    figure, axes = plt.subplots(len(images), wide, figsize=(7.6, 7.6 / wide * len(images) + 0.9), squeeze=False)
+    tall = sum(7.6 / wide * len(image) / len(image[0]) + 0.05 for image in images) + 1  # 1: titles, legend
+    figure, axes = plt.subplots(len(images), wide, figsize=(7.6, tall), squeeze=False)
     for i, (image, row) in enumerate(zip(images, axes, strict=True)):
         style.show(row[0], image, "image" if i == 0 else "")
         for axis, (title, maps) in zip(row[1:], columns.items(), strict=True):

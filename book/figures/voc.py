@@ -69,28 +69,39 @@ def sizes(heights: NDArray[np.integer], widths: NDArray[np.integer]) -> Figure:
     return figure
 
 
-def drawing(photo: Tensor, labels: Tensor, answers: Mapping[str, Tensor], detail: tuple[slice, slice]) -> Figure:
-    """The photo (3 x H x W), its label map (H x W) and a ``detail`` of it; below, three answers by name, errors red."""
-    figure, axes = plt.subplots(2, 3, figsize=(7.6, 5.8))
-    style.show(axes[0, 0], photo, "photo")
-    style.show(axes[0, 1], style.colour(labels, PALETTE), "label map")
-    style.show(axes[0, 2], style.colour(labels[detail], PALETTE), "a detail of it")
+def labelled(photo: Tensor, labels: Tensor, detail: tuple[slice, slice]) -> Figure:
+    """A photo (3 x H x W), its label map (H x W) and a ``detail`` of the map."""
+    figure, axes = plt.subplots(1, 3, figsize=(7, 2.8))
+    style.show(axes[0], photo, "photo")
+    style.show(axes[1], style.colour(labels, PALETTE), "label map")
+    style.show(axes[2], style.colour(labels[detail], PALETTE), "detail")
+    _legend(figure, labels, {"void": style.VOID_COLOUR})
+    return figure
+
+
+def answers(labels: Tensor, given: Mapping[str, Tensor]) -> Figure:
+    """Answers to a label map (H x W) by name: errors red, void pale."""
+    figure, panels = plt.subplots(1, len(given), figsize=(7, 2.8), squeeze=False)
     void = (labels == VOID).numpy()
-    for axis, (name, answer) in zip(axes[1], answers.items(), strict=False):
+    for axes, (name, answer) in zip(panels[0], given.items(), strict=True):
         picture = style.colour(answer, PALETTE)
         picture[((answer != labels) & (labels != VOID)).numpy()] = WRONG_COLOUR
         picture[void] = 0.35 * picture[void] + 0.65 * 255
-        style.show(axis, picture, name)
-    keys = [Patch(color=PALETTE[c] / 255, label=CLASSES[c]) for c in style.classes_in(labels)]
-    keys += [Patch(color=np.array(style.VOID_COLOUR) / 255, label="void (pale: not counted)")]
-    keys += [Patch(color=np.array(WRONG_COLOUR) / 255, label="wrong, and counted")]
-    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+        style.show(axes, picture, name)
+    _legend(figure, labels, {"wrong": WRONG_COLOUR, "void (pale): not counted": style.VOID_COLOUR})
     return figure
+
+
+def _legend(figure: Figure, labels: Tensor, more: Mapping[str, tuple[int, int, int]]) -> None:
+    """A legend below the figure: the classes of a label map, and ``more`` colours."""
+    colours = {CLASSES[c]: PALETTE[c] for c in style.classes_in(labels)} | more
+    keys = [Patch(color=np.array(colour) / 255, label=name) for name, colour in colours.items()]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
 
 
 def per_class(heads: Mapping[str, Head], classes: Sequence[str]) -> Figure:
     """IU of ``classes`` for each of ``heads``, by the name of its net, as groups of bars."""
-    figure, axes = plt.subplots(figsize=(7.6, 3.4))
+    figure, axes = plt.subplots(figsize=(7, 3.4))
     tints = [style.COLOURS["paper"], style.COLOURS["32s"], style.COLOURS["16s"], style.COLOURS["8s"]]
     groups = {net: [head.iu_per_class[head.classes.index(c)] or 0 for c in classes] for net, head in heads.items()}
     grouped_bars(axes.bar, groups, dict(zip(heads, tints[-len(heads) :], strict=True)))

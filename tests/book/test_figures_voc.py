@@ -58,23 +58,24 @@ def test_the_drawn_label_map_lies_on_the_photo():
     assert wide.sum() > narrow.sum()
 
 
-def test_drawing_paints_errors_red_but_for_void():
+def test_a_photo_its_labels_and_a_detail():
     labels = torch.tensor([[0, PERSON, VOID, VOID]])
-    photo = torch.zeros(3, 1, 4)
-    figure = voc.drawing(
-        photo, labels, {"a": torch.tensor([[0, 0, 0, PERSON]])}, (slice(0, 1), slice(1, 3))
-    )
-    answer = next(axes for axes in figure.axes if axes.get_title() == "a").images[0].get_array()
-    assert answer[0, 0].tolist() == PALETTE[0].tolist()
-    assert answer[0, 1].tolist() == list(voc.WRONG_COLOUR)
-    assert (answer[0, 2:] > 150).all()  # pale
-    detail = (
-        next(axes for axes in figure.axes if axes.get_title() == "a detail of it")
-        .images[0]
-        .get_array()
-    )
-    np.testing.assert_array_equal(detail, style.colour(labels[:, 1:3], PALETTE))
-    assert entries(figure)[:2] == ["background", "person"]
+    figure = voc.labelled(torch.zeros(3, 1, 4), labels, (slice(0, 1), slice(1, 3)))
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    np.testing.assert_array_equal(shown[1], style.colour(labels, PALETTE))
+    np.testing.assert_array_equal(shown[2], style.colour(labels[:, 1:3], PALETTE))
+    assert entries(figure) == ["background", "person", "void"]
+
+
+def test_answers_have_red_errors_and_pale_void():
+    labels = torch.tensor([[0, PERSON, VOID, VOID]])
+    figure = voc.answers(labels, {"a": torch.tensor([[0, 0, 0, PERSON]]), "truth": labels})
+    wrong, right = (axes.images[0].get_array() for axes in figure.axes)
+    assert wrong[0, 0].tolist() == right[0, 0].tolist() == PALETTE[0].tolist()
+    assert wrong[0, 1].tolist() == list(voc.WRONG_COLOUR)
+    assert right[0, 1].tolist() == PALETTE[PERSON].tolist()
+    assert (wrong[0, 2:] > 150).all()  # pale
+    assert entries(figure)[:3] == ["background", "person", "wrong"]
 
 
 # Other figures
