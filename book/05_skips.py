@@ -871,9 +871,9 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 #
 #    :::{dropdown} Solution
 #    A zero skip raises the loss at once, because it replaces all negative scores by
-#    zero. Set the bias of the new score layer to −1000 instead. The coarse score is
-#    then the larger one everywhere and the predictions stay the same. But the maximum
-#    passes the gradient only to the larger input, so the skip's gradient is zero, and
-#    it never learns. The sum can have both: it changes nothing at the start and learns
-#    from the first step.
+#    zero. Set the bias of the new score layer to a number below every score instead,
+#    such as −1000. The coarse score is then the larger one everywhere and the
+#    predictions stay the same. But the maximum passes the gradient only to the larger
+#    input, so the skip's gradient is zero, and it never learns. The sum can have both:
+#    it changes nothing at the start and learns from the first step.
 #    :::
