@@ -485,9 +485,9 @@ if ours:
 
 # %% [markdown]
 # :::{caption} fig-table-5
-# :alt: One line of dots for each of five metrics: earlier methods in grey, the paper's
-# :  FCN-16s as a diamond, our two nets below. The tuned net lies right of the paper's
-# :  in every metric but mean accuracy.
+# :alt: One line of dots for each of five metrics, with earlier methods in grey, the
+# :  paper's FCN-16s as a diamond and our two nets below. The tuned net lies right of
+# :  the paper's in every metric but mean accuracy.
 # Table 5 at a glance. Most earlier methods report one or two of the five numbers.
 # :::
 

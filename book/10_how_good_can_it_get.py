@@ -402,7 +402,7 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-bounds-borders
-# :alt: Dots of 21 classes fall along a line: background with 15 percent of its pixels
+# :alt: Dots of 21 classes fall along a line. Background with 15 percent of its pixels
 # :  near a border keeps 96 percent IU, potted plant with 65 percent keeps 76, and
 # :  bicycle, alone at the lower right, with 95 percent keeps 41.
 # For each class of VOC, the share of its pixels near a border against what 1/32 leaves
