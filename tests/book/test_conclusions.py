@@ -272,9 +272,9 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         "bird, boat, bus, streetlight and sun",
         lambda: below_one(SHORT["8s"]) == {"bird", "boat", "bus", "streetlight", "sun"},
     ),
-    ("06", "The tuned run leaves bird alone there", lambda: below_one(TUNED) == {"bird"}),
+    ("06", "The tuned run leaves only bird there", lambda: below_one(TUNED) == {"bird"}),
     ("06", "neighbours in frequency can be far apart", farthest_neighbours),
-    ("06", "Frequency is not all", frequency_tells_much),
+    ("06", "Frequency is not everything", frequency_tells_much),
     (
         "06",
         "These ten pairs hold",
