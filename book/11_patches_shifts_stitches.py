@@ -310,7 +310,7 @@ pd.DataFrame(rows, index=[f"stride {s}" for s in (16, 8, 4, 2, 1)]).T
 
 # %%
 def relative_difference(one: Tensor, other: Tensor) -> np.ndarray:
-    """Root mean square difference of each cell, over that of all scores of ``other``."""
+    """Root mean square difference of each cell, over that of all of ``other``."""
     height, width = (min(a, b) for a, b in zip(one.shape[-2:], other.shape[-2:], strict=True))
     one, other = one[..., :height, :width], other[..., :height, :width]
     rms = (one - other).square().mean(1)[0].sqrt()
@@ -332,7 +332,8 @@ with_padding = differences["with padding"]
 agree = bool(with_padding[inside:, inside:].max() < 1e-10)
 print(f"a cell sees {field.size} pixels")
 print(f"largest difference from row and column {inside} on below 1e-10:", agree)
-print("it reaches a tenth of the scores' size elsewhere:", bool(with_padding.max() > 0.1))
+reaches = bool(with_padding.max() > 0.1)
+print("it reaches a tenth of the scores' size elsewhere:", reaches)
 
 # %% tags=["remove-input"]
 figures.borders(x[0].movedim(0, -1).numpy(), differences)
@@ -469,7 +470,7 @@ def preprocessed(photo: Tensor) -> Tensor:
 # %% tags=["hide-input"]
 @torch.no_grad()
 def dense_times(net):
-    """Seconds for dense scores of one image by each way, and how far the ways differ."""
+    """Seconds for dense scores of one image by each way, and how they differ."""
     nets = {s: fcn.FCN("googlenet", s, **INTERPOLATED) for s in (32, 16, 8)}
     for one in nets.values():
         one.trunk.load_state_dict(net.state_dict())
@@ -838,7 +839,7 @@ by_batch = {
     "as many images": relative,
     "1/p times as many": {p: p * variance for p, variance in relative.items()},
 }
-print("the mean of the draws is the full gradient, within its noise:", all(centred.values()))
+print("the mean of the draws is the full gradient within its noise:", all(centred.values()))
 little = added[0.25] < 0.1 * among_images
 print("sampling a quarter of the cells adds less than a tenth to the variance:", little)
 
