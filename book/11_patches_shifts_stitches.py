@@ -154,7 +154,7 @@ pd.DataFrame(stitched.int().numpy())
 # adding some. If we pad the image by the same amount first, both produce the same set
 # of images.
 #
-# ### Filter rarefaction
+# ### Dilated filters
 #
 # The paper has a second way to the same map. Let the pooling move by one pixel instead
 # of two. Its map becomes twice as fine, so cells that were neighbours are now two
@@ -589,7 +589,7 @@ shared.glue_values(
 #
 # We need not remove all strides. `dilated(net, 8)` keeps the first ones, down to stride
 # 8. It dilates only the layers after the pools that lost their stride, which on VGG16
-# are `pool4` and `pool5`:
+#    are `pool4` and `pool5`:
 
 # %%
 with torch.device("meta"):
@@ -1021,9 +1021,8 @@ if control and 0.25 in runs:
 #    With the dilated net. A plain layer that pads a fragment puts its zeros directly
 #    around the cells of that class. `dilated` multiplies the padding by the dilation,
 #    so each class of the dilated map meets the same number of zeros before its first
-#    cell and after its last one. Shift-and-stitch differs because it pads the shifted
-#    *image* again in every layer, and its early maps, where fragments are not yet
-#    split, begin at other pixels.
+#    cell and after its last one. Shift-and-stitch differs: its first layers pad each
+#    shifted image at its own edge, where the other two still see pixels.
 #    :::
 #
 # 2. **Dilate and train.** Build an FCN from `dilated(backbone(alexnet(width=1/8)), 8)`

@@ -447,7 +447,7 @@ shared.glue_values(**chapter_tables.rules(found))
 # %% [markdown]
 # ### One epoch
 
-# %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims"}
+# %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims: one epoch"}
 linked(claims.table(found, results="../results"))
 
 # %% [markdown]
@@ -519,12 +519,12 @@ claims.metric_by_metric(found) if compared else None
 # then three epochs of all later layers. Rule 1 has a counterpart here: the runs are
 # long enough if twice as many epochs of the recipe score no better, by rule 4.
 
-# %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims"}
+# %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims: three epochs"}
 linked(claims.table(found, claims.FAST_CLAIMS, results="../results"))
 
 # %% [markdown]
 # :::{caption} tab-claims-fast
-# The same for pairs of runs of the speedrun's recipe.
+# What the paper says, and what three epochs of the speedrun's recipe show.
 # :::
 
 # %% tags=["remove-input"]
@@ -542,7 +542,7 @@ if twice := claims.compare(claims.LONGER, found):
         )
     )
 
-# %% tags=["remove-input", "hide-output"]
+# %% tags=["remove-input", "hide-output"] mystnb={"code_prompt_show": "Show the missing runs"}
 if missing := claims.missing(found, claims.FAST_CLAIMS):
     print("not run:", *missing, sep="\n  ")
 
@@ -554,12 +554,12 @@ if missing := claims.missing(found, claims.FAST_CLAIMS):
 # They need a GPU. A finer net starts from the coarser one, as in the paper, and has
 # then been trained for longer.
 
-# %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims"}
+# %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims: full length"}
 linked(claims.table(found, claims.LONG_CLAIMS, results="../results"))
 
 # %% [markdown]
 # :::{caption} tab-claims-long
-# The same for pairs of runs at full length.
+# What the paper says, and what runs at full length show.
 # :::
 
 # %% tags=["remove-input"]
@@ -568,7 +568,7 @@ if long := [pair for pair in pairs if pair]:
     figures.one_change(long)
     plt.show()
 
-# %% tags=["remove-input", "hide-output"]
+# %% tags=["remove-input", "hide-output"] mystnb={"code_prompt_show": "Show the missing runs"}
 if missing := claims.missing(found, claims.LONG_CLAIMS):
     print("not run:", *missing, sep="\n  ")
 

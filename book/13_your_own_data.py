@@ -202,8 +202,10 @@ print(", ".join(held_out.names))
 # %% [markdown]
 # Your photos may come in near duplicates: frames of a video, the same wall ten times.
 # Then this split puts twins on both sides, and the held-out score flatters the net.
-# Keep one photo of each group, or hold out a whole place: `--val-folders PHOTOS LABELS`
-# takes the folders of its photos and label maps, and `--val-list` a list of names.
+# `fit` warns of held-out photos whose files equal a training photo's, but it cannot see
+# near duplicates. Keep one photo of each group, or hold out a whole place:
+# `--val-folders PHOTOS LABELS` takes the folders of its photos and label maps, and
+# `--val-list` a list of names.
 #
 # ## Train it
 #
