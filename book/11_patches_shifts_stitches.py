@@ -214,7 +214,7 @@ with torch.no_grad():
 # **First: without padding, the two are equal everywhere.** `unpadded` removes the
 # padding from a net and crops the branches of an inception, whose sizes then differ, to
 # the cells they share. Only cells whose whole receptive field is inside the image
-# remain, so the images have to be large. The statement is about any weights, so narrow
+# remain, so the images have to be large. The statement holds for any weights, so narrow
 # nets with random weights will do. Double precision keeps rounding from hiding a
 # difference.
 
@@ -300,8 +300,8 @@ pd.DataFrame(rows, index=[f"stride {s}" for s in (16, 8, 4, 2, 1)]).T
 
 # %% [markdown]
 # :::{caption} tab-dilation-own-cells
-# With padding: do the cells of the dilated net that coincide with the net's own cells
-# equal them to 1e-10?
+# With padding: True where the cells of the dilated net that coincide with the net's own
+# cells equal them to 1e-10.
 # :::
 #
 # With padding, only shift-and-stitch itself fails, and only where a receptive field
