@@ -587,9 +587,9 @@ shared.glue_values(
 #
 # ### Removing only the last strides
 #
-# We need not remove all strides. `dilated(net, 8)` keeps the first ones, down to stride
-# 8. It dilates only the layers after the pools that lost their stride, which on VGG16
-#    are `pool4` and `pool5`:
+# We need not remove all strides. `dilated(net, 8)` keeps the first ones, down to a
+# stride of 8, and dilates only the layers after the pools that lost their stride, which
+# on VGG16 are `pool4` and `pool5`:
 
 # %%
 with torch.device("meta"):
