@@ -912,7 +912,7 @@ if runs:
 # :::{caption} fig-sampling-curves
 # :alt: Training loss of three runs. Against iterations, the run with all cells is
 # :  highest and noisiest, the run with 25 percent lowest. Against images processed, the
-# :  three curves almost coincide, and the sampled runs continue further to the right.
+# :  curves are close together, and the sampled runs continue further right.
 # Our version of the paper's Figure 5: the training loss, summed over both heads. Thin
 # lines are the values of single iterations, bold ones a running mean of nine points.
 # With sampling, it is the loss of the cells that were kept.
@@ -958,14 +958,14 @@ if len(runs) == 3:
     print(f"our learning rate over the paper's: {our_rate / paper_rate:.0f}")
 
 # %% [markdown]
-# Does leaving out cells help, then? No. The runs differ in two things, the share of the
-# cells and the number of images in a batch. The measurement above, on a smaller net and
-# synthetic scenes, shows that the images affect the gradient and the share hardly does.
-# Noise seems to hold these runs back: to save time, their learning rate is far above
-# the paper's, and with batches of 8 the loss climbs again on the way where with batches
-# of 32 it falls. At a small rate, training averages over many batches by itself. A
-# steadier gradient is then worth less, and the curves against iterations should come
-# closer together, as they do in the paper.
+# Does it follow that leaving out cells helps? No: the runs differ in two things, the
+# share of the cells and the number of images in a batch. The measurement above, on a
+# smaller net and synthetic scenes, shows that the images affect the gradient and the
+# share hardly does. Noise seems to hold these runs back: to save time, their learning
+# rate is far above the paper's, and with batches of 8 the loss climbs again on the way
+# where with batches of 32 it falls. At a small rate, training averages over many
+# batches by itself. A steadier gradient is then worth less, and the curves against
+# iterations should come closer together, as they do in the paper.
 #
 # One more run tests half of this explanation: batches of 32 photos, as for the quarter,
 # but with *all* their cells.
