@@ -15,7 +15,6 @@ from fcn.replication.tables import COLUMNS, MEASURED
 from figures import style
 
 
-
 def against_paper(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Scores, {experiment: [percent by metric, per seed]}, less a published row, in points; one dot per seed."""
     metrics = [metric for metric in MEASURED if metric in row.metrics]
