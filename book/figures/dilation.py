@@ -20,7 +20,7 @@ def connections(layers: Sequence[tuple[int, int]], names: style.Names, pixels: i
     """A net in one dimension, [(kernel, stride), ...], for each shift of its input and, last, dilated."""
     stride = int(np.prod([s for _, s in layers]))
     titles = [f"shifted by {shift}" for shift in range(stride)] + ["dilated, all strides 1"]
-    figure, panels = plt.subplots(1, stride + 1, figsize=(7.6, 2.9), sharey=True)
+    figure, panels = plt.subplots(1, stride + 1, figsize=(7, 2.9), sharey=True)
     for panel, title in enumerate(titles):
         axes = panels[panel]
         for shift in range(stride) if panel == stride else [panel]:
@@ -69,7 +69,7 @@ def dilated_filter(filters: ArrayLike, stride: int) -> Figure:
 
 def borders(image: ArrayLike, differences: Mapping[str, ArrayLike]) -> Figure:
     """An image (H x W x 3) and maps of the relative difference of two nets' scores, on one logarithmic scale."""
-    figure, axes = plt.subplots(1, len(differences) + 1, figsize=(7.6, 7.6 / (len(differences) + 1) + 0.5))
+    figure, axes = plt.subplots(1, len(differences) + 1, figsize=(7, 7 / (len(differences) + 1) + 0.5))
     style.show(axes[0], np.asarray(image), "the image")
     axes[0].set_axis_on()
     axes[0].set(xticks=[], yticks=[])
@@ -85,7 +85,8 @@ def borders(image: ArrayLike, differences: Mapping[str, ArrayLike]) -> Figure:
 
 def costs(counts: Mapping[str, Mapping[str, Mapping[int, float]]], label: str) -> Figure:
     """Costs of each net, one panel per net, against the stride of its scores: {net: {way: {stride: cost}}}."""
-    figure, panels = plt.subplots(1, len(counts), figsize=(2.8 + 1.6 * len(counts), 3.3), sharey=True, squeeze=False)
+    size = (min(2.8 + 1.6 * len(counts), 7), 3.3)
+    figure, panels = plt.subplots(1, len(counts), figsize=size, sharey=True, squeeze=False)
     for axes, (net, ways) in zip(panels[0], counts.items(), strict=True):
         for way, values in ways.items():
             strides = sorted(values, reverse=True)

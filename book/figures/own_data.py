@@ -16,8 +16,8 @@ def pairs(samples: Sequence[Sample], names: Names, palette: Palette) -> Figure:
     """Photos of any size at one scale, and their label maps below."""
     tall = max(sample.image.shape[1] for sample in samples)
     wide = [sample.image.shape[2] for sample in samples]
-    inches = 7.6 / sum(wide)
-    figure, rows = plt.subplots(2, len(samples), figsize=(7.6, 2 * tall * inches + 0.75), width_ratios=wide)
+    inches = 7 / sum(wide)
+    figure, rows = plt.subplots(2, len(samples), figsize=(7, 2 * tall * inches + 0.75), width_ratios=wide)
     for sample, photo, below in zip(samples, *rows, strict=True):
         show(photo, sample.image, sample.name)
         show(below, colour(sample.labels["semantic"], palette))
@@ -42,7 +42,7 @@ def balance(shares: Sequence[float], names: Names, palette: Palette) -> Figure:
 
 def predictions(samples: Sequence[Sample], found: Sequence[Tensor], names: Names, palette: Palette) -> Figure:
     """One row per photo: the photo, its labels, the prediction ``found`` (H x W), and the wrong pixels."""
-    figure, rows = plt.subplots(len(samples), 4, figsize=(7.6, 1.55 * len(samples) + 0.8))
+    figure, rows = plt.subplots(len(samples), 4, figsize=(7, 1.55 * len(samples) + 0.8))
     for row, sample, prediction in zip(np.atleast_2d(rows), samples, found, strict=True):
         labels = sample.labels["semantic"]
         wrong = (prediction != labels) & (labels < len(names))

@@ -17,7 +17,7 @@ TINTS = {1.0: "#444b54", 0.5: "#b0722b", 0.25: "#1b7f79"}
 
 def curves(runs: Runs) -> Figure:
     """Figure 5: training loss against iterations and against images."""
-    figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.5), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(7, 3.5), sharey=True)
     for axes, key, label in zip(panels, ("step", "images"), ("iterations", "images processed"), strict=True):
         for keep, run in runs.items():
             draw_loss(axes, curve(run, key), curve(run, "loss"), TINTS[keep], f"{100 * keep:g} % of the cells")
@@ -32,7 +32,7 @@ def windows(image: ArrayLike, size: int, stride: int, cells: tuple[int, int]) ->
     """Windows of ``cells`` (rows, columns) on an image (H x W x 3), and the number of windows around each pixel."""
     picture = np.asarray(image)
     often = np.zeros(picture.shape[:2], int)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.4))
     style.show(left, picture, "windows of the cells")
     for i, j in np.ndindex(cells):
         often[i * stride : i * stride + size, j * stride : j * stride + size] += 1
@@ -48,7 +48,7 @@ def noise(
     spread: Mapping[float, float], formula: Mapping[float, float], gradient: Mapping[str, Mapping[float, float]]
 ) -> Figure:
     """Noise against the share of cells kept: standard deviation of the loss (%), relative variance of the gradient."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.4))
     left.plot(list(formula), list(formula.values()), color="#9aa0a6", lw=2, label="formula")
     left.plot(list(spread), list(spread.values()), "o", color="#1b7f79", label="measured")
     left.set(title="the loss of one batch", ylabel="standard deviation (% of the loss)")

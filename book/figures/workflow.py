@@ -57,7 +57,7 @@ def graph(experiments: Sequence[Experiment], recorded: Collection[str]) -> Figur
     """One dot per experiment, filled if its name is in ``recorded``; lines lead to the nets that start from it."""
     at, bands = places(experiments)
     rows = max(last for _, last in bands.values()) + 1
-    figure, axes = plt.subplots(figsize=(7.2, 0.17 * rows + 0.9))
+    figure, axes = plt.subplots(figsize=(7, 0.17 * rows + 0.9))
     for e in experiments:
         x, y = at[e.name]
         for start in e.start:

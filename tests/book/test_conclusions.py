@@ -303,7 +303,7 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         lambda: sampled_runs_are_lower("step"),
     ),
     ("11", "images**, it is", lambda: sampled_runs_are_lower("images")),
-    ("11", "the sampled runs stand lower too", lambda: sampled_runs_are_lower("images")),
+    ("11", "the sampled runs are lower too", lambda: sampled_runs_are_lower("images")),
     ("11", "the same within the scatter of the curves", cells_do_not_matter),
     (
         "12",
