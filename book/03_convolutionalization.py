@@ -13,29 +13,31 @@
 # %% [markdown]
 # # Fully connected layers are convolutions
 #
-# ## What you will learn
-#
-# - why a fully connected layer ties a classifier to one size of image, and how the same weights, laid out as a
-#   convolution, set it free;
-# - what a cell of the resulting map of scores has seen, to the pixel, and why "the classifier on that window" is
-#   almost but not quite the whole truth;
-# - why one pass over a large image costs a fraction of classifying its patches, counted and then measured on your
-#   machine;
-# - what a 1×1 convolution is, and why a loss summed over the cells trains on every patch of the image at once.
+# A classifier takes an image of one fixed size and names what it shows. Lay out the
+# weights of its last layers as convolutions, and the same net takes an image of any
+# size and shows *where*: it outputs a map of answers instead of one. Nothing is trained
+# anew, and all the answers together cost a fraction of what they would cost patch by
+# patch. Everything else in the paper builds on this.
 
-# %% tags=["parameters"]
-preset = "read"  # "read", "smoke", "small" or "paper": how many times each pass is timed
+# %% tags=["parameters", "hide-input"]
+preset = "read"  # "read", "smoke", "small" or "paper": how often passes are timed
 weights_root = ""  # folder of the ImageNet weights; empty: FCN_WEIGHTS
 device = "auto"
 seed = 0
 results_dir = "../results"
 
-# %%
+# %% tags=["hide-input"]
 import presets
 
-here = presets.check(preset=preset, weights_root=weights_root, device=device, seed=seed, results_dir=results_dir)
+here = presets.check(
+    preset=preset,
+    weights_root=weights_root,
+    device=device,
+    seed=seed,
+    results_dir=results_dir,
+)
 
-# %%
+# %% tags=["hide-input"]
 import time
 from functools import cache, partial
 from pathlib import Path
@@ -59,27 +61,63 @@ from figures import shared, style
 
 torch.manual_seed(here.seed)
 style.use()
-backbones = {name: CLASSIFIERS[name] for name in ("alexnet", "vgg16", "googlenet")}  # the paper's three
+backbones = {name: CLASSIFIERS[name] for name in ("alexnet", "vgg16", "googlenet")}
+
+# %% tags=["remove-input"]
+kernel = torch.tensor([[1.0, -1.0], [0.0, 2.0]])
+large = torch.tensor([[2.0, 0.0, 1.0, 3.0], [1.0, 1.0, 0.0, 2.0], [0.0, 2.0, 1.0, 1.0]])
+scores = nn.functional.conv2d(large[None, None], kernel[None, None])[0, 0]
+figures.windows(large, kernel, scores, cell=(0, 2))
+plt.show()
 
 # %% [markdown]
+# :::{caption} fig-windows
+# :alt: A map of 3 by 4 numbers, convolved with a kernel of 2 by 2, gives a map of 2 by
+# :  3 scores. A frame marks the window at the upper right of the map and the score
+# :  computed from it, 2.
+# A fully connected layer that reads a map of 2×2, used as a convolution on a larger
+# map. The framed score is the layer's answer to the framed window:
+# $1 \cdot 1 + 3 \cdot (-1) + 0 \cdot 0 + 2 \cdot 2 = 2$.
+# :::
+#
+# ## What you will learn
+#
+# - why a fully connected layer ties a classifier to one size of image, and how the same
+#   weights, laid out as a convolution, remove that limit;
+# - what a cell of the resulting score map has seen, to the pixel, and why "the
+#   classifier on that window" is almost, but not quite, the whole truth;
+# - why one pass over a large image costs a fraction of classifying its patches, counted
+#   and then measured on your machine;
+# - what a 1×1 convolution is and what it saves, and why a loss summed over the cells
+#   trains on every patch of the image at once.
+#
 # ## The claim
 #
-# The classifiers of the day end in fully connected layers: they take a map of fixed size, forget that it was a map,
-# and put out one vector of scores. {cite:t}`long2015` (section 3.1) read these layers differently. A fully connected
-# layer *is* a convolution, whose kernel happens to cover its whole input. Written so, the net takes an image of any
-# size and puts out a map of scores instead of a single vector, with the weights it was trained with and at a fraction
-# of the cost of classifying patch by patch.
+# The classifiers of the day end in fully connected layers: they take a map of fixed
+# size, forget that it was a map, and output one vector of scores. {cite:t}`long2015`
+# (section 3.1) read these layers differently. A fully connected layer *is* a
+# convolution whose kernel happens to cover its whole input. Written that way, the net
+# takes an image of any size and outputs a map of scores.
 #
-# Nets had run on larger inputs before, as the paper's section on related work says. {cite:t}`matan1991` extended a
-# digit classifier to strings of digits; as far as the paper's authors know, it was the first convnet for inputs of
-# arbitrary size. {cite:t}`wolf1994` computed two-dimensional maps of detection scores for the four corners of the
-# address block on pieces of mail. OverFeat {cite:p}`sermanet2014` slid a classifier over photos to find objects. What
-# the FCN adds is to train the whole net, end to end, for a label at every pixel.
+# Nets had run on larger inputs before, as the paper's section on related work says.
+# {cite:t}`matan1991` extended a digit classifier to strings of digits; to the knowledge
+# of the paper's authors, theirs was the first convnet for inputs of arbitrary size.
+# {cite:t}`wolf1994` computed two-dimensional maps of detection scores for the four
+# corners of postal address blocks. OverFeat {cite:p}`sermanet2014` slid a classifier
+# over photos to find objects. The FCN trains the whole net, end to end, for a label at
+# every pixel.
+#
+# :::{note}
+# Three limits of this chapter. Times were measured when the page was made, on other
+# hardware and with other software than the paper's (a GPU and Caffe), so compare orders
+# of magnitude. GoogLeNet on six photos is a demonstration, not an evaluation. The net
+# with 1×1 convolutions is trained and scored on synthetic scenes.
+# :::
 #
 # ## An example that fits on the page
 #
-# Take a fully connected layer with one output that reads a 2×2 map. It flattens the map to four numbers, multiplies
-# them with four weights and adds up:
+# Take a fully connected layer with one output that reads a 2×2 map. It flattens the map
+# to four numbers, multiplies them by four weights and adds up:
 
 # %%
 layer = nn.Linear(4, 1)
@@ -90,9 +128,10 @@ small = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
 layer(small.flatten()).item()
 
 # %% [markdown]
-# $2 \cdot 1 + 0 \cdot (-1) + 1 \cdot 0 + 1 \cdot 2 = 4$. Give it a map of 3×4 cells and it stops with an error:
-# twelve numbers do not fit four weights. Now lay the four weights out as the 2×2 kernel of a convolution. Nothing is
-# computed anew, the tensor only gets another shape:
+# $2 \cdot 1 + 0 \cdot (-1) + 1 \cdot 0 + 1 \cdot 2 = 4$. Give it a map of 3×4 cells and
+# it stops with an error: twelve numbers do not fit four weights. Now lay out the four
+# weights as the 2×2 kernel of a convolution. Nothing is recomputed; the tensor only
+# gets another shape:
 
 # %%
 convolution = as_convolution(layer, kernel=2)
@@ -105,29 +144,19 @@ with torch.no_grad():
 scores.tolist()
 
 # %% [markdown]
-# On the small map the convolution has room for one position, and gives the same 4. On the larger map it gives six
-# scores, each of them what the layer would say of that window:
-
-# %%
-figures.windows(large, convolution.weight.detach()[0, 0], scores, cell=(0, 2))
-plt.show()
-
-# %% [markdown]
-# :::{caption} fig-windows
-# :alt: A map of 3 by 4 numbers, convolved with a kernel of 2 by 2, gives a map of 2 by 3 scores. A frame marks
-# :  the window at the upper right of the map and the score computed from it, 2.
-# The framed score is the layer's answer to the framed window:
-# $1 \cdot 1 + 3 \cdot (-1) + 0 \cdot 0 + 2 \cdot 2 = 2$.
-# :::
+# On the small map the convolution has room for one position and outputs the same 4. On
+# the larger map it outputs six scores, one for each window, each what the layer would
+# answer to that window alone ({numref}`fig-windows`).
 #
-# With $C$ channels and $K$ outputs nothing changes but the bookkeeping: the $K \times C k^2$ matrix of the layer is
-# read as $K$ kernels of $C \times k \times k$. The layers after it, which read a vector, now read one vector a
-# position: kernels of 1×1.
+# With $C$ channels and $K$ outputs only the bookkeeping changes: the $K \times C k^2$
+# matrix of the layer is read as $K$ kernels of $C \times k \times k$. The layers after
+# it, which read a vector, now read one vector per position: their kernels are 1×1.
 #
-# ## Three classifiers, freed
+# ## Three classifiers without a fixed size
 #
-# `convolutionalize` does this to a whole classifier. Here are the fully connected layers of the paper's three nets
-# before and after. (Built on PyTorch's `meta` device, which knows shapes and stores no numbers.)
+# `convolutionalize` does this to a whole classifier. Here are the fully connected
+# layers of the paper's three nets, before and after. (They are built on PyTorch's
+# `meta` device, which knows shapes and stores no numbers.)
 
 # %%
 rows = []
@@ -137,17 +166,22 @@ for name, build in backbones.items():
         after = dict(convolutionalize(build()).named_modules())
     for key, module in before.items():
         if isinstance(module, nn.Linear):
-            kernel = f"{after[key].kernel_size[0]}x{after[key].kernel_size[1]}"
-            rows.append((name, key, module.in_features, module.out_features, kernel, after[key].in_channels))
-pd.DataFrame(rows, columns=["net", "layer", "inputs", "outputs", "kernel", "channels"]).set_index("net")
+            conv = after[key]
+            kernel = f"{conv.kernel_size[0]}x{conv.kernel_size[1]}"
+            sizes = (module.in_features, module.out_features, kernel, conv.in_channels)
+            rows.append((name, key, *sizes))
+columns = ["net", "layer", "inputs", "outputs", "kernel", "channels"]
+pd.DataFrame(rows, columns=columns).set_index("net")
 
 # %% [markdown]
-# :::{caption} tab-connected
-# The fully connected layers of three classifiers, and their kernels as convolutions.
+# :::{caption} tab-conv-layers
+# The fully connected layers of the three classifiers: inputs and outputs before, kernel
+# and input channels after the conversion.
 # :::
 #
-# On an image of the classifier's own size both forms put out the same numbers. Checked here on narrow copies of the
-# nets (an eighth of the channels) with random weights, since the identity holds whatever the weights are:
+# On an image of the classifier's own size both forms output the same numbers. We check
+# this on narrow copies of the nets (an eighth of the channels) with random weights,
+# since the identity holds for any weights:
 
 # %%
 for name, build in backbones.items():
@@ -162,8 +196,8 @@ for name, build in backbones.items():
 # %% [markdown]
 # ## Any size of image
 #
-# And this is the gain: the same net on larger images, none of which the classifier would have taken. The paper's own
-# example is an AlexNet on 500×500 pixels, which gives a map of 10×10.
+# Now the same net runs on larger images, which the classifier would have refused. The
+# paper's own example is AlexNet on 500×500 pixels, which results in a map of 10×10.
 
 # %%
 sizes = [(224, 224), (227, 227), (256, 320), (375, 500), (500, 500), (1080, 1920)]
@@ -173,33 +207,38 @@ for name, build in backbones.items():
         dense = convolutionalize(build())
         for height, width in sizes:
             fits = min(height, width) >= build().input_size
-            h, w = dense(torch.empty(1, 3, height, width)).shape[-2:] if fits else (0, 0)
+            h, w = (
+                dense(torch.empty(1, 3, height, width)).shape[-2:] if fits else (0, 0)
+            )
             table.setdefault(name, []).append(f"{h} x {w}" if fits else "too small")
 pd.DataFrame(table, index=pd.Index([f"{h} x {w}" for h, w in sizes], name="image"))
 
 # %% [markdown]
-# :::{caption} tab-sizes
-# Cells of the map of scores for images of several sizes, in pixels.
+# :::{caption} tab-conv-sizes
+# The size of the score map for images of six sizes (height × width).
 # :::
 #
 # ## What a cell has seen
 #
-# Each step from cell to cell is a step of 32 pixels in the image: the product of the strides on the way. It is
-# tempting to say that a cell holds what the classifier would say of its window of 227×227 pixels. Let us be exact.
-# `receptive_field` composes the layers by the rule of section 3: a layer with kernel $k$ and stride $s$ on top of one
-# with $k'$ and $s'$ has the kernel $k' + (k - 1)\,s'$ and the stride $s\,s'$.
+# Neighbouring cells are 32 pixels apart in the image: the product of the strides on the
+# way. It is tempting to say that a cell holds the classifier's answer to its window of
+# 227×227 pixels. Let us be exact. `receptive_field` composes the layers by the rule of
+# section 3: a layer with kernel $k$ and stride $s$, on top of one with $k'$ and $s'$,
+# has the kernel $k' + (k - 1)\,s'$ and the stride $s\,s'$.
 
 # %%
 classifier = alexnet(width=0.125).eval()
 dense = convolutionalize(classifier).eval()
 field = fcn.receptive_field(dense)
-print(f"classifier's window {classifier.input_size} pixels, receptive field {field.size} pixels")
+print(f"classifier's window {classifier.input_size} pixels,", end=" ")
+print(f"receptive field {field.size} pixels")
 print(f"cell i is centred on pixel {field.stride} i + {field.offset}")
 
 # %% [markdown]
-# The receptive field is *larger* than the classifier's input. That is no mistake: layers inside the net pad their
-# maps with zeros, so on its own image part of what the classifier "sees" is padding. Two experiments on one cell tell
-# the difference. First cut out the cell's receptive field and put it through alone:
+# The receptive field is *larger* than the classifier's input. That is no mistake:
+# layers inside the net pad their maps with zeros, so on its own image part of what the
+# classifier "sees" is padding. Two experiments on one cell show the difference. First,
+# cut out the cell's receptive field and run the net on nothing else:
 
 # %%
 image = torch.randn(1, 3, 500, 500)
@@ -215,30 +254,35 @@ def cut_out(side):
 with torch.no_grad():
     scores = dense(image)[..., i, i]
     alone = dense(cut_out(field.size))
-    j = int((field.size // 2 - field.offset) / field.stride)  # where the same cell lies in the smaller map
+    # the same cell in the smaller map
+    j = int((field.size // 2 - field.offset) / field.stride)
     torch.testing.assert_close(alone[..., j, j], scores)
-    print(f"a map of {tuple(alone.shape[-2:])}; its cell ({j}, {j}) is the cell ({i}, {i}) of the whole image")
+    print(f"a map of {tuple(alone.shape[-2:])};", end=" ")
+    print(f"its cell ({j}, {j}) is the cell ({i}, {i}) of the whole image")
 
 # %% [markdown]
-# A cell depends on its receptive field and on nothing else: the same numbers. Now the classifier, as published, on
-# the window that it was made for:
+# The numbers are the same: a cell depends on its receptive field and on nothing else.
+# Second, run the published classifier on the window that it was made for:
 
 # %%
 with torch.no_grad():
     windowed = classifier(cut_out(classifier.input_size))
 difference = (windowed - scores).square().mean().sqrt() / scores.std()
-print(f"typical difference between the two: {difference:.2f} standard deviations of the scores")
+print(f"typical difference: {difference:.2f} standard deviations of the scores")
 
 # %% [markdown]
-# Near, and not the same: in the window, zeros stand where the larger image has its surroundings. Only a net without
-# padding gives every window's classification exactly; you meet one at the end of this chapter. For the published
-# nets, dense evaluation is the classifier *with real surroundings in place of zeros*.
+# Near, but not the same: the window has zeros where the larger image has its
+# surroundings. Only a net without padding reproduces the classification of every window
+# exactly; the end of this chapter has one. For the published nets, dense evaluation is
+# the classifier *with real surroundings instead of zeros*.
 #
 # ## A classifier that shows where
 #
-# Time for real weights. BVLC's GoogLeNet {cite:p}`szegedy2015,jia2014`, trained on the 1000 classes of ImageNet
-# {cite:p}`russakovsky2015`, is used twice, first as it was published, on a photo of Chelsea the cat. If the folder
-# `weights_root` holds the weights, the answers are computed; if not, the page shows the ones that this project saved.
+# Time for real weights. We use BVLC's GoogLeNet {cite:p}`szegedy2015,jia2014`, trained
+# on the 1000 classes of ImageNet {cite:p}`russakovsky2015`, twice. First, as it was
+# published, on a photo of Chelsea the cat. If the folder `weights_root` holds the
+# weights, this page computes the answers; otherwise it shows the ones that this project
+# saved.
 
 # %%
 weights = (here.weights or Path()) / "bvlc_googlenet.caffemodel"
@@ -258,37 +302,41 @@ def as_caffe(images):
 
 
 def class_names():
-    from torchvision.models import GoogLeNet_Weights  # the same 1000 classes in the same order
+    # torchvision lists the same 1000 classes in the same order
+    from torchvision.models import GoogLeNet_Weights
 
     return np.array(GoogLeNet_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 @torch.no_grad()
 def classify_cat():
-    """The five likeliest ImageNet classes of the middle of scikit-image's chelsea, 224 x 224."""
+    """The five likeliest classes of the middle of scikit-image's chelsea, 224 x 224."""
     image = photos.filled(photos.photo("chelsea"), (224, 224))
     probabilities, classes = bvlc_googlenet()(as_caffe(image)).softmax(1)[0].topk(5)
     return {"probabilities": probabilities, "names": class_names()[classes]}
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 guess, live = here.snapshot("googlenet-cat", classify_cat, weights.is_file(), [weights])
 print(here.source("googlenet-cat", live))
 
-# %%
-figures.guesses(photos.filled(photos.photo("chelsea"), (224, 224))[0], guess["names"], guess["probabilities"])
+# %% tags=["remove-input"]
+cat = photos.filled(photos.photo("chelsea"), (224, 224))[0]
+figures.guesses(cat, guess["names"], guess["probabilities"])
 plt.show()
 
 # %% [markdown]
 # :::{caption} fig-guesses
-# :alt: Left, the face of a ginger cat. Right, bars of the five likeliest classes, three domestic cats at the top, then
-# :  two wild cats.
-# Chelsea (photo: Stéfan van der Walt, CC0) and the five likeliest of 1000 classes. The first three are domestic cats,
-# the others their wild relatives: the net hesitates over the breed, not the animal.
+# :alt: Left, the face of a ginger cat. Right, bars of the five likeliest classes, three
+# :  domestic cats at the top, then two wild cats.
+# Chelsea (photo: Stéfan van der Walt, CC0) and the five likeliest of 1000 classes. The
+# first three are domestic cats, the others their wild relatives: the net hesitates over
+# the breed, not the animal.
 # :::
 #
-# A classifier says *what*. Now the same weights, convolutionalized, on a sheet of six photos of 600×1350 pixels. It
-# was never trained to say where anything is, and nobody drew a box.
+# A classifier says *what*. Now take the same weights, convolutionalized, and a sheet of
+# six photos, 600×1350 pixels. The net was never trained to say where anything is, and
+# nobody drew a box.
 
 # %%
 tiles = [["coffee", "china", "flower"], ["rocket", "chelsea", "astronaut"]]
@@ -299,63 +347,76 @@ with torch.device("meta"):
 
 @torch.no_grad()
 def find_cat():
-    """What GoogLeNet, convolutionalized, makes of each window of a sheet of six photos, one of them of a cat."""
-    probabilities = convolutionalize(bvlc_googlenet()).eval()(as_caffe(sheet)).softmax(1)[0]
+    """The answers of a convolutionalized GoogLeNet to each window of the sheet."""
+    dense = convolutionalize(bvlc_googlenet()).eval()
+    probabilities = dense(as_caffe(sheet)).softmax(1)[0]
     sure, classes = probabilities.max(0)
-    return {"cat": probabilities[CATS].sum(0), "sure": sure, "names": class_names()[classes]}
+    return {
+        "cat": probabilities[CATS].sum(0),
+        "sure": sure,
+        "names": class_names()[classes],
+    }
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 found, live = here.snapshot("googlenet-heatmap", find_cat, weights.is_file(), [weights])
 print(here.source("googlenet-heatmap", live))
 
-# %%
-figures.answers(sheet[0], field, googlenet().input_size, found["cat"], found["names"], found["sure"])
+# %% tags=["remove-input"]
+window = googlenet().input_size
+figures.answers(sheet[0], field, window, found["cat"], found["names"], found["sure"])
 plt.show()
 
 # %% [markdown]
 # :::{caption} fig-heatmap
-# :alt: A sheet of six photos, shown twice. Above, class names mark the cells that are surest of their class. Below, a
-# :  heatmap lights up on the photo of the cat and is dark on the other five.
-# Above: the likeliest of 1000 classes, at cells that are more than half sure of it. There is no dahlia among the
-# 1000, so it is called a honeycomb. Below: the probability of the five breeds of cat together, over the area that has
-# cells; the dashed square is the window of the cell that is surest. Photos: Rachel Michetti, SpaceX, Stéfan van der
-# Walt (CC0), NASA (public domain), danielbuechele and vultilion (CC BY 2.0).
+# :alt: A sheet of six photos, shown twice. Above, class names mark the cells that are
+# :  surest of their class. Below, a heatmap lights up on the photo of the cat and is
+# :  dark on the other five.
+# Above: the likeliest of 1000 classes, at cells that are more than half sure of it. The
+# 1000 include no dahlia, so the flower is called a honeycomb. Below: the total
+# probability of the five breeds of cat, over the area that has cells; the dashed square
+# is the window of the cell that is surest. Photos: Rachel Michetti, SpaceX, Stéfan van
+# der Walt (CC0), NASA (public domain), danielbuechele and vultilion (CC BY 2.0).
 # :::
 
-# %%
-rows, columns = np.nonzero(found["cat"] > 0.5)
+# %% tags=["hide-input"]
 centres = figures.field_centres(field, 36)
-tiles_hit = {tiles[int(centres[r] // 300)][int(centres[c] // 450)] for r, c in zip(rows, columns, strict=True)}
-print("photos in which a cell is more than half sure to see a cat:", ", ".join(sorted(tiles_hit)))
+hits = np.argwhere(found["cat"] > 0.5)
+photos_hit = {tiles[int(centres[r] // 300)][int(centres[c] // 450)] for r, c in hits}
+print("photos with a cell more than half sure of a cat:", ", ".join(sorted(photos_hit)))
 
 # %% [markdown]
-# The map is coarse, one cell every 32 pixels, and its cells stop half a window short of the edges of the sheet. It
-# knows roughly where, not to the pixel. What is missing is a way back to the pixels ([chapter
-# 4](04_upsampling.ipynb)) and a finer sense of place ([chapter 5](05_skips.ipynb)).
+# The map is coarse, one cell every 32 pixels, and its cells stop half a window short of
+# the edges of the sheet. It knows roughly where the cat is, not to the pixel. Two
+# things are missing: a way back to the pixels ([chapter 4](04_upsampling.ipynb)) and a
+# finer sense of place ([chapter 5](05_skips.ipynb)).
 #
 # ## What it costs
 #
-# Patch by patch, the windows of neighbouring cells overlap almost entirely, and the convolutions are done again for
-# each. In one pass over the image the overlap is computed once. How much does that save? Count the multiply-adds for
-# the 10×10 map of the paper's example, and for the other two nets on the same 500×500 image.
+# Patch by patch, the windows of neighbouring cells overlap almost entirely, and the net
+# repeats the convolutions for each. One pass over the image computes the overlap once.
+# How much does that save? We count multiply-adds for the 10×10 map of the paper's
+# example, and for the other two nets on the same 500×500 image.
 
 
 # %%
 def multiply_adds(net, size):
-    """For one image: 10^9 multiply-adds of convolutions, those of (once) fully connected layers, cells of the map."""
+    """10^9 multiply-adds of convolutions and of (once) connected layers, and cells."""
     counts = [0, 0]
 
     def count(once_connected, layer, inputs, output):
-        counts[once_connected] += layer.weight.numel() * output[0, 0].numel()  # every weight, at every cell
+        # every weight, at every cell
+        counts[once_connected] += layer.weight.numel() * output[0, 0].numel()
 
     for name, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(partial(count, name.startswith(("fc", "loss3"))))
+            connected = name.startswith(("fc", "loss3"))
+            layer.register_forward_hook(partial(count, connected))
     cells = net(torch.empty(1, 3, size, size))[0, 0].numel()
     return counts[0] / 1e9, counts[1] / 1e9, cells
 
 
+# %%
 rows, counted = [], {}
 for name, build in backbones.items():
     with torch.device("meta"):
@@ -363,27 +424,30 @@ for name, build in backbones.items():
         *one_patch, _ = multiply_adds(build(), build().input_size)
     patches = [cells * work for work in one_patch]
     counted[name] = {"in one pass": one_pass, "patch by patch": patches}
-    rows.append((name, cells, round(sum(one_pass), 1), round(sum(patches), 1), round(sum(patches) / sum(one_pass), 1)))
-pd.DataFrame(rows, columns=["net", "cells", "in one pass", "patch by patch", "times less"]).set_index("net")
+    work = (sum(one_pass), sum(patches), sum(patches) / sum(one_pass))
+    rows.append((name, cells, *(round(number, 1) for number in work)))
+columns = ["net", "cells", "in one pass", "patch by patch", "times less"]
+pd.DataFrame(rows, columns=columns).set_index("net")
 
 # %% [markdown]
-# :::{caption} tab-multiply-adds
-# Multiply-adds, in 10⁹, for all cells of a 500×500 image.
+# :::{caption} tab-conv-work
+# Billions of multiply-adds for all cells of a 500×500 image.
 # :::
 #
-# AlexNet saves least, because more than half of its work in one pass lies in the layers that were fully connected:
-# each cell has its own window there, and nothing is shared. Now measure the time of one pass over a 500×500 image and
-# of 100 patches, forward and backward. The paper's measurement, on a GPU, took 22 ms against $100 \times 1.2$ ms
-# forward, and 37 ms against $100 \times 2.4$ ms backward: "more than 5 times faster". Its 1.2 ms is the time of a
-# patch in a batch; alone, a patch takes 5.4 ms. So we vary the batch size, and time the convolutional and the fully
-# connected layers separately.
+# AlexNet saves least: more than half of its work in one pass is in the layers that were
+# fully connected, where each cell has its own window and shares nothing. Now measure
+# the time of one pass over a 500×500 image and of 100 patches, forward and backward.
+# The paper measured on a GPU: 22 ms against $100 \times 1.2$ ms forward, and 37 ms
+# against $100 \times 2.4$ ms backward, "more than 5 times faster". Its 1.2 ms is the
+# time of a patch in a batch; alone, a patch takes 5.4 ms. So we vary the batch size,
+# and time the convolutional and the fully connected layers separately.
 
 # %%
 TRIES = {"read": 2, "smoke": 1, "small": 4, "paper": 20}[here.preset]
 
 
 def clock():
-    """Seconds; with one CPU thread, processor time, which other work does not distort."""
+    """Seconds; of processor time with one CPU thread, to ignore other work."""
     if here.device != "cpu":
         torch.accelerator.synchronize()
     elif torch.get_num_threads() == 1:
@@ -415,6 +479,7 @@ def both_parts(net, images):
     return np.array([*convolutional, *connected])
 
 
+# %%
 classifier = alexnet().to(here.device)
 whole = torch.rand(1, 3, 500, 500, device=here.device)
 measured = {"one pass": both_parts(convolutionalize(classifier), whole)}
@@ -423,18 +488,28 @@ for batch in (1, 10, 100):
     spent = 100 / batch * both_parts(classifier, patches)
     measured[f"100 patches, batches of {batch}"] = spent
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 parts = ["conv1 to pool5", "fc6 to fc8"]
 columns = pd.MultiIndex.from_product([parts, ["forward", "backward"]])
 table = pd.DataFrame.from_dict(measured, orient="index", columns=columns)
 table.map("{:.3f} s".format)
 
-# %% tags=["nbval-ignore-output"]
+# %% [markdown]
+# :::{caption} tab-conv-times
+# Measured seconds for 100 cells of AlexNet, in one pass and as patches.
+# :::
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 both = table.T.groupby(level=1, sort=False).sum().T
 ratios = both.iloc[1:] / both.loc["one pass"]  # times as fast
 ratios.round(1)
 
-# %% tags=["nbval-ignore-output"]
+# %% [markdown]
+# :::{caption} tab-conv-speedup
+# The speed-up of one pass over 100 patches, forward and backward.
+# :::
+
+# %% tags=["remove-input", "nbval-ignore-output"]
 in_batches = ratios.loc["100 patches, batches of 100"]
 one_pass, patchwise = counted["alexnet"].values()
 forward = {
@@ -454,32 +529,37 @@ shared.glue_values(
 
 # %% [markdown]
 # :::{caption} fig-costs
-# :alt: Left, stacked bars of multiply-adds: patch by patch needs several times as many as one pass, and most of the
-# :  difference lies in the convolutions. Right, bars of the speed-up of one pass, counted, on this machine and in the
-# :  paper, forward and backward.
-# AlexNet on 500×500 pixels. Left: multiply-adds for the 100 cells. Right: how many times as fast one pass is as
-# patches in batches of 100. The bars of this machine were measured when this page was made; run the chapter to
-# measure yours.
+# :alt: Left, stacked bars of multiply-adds: patch by patch needs several times as many
+# :  as one pass, and most of the difference is in the convolutions. Right, bars of the
+# :  speed-up of one pass, counted, on this machine and in the paper, forward and
+# :  backward.
+# AlexNet on 500×500 pixels. Left: multiply-adds for the 100 cells. Right: the speed-up
+# of one pass over patches in batches of 100. The bars of this machine were measured
+# when this page was made; run the chapter to measure yours.
 # :::
 #
-# The overall ratio hides two different ones. The patches overlap in the convolutional layers, and there one pass is
-# {glue:text}`shared_backward:.0f` times as fast backward. The fully connected layers need as many multiply-adds for 100
-# cells as for 100 patches, so nothing is shared, and they take {glue:text}`connected_share:.0f` % of the backward time
-# of the one pass. The batch size matters too. A backward pass writes a gradient for each of AlexNet's 61 million
-# weights, once per batch: one pass is {glue:text}`alone:.0f` times as fast backward as patches one by one, but
-# {glue:text}`batched:.1f` times as fast as a batch of 100. The paper's 6.5 comes from a GPU and from Caffe, so expect
-# the same order of magnitude, not the same number.
+# The overall ratio hides two different ones. The patches overlap in the convolutional
+# layers, and there one pass is {glue:text}`shared_backward:.0f` times as fast backward.
+# The fully connected layers need as many multiply-adds for 100 cells as for 100
+# patches. They share nothing, and take {glue:text}`connected_share:.0f` % of the
+# backward time of the one pass.
+#
+# The batch size matters too. A backward pass writes a gradient for each of AlexNet's 61
+# million weights, once per batch. So one pass is {glue:text}`alone:.0f` times as fast
+# backward as patches one by one, but {glue:text}`batched:.1f` times as fast as a batch
+# of 100. The paper's times amount to 6.5.
 #
 # ## The three nets as FCNs
 #
-# Without the last layer, which knows only ImageNet's classes, and with a new 1×1 convolution that scores 21 classes
-# of PASCAL VOC, the classifiers become FCNs (section 4.1). Table 1 of the paper compares them. Its mean IU and its
-# times need training and its GPU; the other columns are properties of the nets and can be computed here and now:
+# Drop the last layer, which knows only ImageNet's classes, add a 1×1 convolution that
+# scores the 21 classes of PASCAL VOC, and the classifiers become FCNs (section 4.1).
+# Table 1 of the paper compares them. Its mean IU and its times need training and its
+# GPU, but the other columns are properties of the nets, which we compute here:
 
 
 # %%
 def conv_layers(module):
-    """Convolutions on the longest way through a module: the depth of a net, as the paper counts it."""
+    """Depth, as the paper counts it: convolutions on the longest path."""
     if isinstance(module, nn.Conv2d):
         return 1
     if hasattr(module, "branches"):
@@ -487,32 +567,40 @@ def conv_layers(module):
     return sum(conv_layers(child) for child in module.children())
 
 
-published = {"alexnet": (8, "57M", 355), "vgg16": (16, "134M", 404), "googlenet": (22, "6M", 907)}
+published = {
+    "alexnet": (8, "57M", 355),
+    "vgg16": (16, "134M", 404),
+    "googlenet": (22, "6M", 907),
+}
 table = {}
 for name, build in backbones.items():
     with torch.device("meta"):
         net = fcn.FCN(name, stride=32, num_classes=21)
         whole_classifier = convolutionalize(build())
-    layers, field = conv_layers(net.trunk) + 1, fcn.receptive_field(net)  # and the score layer
+    layers = conv_layers(net.trunk) + 1  # and the score layer
     parameters = f"{sum(p.numel() for p in net.parameters()) / 1e6:.0f}M"
-    table[name] = [layers, parameters, field.size, fcn.receptive_field(whole_classifier).size, int(field.stride)]
+    field, whole = fcn.receptive_field(net), fcn.receptive_field(whole_classifier)
+    table[name] = [layers, parameters, field.size, whole.size, int(field.stride)]
     table[f"{name}, paper"] = [*published[name], "", 32]
 index = ["layers", "parameters", "field", "classifier's field", "stride"]
 pd.DataFrame(table, index=index).T
 
 # %% [markdown]
-# :::{caption} tab-nets
-# Properties of the three FCNs of stride 32, computed here and as Table 1 of the paper gives them.
+# :::{caption} tab-conv-nets
+# The three nets, computed, and in the paper's Table 1: convolutional layers,
+# parameters, receptive field of the FCN and of the whole classifier, and stride.
 # :::
 #
-# Everything agrees but one number. The paper gives GoogLeNet a receptive field of 907 pixels; composing the layers of
-# its FCN gives 715. The difference, $6 \times 32$, is the classifier's final 7×7 average pool, which section 4.1 says
-# was discarded. So 907 is the field of the classifier and 715 that of the FCN.
+# Everything agrees except one number. The paper reports a receptive field of 907 pixels
+# for GoogLeNet; composing the layers of its FCN yields 715. The difference,
+# $6 \times 32$, is the classifier's final 7×7 average pool, which section 4.1 says was
+# discarded. So 907 is the field of the classifier and 715 that of the FCN.
 #
 # ## 1×1 convolutions
 #
-# The score layer that was just added is a convolution with a kernel of one cell. There is no neighbourhood in it: it
-# is one linear classifier that reads the channels of a cell and is applied to each cell in turn.
+# The score layer that we just added is a convolution with a kernel of one cell. It has
+# no neighbourhood: it is one linear classifier that reads the channels of a cell,
+# applied to each cell in turn.
 
 # %%
 score = nn.Conv2d(512, 21, kernel_size=1)
@@ -523,17 +611,48 @@ cells = torch.randn(1, 512, 12, 16)
 torch.testing.assert_close(score(cells), linear(cells.movedim(1, -1)).movedim(-1, 1))
 
 # %% [markdown]
-# Several of them with nonlinearities between make a small network that runs at every cell: the *network in network*
-# of {cite:t}`lin2014`, from which GoogLeNet took the idea.
+# Several of them with nonlinearities in between make a small network that runs at every
+# cell: the *network in network* of {cite:t}`lin2014`, from which GoogLeNet took the
+# idea.
 
 # %%
 with torch.device("meta"):
-    convolutions = [m for m in googlenet().modules() if isinstance(m, nn.Conv2d)]
-print(f"{sum(m.kernel_size == (1, 1) for m in convolutions)} of GoogLeNet's {len(convolutions)} convolutions are 1x1")
+    modules = [*googlenet().modules()]
+convolutions = [m for m in modules if isinstance(m, nn.Conv2d)]
+pointwise = sum(m.kernel_size == (1, 1) for m in convolutions)
+print(f"{pointwise} of GoogLeNet's {len(convolutions)} convolutions are 1x1")
 
 # %% [markdown]
-# What can such a network tell on its own, straight from the pixels? Train one on a few procedural scenes. It sees
-# three numbers, the colour of one pixel, and has to name the class of that pixel.
+# GoogLeNet uses them to save work. In each of its inception blocks, a 1×1 convolution
+# reduces the channels before the 3×3 and the 5×5 convolution read them. How many
+# multiplications does that save per cell of the map? Every weight multiplies once, so
+# we count weights, and compare them with a block whose 3×3 and 5×5 kernels read all
+# channels themselves:
+
+
+# %%
+def multiplications(block, reduced):
+    """Per cell, with the 1x1 reductions or without them."""
+    total = 0
+    for name, layer in block.named_children():
+        if isinstance(layer, nn.Conv2d) and (reduced or not name.endswith("_reduce")):
+            inputs = (
+                layer.in_channels if reduced else block.get_submodule("1x1").in_channels
+            )
+            total += inputs * layer.out_channels * layer.kernel_size[0] ** 2
+    return total
+
+
+blocks = [m for m in modules if hasattr(m, "branches")]
+work = [(multiplications(m, True), multiplications(m, False)) for m in blocks]
+print("inception_3a: {:,} multiplications per cell instead of {:,}".format(*work[0]))
+savings = [without / reduced for reduced, without in work]
+print(f"all {len(blocks)} blocks: {min(savings):.1f} to {max(savings):.1f} times fewer")
+
+# %% [markdown]
+# How much can such a network tell from the pixels alone? Train one on a few synthetic
+# scenes. It sees three numbers, the colour of one pixel, and has to name the class of
+# that pixel.
 
 
 # %%
@@ -546,7 +665,11 @@ def batch_of(scenes):
 images, labels = batch_of(Scenes(16, (48, 48), seed=here.seed))
 torch.manual_seed(here.seed)
 pixel_net = nn.Sequential(
-    nn.Conv2d(3, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(), nn.Conv2d(32, len(CLASSES), 1)
+    nn.Conv2d(3, 32, 1),
+    nn.ReLU(),
+    nn.Conv2d(32, 32, 1),
+    nn.ReLU(),
+    nn.Conv2d(32, len(CLASSES), 1),
 )
 optimizer = torch.optim.Adam(pixel_net.parameters(), lr=0.01)
 for _ in range(120):
@@ -563,26 +686,31 @@ confusion.update(labels, guessed)
 accuracy = confusion.metrics().pixel_accuracy
 columns = {
     "its labels": labels[:3],
-    f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)": guessed[:3],
+    f"from each pixel's colour alone\n({accuracy:.0f} % of the pixels right)": guessed[
+        :3
+    ],
 }
 shared.labellings(images[:3], columns, CLASSES, PALETTE)
 plt.show()
 
 # %% [markdown]
 # :::{caption} fig-pixel-net
-# :alt: Three procedural scenes in rows. The guesses in the last column have the sharp edges of the labels in the middle
-# :  one, but grey and green areas are often given the wrong class.
+# :alt: Three synthetic scenes in rows. The guesses in the last column have the sharp
+# :  edges of the labels in the middle one, but grey and green areas are often given the
+# :  wrong class.
 # Scenes that the net has not seen, their labels, and its guesses.
 # :::
 #
-# A colour goes a surprisingly long way, and every edge is sharp. But grey may be a road, a wall or a mountain, and
-# from one pixel nobody can tell. This net knows *where* to the pixel and is poor at *what*. The deep nets above have
-# the opposite trouble: a cell has seen hundreds of pixels around it, but there is only one every 32 pixels. Putting
-# the two together is the subject of [chapter 5](05_skips.ipynb).
+# Colour says a surprising amount, and every edge is sharp. But grey may be a road, a
+# wall or a mountain, and from one pixel nobody can tell. This net knows *where* to the
+# pixel and is poor at *what*. The deep nets above have the opposite trouble: a cell has
+# seen hundreds of pixels around it, but there is only one every 32 pixels. [Chapter
+# 5](05_skips.ipynb) combines the two.
 #
 # ## A loss over cells is a batch of patches
 #
-# One more thing follows, and the paper begins with it (section 3). Put a loss on every cell and add up. Then
+# One more thing follows, and the paper begins with it (section 3). Put a loss on every
+# cell and add up. Then
 #
 # $$
 # \ell(x; \theta) = \sum_{ij} \ell'(x_{ij}; \theta)
@@ -590,15 +718,19 @@ plt.show()
 # \nabla_\theta\, \ell(x; \theta) = \sum_{ij} \nabla_\theta\, \ell'(x_{ij}; \theta),
 # $$
 #
-# with $x_{ij}$ the receptive field of cell $(i, j)$. The right-hand side is the gradient of a batch that holds each
-# receptive field as an image of its own. Stochastic gradient descent on whole images *is* patchwise training, with
-# all the patches of the image as the batch. A small net without padding shows it exactly:
+# with $x_{ij}$ the receptive field of cell $(i, j)$. The right-hand side is the
+# gradient of a batch that holds each receptive field as a separate image. Stochastic
+# gradient descent on whole images *is* patchwise training, with all the patches of the
+# image as the batch. A small net without padding shows it exactly:
 
 # %%
-net = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 4, 3)).double()
+net = nn.Sequential(
+    nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 4, 3)
+).double()
 window, step = fcn.receptive_field(net).size, int(fcn.receptive_field(net).stride)
 image = torch.randn(1, 3, 21, 21, dtype=torch.float64)
-patches = image.unfold(2, window, step).unfold(3, window, step).movedim(1, 3).reshape(-1, 3, window, window)
+patches = image.unfold(2, window, step).unfold(3, window, step)
+patches = patches.movedim(1, 3).reshape(-1, 3, window, window)
 labels = torch.randint(0, 4, (1, 7, 7))
 
 
@@ -611,54 +743,59 @@ def gradient(images, labels):
 on_the_image = gradient(image, labels)
 on_the_patches = gradient(patches, labels.reshape(-1, 1, 1))
 torch.testing.assert_close(on_the_image, on_the_patches)
-print(f"one image of {tuple(image.shape[2:])}, or {len(patches)} patches of {window} x {window}: the same gradient")
+print(f"one image of {tuple(image.shape[2:])},", end=" ")
+print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 
 # %% [markdown]
-# Patchwise training had one freedom: it could draw its patches at random. Section 3.4 gives it back by dropping cells
-# from the sum (`pixel_softmax_loss(..., keep=0.25)`), and finds that whole images converge as fast and run faster.
+# Patchwise training had one freedom: it could draw its patches at random. Section 3.4
+# restores it by dropping cells from the sum (`pixel_softmax_loss(..., keep=0.25)`), and
+# finds that whole images converge as fast and run faster.
 #
 # ## Summary
 #
-# - A fully connected layer is a convolution whose kernel covers its input. Reshape its weights, and a classifier of
-#   one image becomes a map of answers for an image of any size. Nothing is trained anew.
-# - A cell depends on its receptive field. For nets with padding that is more than the classifier's window, so dense
-#   evaluation and cropping agree nearly, not exactly.
-# - One pass shares the convolutions of overlapping windows. What is not shared is what was fully connected.
-# - A 1×1 convolution is a classifier at each cell; as the score layer it turns features into class scores.
+# - A fully connected layer is a convolution whose kernel covers its input. Reshape its
+#   weights, and a classifier of one image becomes a map of answers for an image of any
+#   size. Nothing is trained anew.
+# - A cell depends on its receptive field. For nets with padding that is more than the
+#   classifier's window, so dense evaluation and cropping agree nearly, not exactly.
+# - One pass shares the convolutions of overlapping windows. The layers that were fully
+#   connected share nothing.
+# - A 1×1 convolution is a classifier at each cell. As the score layer it turns features
+#   into class scores; as a reduction it saves multiplications.
 # - A loss summed over cells trains on every receptive field at once.
 #
 # ## Exercises
 #
-# 1. **Where patches win.** The saving comes from overlap. Suppose that you want only a few answers. Use
-#    `multiply_adds` to find the step between patches at which classifying AlexNet's patches costs no more than one
-#    pass. What does that say about sparse detection?
+# 1. **Where patches win.** The saving comes from overlap. Suppose that you want only a
+#    few answers. Use `multiply_adds` to find the step between patches at which
+#    classifying AlexNet's patches costs no more than one pass. What does that say about
+#    sparse detection?
 #
 #    :::{dropdown} Solution
-#    Divide the work of one pass by the work of one patch: in the table above, `sum(one_pass) / sum(one_patch)`. For
-#    AlexNet it is $9.3 / 0.724 \approx 13$. Thirteen patches instead of 100 cells are a step of $\sqrt{100 / 13} \approx
-#    2.8$ cells, or about 90 pixels. A detector that asks about fewer windows than that is better off with patches; one
-#    that asks about hundreds of overlapping windows is not.
+#    One pass costs 9.3 billion multiply-adds, a patch 72.4 / 100, so one pass costs as
+#    much as 12.8 patches. The 10×10 cells are 32 pixels apart. At every third cell (96
+#    pixels) there are 4×4 = 16 patches, still too many. At every fourth (128 pixels)
+#    there are 3×3 = 9, and patches win. So a detector that proposes up to a dozen
+#    windows per image may as well cut them out; one that looks everywhere should not.
 #    :::
 #
-# 2. **Shift and stitch.** Shift the sheet by 16 pixels to the right, down, and both, run the convolutionalized
-#    GoogLeNet on each (section 3.2; it needs the weights), and interlace the four maps into one of stride 16. Compare
-#    it with the stride-32 map interpolated to the same grid. What did the fourfold cost buy?
+# 2. **Shift and stitch.** Shift the sheet by 16 pixels to the right, down, and both,
+#    run the convolutionalized GoogLeNet on each (section 3.2; it needs the weights),
+#    and interlace the four maps into one of stride 16. Compare it with the stride-32
+#    map interpolated to the same grid. What did the fourfold cost buy?
+#
+# 3. **Trading the average pool.** GoogLeNet averages 7×7 cells and then classifies
+#    linearly. Both steps are linear. Show that scoring each cell of `inception_5b`
+#    first and averaging the scores afterwards results in the same map, then leave out
+#    the average. What is the receptive field of each cell now, and what happens to the
+#    cat?
 #
 #    :::{dropdown} Solution
-#    Stack the four maps as `torch.stack([m00, m01, m10, m11])` and let `F.pixel_shuffle` interlace them. At the cells
-#    of the unshifted map both results agree. In between, interpolation can only average the neighbours, while the
-#    shifted passes compute what the classifier says of that very window. So the stitched map can show something that
-#    no cell of the coarse map has seen in its middle; the cells' receptive fields are as large as before.
-#    Chapter [11](11_patches_shifts_stitches.ipynb) shows how to get the same map in one pass.
-#    :::
-#
-# 3. **Trading the average pool.** GoogLeNet averages 7×7 cells and then classifies linearly. Both steps are linear.
-#    Show that scoring each cell of `inception_5b` first and averaging the scores afterwards gives the same map, then
-#    leave the average out. Which receptive field does each cell have now, and what becomes of the cat?
-#
-#    :::{dropdown} Solution
-#    With the cells $x_1, \dots, x_{49}$ of a window, $\frac{1}{49} \sum_i (W x_i + b) = W \left(\frac{1}{49} \sum_i
-#    x_i\right) + b$: the order of averaging and scoring does not matter. Without the average, a cell's receptive field
-#    shrinks from 907 to 715 pixels, and its score is no longer the mean of 49. The heatmap of the cat gets three more
-#    cells on each side and is less smooth. This is what section 4.1 of the paper does before it adds a score layer.
+#    The score of an average is the average of the scores,
+#    $W \frac1n \sum_i x_i + b = \frac1n \sum_i (W x_i + b)$, so the order of the two
+#    steps does not matter. (Dropout, between them, does nothing outside training.)
+#    Without the average the receptive field of a cell is 715 pixels instead of 907
+#    ({numref}`tab-conv-nets`), and the map is 6 cells larger in each direction: 15×15
+#    instead of 9×9 on 500×500 pixels. What happens to the cat takes the weights and a
+#    look.
 #    :::

@@ -54,7 +54,12 @@ def difference(claim: str) -> claims.Comparison:
     return found
 
 
-# Chapter 6
+# Chapters 4 and 6
+
+
+def learning_the_filter_gains_little() -> bool:
+    found = difference("learned-upsampling")
+    return found.difference < 1 and len(found.changed) == 1 and found.epochs == 1
 
 
 def shares() -> pd.DataFrame:
@@ -249,6 +254,8 @@ def sizes_agree_except_googlenets() -> bool:
 
 
 CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
+    ("04", "Nothing that we measured supports it", learning_the_filter_gains_little),
+    ("04", "with one seed on the learned side", learning_the_filter_gains_little),
     ("06", "four most frequent classes, sky, building, mountain and tree", four_most_frequent),
     ("06", "The rarest in the test images, bird,", rarest_and_absent),
     ("06", "Three classes, cow, desert and moon, have no pixel", rarest_and_absent),
