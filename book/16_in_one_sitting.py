@@ -476,7 +476,7 @@ shared.glue_values(
 # finer net is also trained longer: compared with FCN-32s trained as long, the first
 # skip is worth {glue:text}`from_skip:+.1f` ([chapter 6](06_sift_flow.ipynb)).
 #
-# ### U-Net's skips are others
+# ### U-Net's skips are different
 
 # %% tags=["remove-input"]
 one_sitting.ladders()
