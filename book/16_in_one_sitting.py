@@ -493,8 +493,7 @@ shared.glue_values(
 # :alt: Two ladders of boxes. FCN-8s has a long way down and two red arrows across at
 # :  strides 16 and 8, then one jump to the pixels; U-Net has as many boxes on the way
 # :  up as on the way down, and a red arrow across at every stride.
-# Where the skips (red) go. Grey boxes are features, coloured ones class scores in
-# FCN-8s.
+# Where the skips (red) go. Grey boxes are features, coloured ones class scores.
 # :::
 #
 # The FCN has no decoder to speak of: two sums of class scores, then one interpolation

@@ -50,8 +50,8 @@ def reductions(counts: Mapping[str, Mapping[str, float]]) -> Figure:
 def ladders() -> Figure:
     """FCN-8s and U-Net side by side: maps by stride on the way down and up, and the skips between them."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.9), sharey=True)
-    _ladder(left, "FCN-8s: scores, added", up=(32, 16, 8), deepest=32)
-    _ladder(right, "U-Net: features, joined", up=(16, 8, 4, 2, 1), deepest=16)
+    _ladder(left, "FCN-8s: scores, added", up=(32, 16, 8), scored=True)
+    _ladder(right, "U-Net: features, joined", up=(16, 8, 4, 2, 1), scored=False)
     left.text(2.55, -1.5, "8×", ha="left", fontsize=10, color=style.INK)
     for axes in (left, right):
         axes.set(xlim=(-0.95, 3.2), ylim=(-5.5, 0.9))
@@ -61,15 +61,16 @@ def ladders() -> Figure:
     return figure
 
 
-def _ladder(axes: Axes, title: str, up: Sequence[int], deepest: int) -> None:
-    """Maps down to ``deepest`` on the left, those of the strides ``up`` and the labels on the right."""
+def _ladder(axes: Axes, title: str, up: Sequence[int], scored: bool) -> None:
+    """Maps on the way down on the left; on the right those of the strides ``up``, class scores if ``scored``."""
     axes.set_title(title)
+    deepest = up[0]
     down = [stride for stride in _LEVELS if stride <= deepest]
     places = {("down", stride): (0.5, -float(_LEVELS.index(stride))) for stride in down}
     places |= {("up", stride): (2.4, -float(_LEVELS.index(stride))) for stride in {*up, 1}}
     for (side, stride), (x, y) in places.items():
         wide = 1.15 - 0.16 * _LEVELS.index(stride)
-        tint = COLOURS.get(f"{stride}s", "#c3c8cd") if side == "up" and stride in up else "#c3c8cd"
+        tint = COLOURS.get(f"{stride}s", COLOURS["8s"]) if scored and side == "up" else "#c3c8cd"
         axes.add_patch(Rectangle((x - wide / 2, y - 0.22), wide, 0.44, fc=tint, ec=style.INK, lw=0.8, zorder=3))
     for coarse, fine in zip(down[1:], down, strict=False):
         _arrow(axes, places["down", fine], places["down", coarse], style.INK)
