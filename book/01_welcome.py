@@ -78,9 +78,15 @@ def size(net: nn.Module) -> tuple[int, float]:
     def depth(module: nn.Module) -> int:
         if isinstance(module, nn.Conv2d | nn.Linear):
             return 1
-        if hasattr(module, "branches"):  # GoogLeNet's blocks, whose branches lie side by side
+        if hasattr(
+            module, "branches"
+        ):  # GoogLeNet's blocks, whose branches lie side by side
             return max(sum(map(depth, branch)) for branch in module.branches())
-        return sum(depth(child) for name, child in module.named_children() if name != "downsample")
+        return sum(
+            depth(child)
+            for name, child in module.named_children()
+            if name != "downsample"
+        )
 
     return depth(net), sum(p.numel() for p in net.parameters()) / 1e6
 
@@ -89,11 +95,15 @@ with torch.device("meta"):
     nets = {
         "AlexNet": CLASSIFIERS["alexnet"](),
         "VGG16": CLASSIFIERS["vgg16"](),
-        "GoogLeNet": CLASSIFIERS["googlenet"](),  # without the two auxiliary classifiers of its training
+        "GoogLeNet": CLASSIFIERS[
+            "googlenet"
+        ](),  # without the two auxiliary classifiers of its training
         "ResNet-152": torchvision.models.resnet152(),
     }
 sizes = {name: size(net) for name, net in nets.items()}
-pd.DataFrame(sizes.values(), index=list(sizes), columns=["layers", "parameters (millions)"]).round(1)
+pd.DataFrame(
+    sizes.values(), index=list(sizes), columns=["layers", "parameters (millions)"]
+).round(1)
 
 # %% [markdown]
 # **Dense prediction** wants an answer for each place instead of one for the image. Before the FCN, convolutional nets
@@ -128,7 +138,9 @@ classifier = CLASSIFIERS["alexnet"](num_classes=5, width=1 / 8).eval()
 def shape_or_error(net: nn.Module, height: int, width: int) -> str:
     try:
         return " x ".join(map(str, net(torch.rand(1, 3, height, width)).shape))
-    except RuntimeError as error:  # "mat1 and mat2 shapes cannot be multiplied (... and ...)"
+    except (
+        RuntimeError
+    ) as error:  # "mat1 and mat2 shapes cannot be multiplied (... and ...)"
         return "do not fit: " + re.findall(r"\((.*)\)", str(error))[0]
 
 
@@ -147,7 +159,10 @@ for image_size in [(227, 227), (227, 323), (451, 451)]:
 cells, layer, shuffled = torch.rand(1, 1152), nn.Linear(1152, 5), nn.Linear(1152, 5)
 order = torch.randperm(1152)
 shuffled.load_state_dict({"weight": layer.weight[:, order], "bias": layer.bias})
-print("same scores from shuffled cells:", torch.allclose(layer(cells), shuffled(cells[:, order]), atol=1e-5))
+print(
+    "same scores from shuffled cells:",
+    torch.allclose(layer(cells), shuffled(cells[:, order]), atol=1e-5),
+)
 
 # %% [markdown]
 # The way out is to look again at what the weights are. One column for each cell of a 6×6 map *is* a 6×6 filter. Let it
@@ -223,7 +238,10 @@ for image_size in [(192, 256), (97, 131), (1, 1)]:
 # %%
 headline = [row for row in TABLES if row.table == "Table 3"]
 pd.DataFrame(
-    [(row.of, row.metrics["mean_iu"], row.metrics.get("forward_ms", "-")) for row in headline],
+    [
+        (row.of, row.metrics["mean_iu"], row.metrics.get("forward_ms", "-"))
+        for row in headline
+    ],
     index=[row.label for row in headline],
     columns=["test set", "mean IU", "ms an image (about)"],
 )
@@ -233,7 +251,9 @@ on_2012 = {row.label: row.metrics for row in headline if row.of == "VOC 2012"}
 before, after = on_2012["SDS"], on_2012["FCN-8s"]
 gain = after["mean_iu"] / before["mean_iu"] - 1
 speed = before["forward_ms"] / after["forward_ms"]
-print(f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {speed:.0f} times its speed")
+print(
+    f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {speed:.0f} times its speed"
+)
 
 # %% [markdown]
 # The journal version {cite:p}`shelhamer2017` adds experiments and analysis; the parts are the same.
@@ -250,9 +270,20 @@ records = here.records()
 recorded = {name for name in EXPERIMENTS if tables.final(records, name)}
 overview = []
 for name, title in TITLES.items():
-    experiments = [e.name for e in EXPERIMENTS.values() if e.paper is not None and e.paper[0] == name]
+    experiments = [
+        e.name
+        for e in EXPERIMENTS.values()
+        if e.paper is not None and e.paper[0] == name
+    ]
     rows = sum(row.table == name for row in TABLES)
-    overview.append((rows, len(experiments), len(recorded.intersection(experiments)), title.split(",")[0]))
+    overview.append(
+        (
+            rows,
+            len(experiments),
+            len(recorded.intersection(experiments)),
+            title.split(",")[0],
+        )
+    )
 columns = ["published rows", "experiments", "recorded", "on what"]
 pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
@@ -288,7 +319,10 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
 # %% tags=["full-width"]
 shown = tables.at_a_glance(records).drop(columns="source")
-shown.rename(index=lambda name: name.removeprefix("sift-flow-googlenet-"), columns={"geometric acc.": "geom. acc."})
+shown.rename(
+    index=lambda name: name.removeprefix("sift-flow-googlenet-"),
+    columns={"geometric acc.": "geom. acc."},
+)
 
 # %% [markdown]
 # Read our rows beside the paper's, not against it. They differ from it in more than one thing at once: the backbone, the

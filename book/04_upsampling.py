@@ -44,7 +44,13 @@ from fcn.data.synthetic.palette import CLASSES
 from fcn.geometry import IMAGE, ReceptiveField, offset_between
 from fcn.metrics import ConfusionMatrix
 from fcn.replication import claims
-from fcn.upsampling import Deconvolution, bilinear_filter, crop, upsample_onto, upsampler
+from fcn.upsampling import (
+    Deconvolution,
+    bilinear_filter,
+    crop,
+    upsample_onto,
+    upsampler,
+)
 from figures import shared, style
 from figures import upsampling as figures
 

@@ -122,8 +122,13 @@ plt.show()
 def coarsened(labels: Tensor, factor: int, down: str = "vote") -> Tensor:
     """Label maps N x H x W, reduced to blocks of ``factor`` pixels and enlarged."""
     protocol = upper_bounds.Protocol(down, "bilinear", void="abstains")
-    maps = [found for one in labels for _, _, found in upper_bounds.predictions(one, [factor], [protocol])]
+    maps = [
+        found
+        for one in labels
+        for _, _, found in upper_bounds.predictions(one, [factor], [protocol])
+    ]
     return torch.from_numpy(np.stack(maps))
+
 
 # %% [markdown]
 # The images are the procedural scenes of [chapter 2](02_pixels_to_scores.ipynb), some
@@ -134,7 +139,12 @@ def coarsened(labels: Tensor, factor: int, down: str = "vote") -> Tensor:
 SIZES = {
     "smoke": {"side": 96, "width": 1 / 8, "scenes": (24, 12), "steps": (10, 10, 10)},
     "read": {"side": 96, "width": 1 / 8, "scenes": (160, 60), "steps": (160, 80, 80)},
-    "small": {"side": 128, "width": 1 / 4, "scenes": (400, 100), "steps": (1600, 600, 600)},
+    "small": {
+        "side": 128,
+        "width": 1 / 4,
+        "scenes": (400, 100),
+        "steps": (1600, 600, 600),
+    },
 }
 size = SIZES["small" if here.preset == "paper" else here.preset]
 
@@ -150,9 +160,15 @@ class Kept(Scenes):
         return self.kept[index]
 
 
-training, held_out = Kept(size["scenes"][0], "train", here.seed), Kept(size["scenes"][1], "test", here.seed + 1)
+training, held_out = (
+    Kept(size["scenes"][0], "train", here.seed),
+    Kept(size["scenes"][1], "test", here.seed + 1),
+)
 images = torch.stack([sample.image for sample in held_out.kept])  # N x 3 x H x W, uint8
-labels = torch.stack([sample.labels["semantic"] for sample in held_out.kept])  # N x H x W
+labels = torch.stack(
+    [sample.labels["semantic"] for sample in held_out.kept]
+)  # N x H x W
+
 
 # %%
 def scored(predictions: Tensor) -> Metrics:
@@ -167,8 +183,13 @@ oracle = {
     for kept, down in (("winners", "vote"), ("shares", "mean"))
     for factor in (32, 16, 8, 4)
 }
-table = pd.DataFrame({key: [m.pixel_accuracy, m.mean_iu] for key, m in oracle.items()}, ["pixel accuracy", "mean IU"])
-table.round().astype(int).stack(level=0, future_stack=True)[["1/32", "1/16", "1/8", "1/4"]]
+table = pd.DataFrame(
+    {key: [m.pixel_accuracy, m.mean_iu] for key, m in oracle.items()},
+    ["pixel accuracy", "mean IU"],
+)
+table.round().astype(int).stack(level=0, future_stack=True)[
+    ["1/32", "1/16", "1/8", "1/4"]
+]
 
 # %% [markdown]
 # :::{caption} tab-skips-oracle
@@ -180,7 +201,9 @@ table.round().astype(int).stack(level=0, future_stack=True)[["1/32", "1/16", "1/
 SHOWN = [2, 9, 1]
 pictures = [images[i].permute(1, 2, 0).numpy() for i in SHOWN]
 truth = [labels[i].numpy() for i in SHOWN]
-columns = {f"1/{factor}": coarsened(labels[SHOWN], factor).numpy() for factor in (32, 16, 8)}
+columns = {
+    f"1/{factor}": coarsened(labels[SHOWN], factor).numpy() for factor in (32, 16, 8)
+}
 shared.labellings(pictures, {"ground truth": truth, **columns}, CLASSES, PALETTE)
 plt.show()
 
@@ -197,7 +220,11 @@ plt.show()
 # shows it, because it counts a class of poles as much as a class of sky:
 
 # %% tags=["hide-input"]
-iu = {factor: metrics.iu_per_class for (kept, factor), metrics in oracle.items() if kept == "winners"}
+iu = {
+    factor: metrics.iu_per_class
+    for (kept, factor), metrics in oracle.items()
+    if kept == "winners"
+}
 tints = dict(zip(iu, ("#8da0cb", "#66a5ad", "#1b7f79", "#444b54"), strict=True))
 shared.per_class(iu, CLASSES, tints, "IU (%) of the coarsened ground truth")
 plt.show()
@@ -213,7 +240,10 @@ plt.show()
 # {cite:t}`long2015` make the same computation in their appendix A, on PASCAL VOC:
 
 # %% tags=["hide-input"]
-pd.DataFrame({f"1/{factor}": [upper_bounds.PAPER[factor]] for factor in (32, 16, 8, 4)}, index=["PASCAL VOC"])
+pd.DataFrame(
+    {f"1/{factor}": [upper_bounds.PAPER[factor]] for factor in (32, 16, 8, 4)},
+    index=["PASCAL VOC"],
+)
 
 # %% [markdown]
 # :::{caption} tab-skips-appendix
@@ -239,7 +269,9 @@ rows = {}
 for name in ("alexnet", "vgg16", "googlenet"):
     backbone = FCN(name, stride=8, num_classes=1, width=1 / 16).trunk
     taps = {stride: layer for layer, stride in backbone.taps.items()}
-    rows[name] = {f"stride {s}": f"{taps[s]}: {backbone.fields[s].size} px" for s in (8, 16, 32)}
+    rows[name] = {
+        f"stride {s}": f"{taps[s]}: {backbone.fields[s].size} px" for s in (8, 16, 32)
+    }
     if name == "vgg16":
         fields = backbone.fields
 pd.DataFrame(rows).T
@@ -250,7 +282,9 @@ pd.DataFrame(rows).T
 # :::
 
 # %% tags=["hide-input"]
-figures.taps((photos.photo("china")[0].permute(1, 2, 0).numpy()), fields, centre=(190, 330))
+figures.taps(
+    (photos.photo("china")[0].permute(1, 2, 0).numpy()), fields, centre=(190, 330)
+)
 plt.show()
 
 # %% [markdown]
@@ -265,7 +299,8 @@ plt.show()
 
 # %% tags=["remove-input"]
 widgets.receptive_field(
-    photos.photo("china"), "A tower with four tiled roofs rises above trees, with a lake behind it."
+    photos.photo("china"),
+    "A tower with four tiled roofs rises above trees, with a lake behind it.",
 )
 
 # %% [markdown]
@@ -289,7 +324,9 @@ widgets.receptive_field(
 
 # %%
 def new_net(stride: int) -> FCN:
-    net = FCN("alexnet", stride, len(CLASSES), upsampling="interpolate", width=size["width"])
+    net = FCN(
+        "alexnet", stride, len(CLASSES), upsampling="interpolate", width=size["width"]
+    )
     return net.to(here.device)
 
 
@@ -300,6 +337,7 @@ def scale_filters(net: FCN) -> None:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
     filters[0].weight.data /= 64
+
 
 # %% [markdown]
 # `learn` runs one stage. To compare losses across stages, it also measures the loss on
@@ -431,6 +469,7 @@ class FCN8s(nn.Module):
         scores = self.score8(pool3) + up(scores, 2, pool3)
         return up(scores, 8, image)
 
+
 # %% [markdown]
 # The `forward` method is {eq}`eq-skips`. The package's `fcn.FCN` adds options for other
 # backbones, strides and alignments, but it is this net. With the same weights, here at
@@ -449,7 +488,10 @@ for ours, theirs in zip(plain.parameters(), package.parameters(), strict=True):
 
 def caffe(image: Tensor) -> Tensor:
     """RGB in 0 to 1 as BGR in 0 to 255, less the mean colour of ImageNet."""
-    return 255 * image.flip(1) - torch.tensor([104.00699, 116.66877, 122.67892])[:, None, None]
+    return (
+        255 * image.flip(1)
+        - torch.tensor([104.00699, 116.66877, 122.67892])[:, None, None]
+    )
 
 
 image = torch.rand(2, 3, 75, 100)
@@ -465,7 +507,10 @@ torch.testing.assert_close(plain(caffe(image)), package(image))
 def paper_optimizer(net: nn.Module, rate: float) -> torch.optim.Optimizer:
     biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
     weights = [p for name, p in net.named_parameters() if not name.endswith("bias")]
-    groups = [{"params": weights, "weight_decay": 5e-4}, {"params": biases, "weight_decay": 0, "lr": 2 * rate}]
+    groups = [
+        {"params": weights, "weight_decay": 5e-4},
+        {"params": biases, "weight_decay": 0, "lr": 2 * rate},
+    ]
     return torch.optim.SGD(groups, lr=rate, momentum=0.9)
 
 
@@ -475,6 +520,7 @@ def training_step(net: nn.Module, optimizer, image: Tensor, label: Tensor) -> fl
     loss.backward()
     optimizer.step()
     return loss.item()
+
 
 # %% [markdown]
 # Three of these steps equal three steps of the package's `train`. Each batch holds all
@@ -511,7 +557,10 @@ nets["16s"].upgrade_from(coarser)
 
 before, after = scores_of(coarser), scores_of(nets["16s"])
 changed = (before - after).abs().max() / before.abs().max()
-print("the scores are the same, to the rounding of their last digits:", bool(changed < 1e-5))
+print(
+    "the scores are the same, to the rounding of their last digits:",
+    bool(changed < 1e-5),
+)
 
 # %% [markdown]
 # Does a layer of zeros learn? Let $g$ be the gradient of the loss at $s_{16}$. The
@@ -536,9 +585,14 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 old, new = gradients(coarser), gradients(nets["16s"])
 skip = "heads.scores.score16.weight"
-print("the skip's weights are zero:", bool((nets["16s"].get_parameter(skip) == 0).all()))
+print(
+    "the skip's weights are zero:", bool((nets["16s"].get_parameter(skip) == 0).all())
+)
 print("their gradient is zero:", bool((new[skip] == 0).all()))
-print("every other gradient is as before:", all(same(new[name], old[name]) for name in old))
+print(
+    "every other gradient is as before:",
+    all(same(new[name], old[name]) for name in old),
+)
 
 # %% [markdown]
 # ## Three stages, and a control
@@ -558,7 +612,9 @@ runs["8s"], fixed["8s"] = learn(nets["8s"], stage=2)
 longer = copy.deepcopy(coarser)
 control = [learn(longer, stage=1), learn(longer, stage=2)]
 nets[figures.LONGER] = longer
-print("images seen by FCN-8s, all stages:", sum(run.images_seen for run in runs.values()))
+print(
+    "images seen by FCN-8s, all stages:", sum(run.images_seen for run in runs.values())
+)
 seen_by_control = runs["32s"].images_seen + sum(run.images_seen for run, _ in control)
 print("images seen by the control:       ", seen_by_control)
 
@@ -570,7 +626,8 @@ curves = {
     "16s": [(second, runs["16s"].curve, fixed["16s"])],
     "8s": [(third, runs["8s"].curve, fixed["8s"])],
     figures.LONGER: [
-        (before, run.curve, losses) for before, (run, losses) in zip((second, third), control, strict=True)
+        (before, run.curve, losses)
+        for before, (run, losses) in zip((second, third), control, strict=True)
     ],
 }
 figures.training(curves)
@@ -603,7 +660,11 @@ for rate in (1.5e-3, 1.5e-5):
     batches = np.mean([point["loss"] for point in run.curve])
     seam[f"rate {rate:g}"] = (batches, losses[0], losses[-1])
 columns = ["ten training batches", "fixed scenes, before", "fixed scenes, after"]
-end = [point["loss"] for point in runs["32s"].curve if point["step"] > runs["32s"].step - 10]
+end = [
+    point["loss"]
+    for point in runs["32s"].curve
+    if point["step"] > runs["32s"].step - 10
+]
 print(f"last ten training batches of FCN-32s: {np.mean(end):.2f}")
 pd.DataFrame.from_dict(seam, orient="index", columns=columns).round(2)
 
@@ -618,7 +679,9 @@ pd.DataFrame.from_dict(seam, orient="index", columns=columns).round(2)
 
 # %% tags=["hide-input"]
 predictions = {name: scores_of(net).argmax(1) for name, net in nets.items()}
-columns = {f"FCN-{name}": predictions[name][SHOWN].numpy() for name in ("32s", "16s", "8s")}
+columns = {
+    f"FCN-{name}": predictions[name][SHOWN].numpy() for name in ("32s", "16s", "8s")
+}
 shared.labellings(pictures, {"ground truth": truth, **columns}, CLASSES, PALETTE)
 plt.show()
 
@@ -632,7 +695,9 @@ plt.show()
 # :::
 
 # %% tags=["remove-input", "nbval-ignore-output"]
-widgets.stages([images[i] for i in SHOWN], columns | {"ground truth": truth}, CLASSES, PALETTE)
+widgets.stages(
+    [images[i] for i in SHOWN], columns | {"ground truth": truth}, CLASSES, PALETTE
+)
 
 # %% [markdown]
 # The scores over all held-out scenes:
@@ -640,7 +705,10 @@ widgets.stages([images[i] for i in SHOWN], columns | {"ground truth": truth}, CL
 # %% tags=["hide-input", "nbval-ignore-output"]
 metrics = {name: scored(prediction) for name, prediction in predictions.items()}
 pd.DataFrame(
-    [(m.pixel_accuracy, m.mean_accuracy, m.mean_iu, m.frequency_weighted_iu) for m in metrics.values()],
+    [
+        (m.pixel_accuracy, m.mean_accuracy, m.mean_iu, m.frequency_weighted_iu)
+        for m in metrics.values()
+    ],
     index=[f"FCN-{name}" for name in metrics],
     columns=["pixel acc.", "mean acc.", "mean IU", "f.w. IU"],
 ).round(1)
@@ -652,7 +720,10 @@ pd.DataFrame(
 
 # %%
 control_iu = metrics[figures.LONGER].mean_iu
-print("mean IU of FCN-8s at least five points above the control's:", metrics["8s"].mean_iu > control_iu + 5)
+print(
+    "mean IU of FCN-8s at least five points above the control's:",
+    metrics["8s"].mean_iu > control_iu + 5,
+)
 
 # %% tags=["hide-input"]
 iu = {name: metrics[name].iu_per_class for name in (figures.LONGER, "32s", "16s", "8s")}
@@ -679,7 +750,9 @@ plt.show()
 
 # %%
 FARTHEST = 12
-distance = np.stack([distance_transform_edt(map_ != VOID) for map_ in labels.numpy()])  # 0 on void itself
+distance = np.stack(
+    [distance_transform_edt(map_ != VOID) for map_ in labels.numpy()]
+)  # 0 on void itself
 ring = distance.round().astype(int).clip(max=FARTHEST)
 pixels = np.bincount(ring.ravel(), minlength=FARTHEST + 1)[1:]
 
@@ -690,7 +763,9 @@ def error_by_distance(prediction: Tensor) -> np.ndarray:
     return 100 * np.bincount(ring[wrong], minlength=FARTHEST + 1)[1:] / pixels
 
 
-errors = {name: error_by_distance(prediction) for name, prediction in predictions.items()}
+errors = {
+    name: error_by_distance(prediction) for name, prediction in predictions.items()
+}
 figures.against_distance(errors, 100 * pixels / pixels.sum())
 plt.show()
 
@@ -704,9 +779,18 @@ plt.show()
 
 # %%
 near, far = slice(0, 4), slice(8, None)
-gain = {where: (errors[figures.LONGER] - errors["8s"])[part].mean() for where, part in (("near", near), ("far", far))}
-print("FCN-8s errs less than the control at every distance:", bool((errors["8s"] < errors[figures.LONGER]).all()))
-print("and gains more within 4 pixels of a border than beyond 8:", bool(gain["near"] > gain["far"]))
+gain = {
+    where: (errors[figures.LONGER] - errors["8s"])[part].mean()
+    for where, part in (("near", near), ("far", far))
+}
+print(
+    "FCN-8s errs less than the control at every distance:",
+    bool((errors["8s"] < errors[figures.LONGER]).all()),
+)
+print(
+    "and gains more within 4 pixels of a border than beyond 8:",
+    bool(gain["near"] > gain["far"]),
+)
 
 # %% [markdown]
 # ## Which stream says what
@@ -737,9 +821,19 @@ print("the streams add up to the net's scores:", same(sum(streams.values()), tog
 
 # %% tags=["hide-input"]
 which = SHOWN[2]
-present = labels[which][labels[which] != VOID].bincount(minlength=len(CLASSES)).argsort(descending=True)[:3].tolist()
+present = (
+    labels[which][labels[which] != VOID]
+    .bincount(minlength=len(CLASSES))
+    .argsort(descending=True)[:3]
+    .tolist()
+)
 figures.streams(
-    pictures[2], truth[2], {s: scores[which].numpy() for s, scores in streams.items()}, present, CLASSES, PALETTE
+    pictures[2],
+    truth[2],
+    {s: scores[which].numpy() for s, scores in streams.items()},
+    present,
+    CLASSES,
+    PALETTE,
 )
 plt.show()
 
@@ -767,10 +861,18 @@ plt.show()
 # the two would meet at the cells of stride 16.
 
 # %%
-start, by_sum, by_maximum = (pixel_softmax_loss(s, labels) for s in (before, after, before.clamp(min=0)))
-print("loss with a silent skip, joined by sum, as before:", bool(torch.isclose(by_sum, start)))
+start, by_sum, by_maximum = (
+    pixel_softmax_loss(s, labels) for s in (before, after, before.clamp(min=0))
+)
+print(
+    "loss with a silent skip, joined by sum, as before:",
+    bool(torch.isclose(by_sum, start)),
+)
 print("joined by maximum, larger by a tenth at least:", bool(by_maximum > 1.1 * start))
-print("scores from which the coarse stream would learn no more, above half:", bool((before < 0).float().mean() > 0.5))
+print(
+    "scores from which the coarse stream would learn no more, above half:",
+    bool((before < 0).float().mean() > 0.5),
+)
 
 # %% [markdown]
 # This fits the paper's remark. The next table compares a net trained on SIFT Flow with
@@ -778,7 +880,10 @@ print("scores from which the coarse stream would learn no more, above half:", bo
 # the verdicts.
 
 # %% tags=["hide-input"]
-pairs = [claims.compare(claims.claim(f"max-fusion{how}"), here.records()) for how in ("", "-staged")]
+pairs = [
+    claims.compare(claims.claim(f"max-fusion{how}"), here.records())
+    for how in ("", "-staged")
+]
 pd.DataFrame(
     {pair.claim.changed: (pair.so_far, pair.verdict) for pair in pairs if pair},
     index=["mean IU, maximum less sum", "verdict"],
@@ -793,10 +898,19 @@ pd.DataFrame(
 
 # %% tags=["hide-input"]
 published = [row for row in TABLES if row.table == "Table 2"]
-table = pd.DataFrame([row.metrics for row in published], index=[row.label for row in published])
+table = pd.DataFrame(
+    [row.metrics for row in published], index=[row.label for row in published]
+)
 table.columns = ["pixel acc.", "mean acc.", "mean IU", "f.w. IU"]
-table["gain"] = table["mean IU"].diff().round(1).map(lambda gain: "" if np.isnan(gain) else f"+{gain}")
-table["rate"] = [f"{EXPERIMENTS[row.experiment].recipe.learning_rate:g}" for row in published]
+table["gain"] = (
+    table["mean IU"]
+    .diff()
+    .round(1)
+    .map(lambda gain: "" if np.isnan(gain) else f"+{gain}")
+)
+table["rate"] = [
+    f"{EXPERIMENTS[row.experiment].recipe.learning_rate:g}" for row in published
+]
 table
 
 # %% [markdown]

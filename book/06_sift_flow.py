@@ -20,7 +20,9 @@
 
 # %% tags=["parameters", "hide-input"]
 preset = "read"  # "read", "smoke", "small" or "paper"
-experiments = ""  # with "paper": only these, such as "sift-flow-vgg16-32s sift-flow-vgg16-16s"
+experiments = (
+    ""  # with "paper": only these, such as "sift-flow-vgg16-32s sift-flow-vgg16-16s"
+)
 data_root = ""  # folder of the data sets; empty: FCN_DATA
 weights_root = ""  # folder of the ImageNet weights; empty: FCN_WEIGHTS
 device = "auto"
@@ -146,7 +148,8 @@ else:
 # %% tags=["hide-input"]
 splits = {name: sift_flow.split_names(name) for name in sift_flow.SPLITS}
 kinds = {
-    name: pd.Series([sift_flow.scene(image) for image in images]).value_counts() for name, images in splits.items()
+    name: pd.Series([sift_flow.scene(image) for image in images]).value_counts()
+    for name, images in splits.items()
 }
 pd.DataFrame({**kinds}).pipe(lambda t: pd.concat([t, t.sum().to_frame("all").T]))
 
@@ -176,7 +179,11 @@ def class_counts() -> dict:
             pixels[row] += count
             images[row] += count > 0
             checksum.update(stored.astype(np.uint8).tobytes())
-    return {"pixels": pixels, "images": images, "sha256_of_labels": checksum.hexdigest()}
+    return {
+        "pixels": pixels,
+        "images": images,
+        "sha256_of_labels": checksum.hexdigest(),
+    }
 
 
 lists = [folder / "trainval.txt", folder / "test.txt"]
@@ -185,10 +192,16 @@ are_there = all((maps / f"{name}.mat").is_file() for name in every)
 counts, is_live = here.snapshot("sift-flow-classes", class_counts, are_there, lists)
 
 # %% tags=["remove-input", "nbval-ignore-output"]
-print("Counted just now." if is_live else "Counted earlier: the label maps are missing here.")
+print(
+    "Counted just now."
+    if is_live
+    else "Counted earlier: the label maps are missing here."
+)
 
 # %% tags=["hide-input"]
-labelled = 100 * counts["pixels"][:, :33] / counts["pixels"][:, :33].sum(1, keepdims=True)
+labelled = (
+    100 * counts["pixels"][:, :33] / counts["pixels"][:, :33].sum(1, keepdims=True)
+)
 shares = pd.DataFrame(labelled.T, sift_flow.SEMANTIC, ["train", "test"])
 figures.frequencies(shares)
 plt.show()
@@ -241,7 +254,9 @@ shared.glue_values(
 places = {place: [] for place in sift_flow.GEOMETRIC}
 for name, place in sift_flow.GEOMETRY.items():
     places[place].append(name)
-Markdown("\n".join(f"- *{place}*: {', '.join(names)}" for place, names in places.items()))
+Markdown(
+    "\n".join(f"- *{place}*: {', '.join(names)}" for place, names in places.items())
+)
 
 # %% [markdown]
 # Three entries are a matter of judgement. A staircase is horizontal because one walks
@@ -294,7 +309,9 @@ sizes = pd.Series({"backbone": parameters(net.trunk)})
 for head in heads:
     sizes[f"{head} head"] = parameters(net.heads[head])
 sizes["all"] = parameters(net)
-pd.DataFrame({"parameters": sizes.map("{:,}".format), "%": (100 * sizes / sizes["all"]).round(2)})
+pd.DataFrame(
+    {"parameters": sizes.map("{:,}".format), "%": (100 * sizes / sizes["all"]).round(2)}
+)
 
 # %% [markdown]
 # :::{caption} tab-sift-sizes
@@ -405,7 +422,9 @@ for name, seeds in {**finals, **validation}.items():
         print("not run: python -m fcn train", name)
 short = {stride: finals[name][0] for stride, name in SHORT.items() if finals[name]}
 tuned = next(iter(finals[TUNED]), None)
-trials = {label: validation[name][0] for label, name in TRIALS.items() if validation[name]}
+trials = {
+    label: validation[name][0] for label, name in TRIALS.items() if validation[name]
+}
 chapter_tables.overview([*chain(*finals.values(), *validation.values())])
 
 # %% [markdown]
@@ -416,7 +435,12 @@ chapter_tables.overview([*chain(*finals.values(), *validation.values())])
 
 # %% tags=["remove-input"]
 for name, run in trials.items():
-    shared.glue_values(**{f"{name}_iu": run.scores["mean_iu"], f"{name}_pixels": run.scores["pixel_accuracy"]})
+    shared.glue_values(
+        **{
+            f"{name}_iu": run.scores["mean_iu"],
+            f"{name}_pixels": run.scores["pixel_accuracy"],
+        }
+    )
 if trials:
     shared.glue_values(trial_classes=trials["AdamW"].heads["semantic"].classes_counted)
 
@@ -464,7 +488,10 @@ if curves:
 
 # %% tags=["hide-input", "full-width"]
 shown = tables.table("Table 5", found).drop(columns=["source", "record"])
-shown.rename(index=lambda name: name.removeprefix("sift-flow-"), columns={"geometric acc.": "geom. acc."})
+shown.rename(
+    index=lambda name: name.removeprefix("sift-flow-"),
+    columns={"geometric acc.": "geom. acc."},
+)
 
 # %% [markdown]
 # :::{caption} tab-sift-table-5
@@ -477,7 +504,9 @@ ours = {"short, 8s": short["8s"]} if "8s" in short else {}
 if tuned:
     ours["tuned, 8s"] = tuned
 names = {label: run.experiment for label, run in ours.items()}
-means = {label: chapter_tables.mean_scores(found, name) for label, name in names.items()}
+means = {
+    label: chapter_tables.mean_scores(found, name) for label, name in names.items()
+}
 if ours:
     published = [row for row in paper.TABLES if row.table == "Table 5"]
     figures.table_5(published, PAPER.label, means)
@@ -493,7 +522,10 @@ if ours:
 
 # %% tags=["hide-input"]
 columns = {metric: tables.COLUMNS[metric] for metric in tables.MEASURED}
-less = {label: {m: shared.points(scores[m], PAPER.metrics[m]) for m in columns} for label, scores in means.items()}
+less = {
+    label: {m: shared.points(scores[m], PAPER.metrics[m]) for m in columns}
+    for label, scores in means.items()
+}
 pd.DataFrame(less).T.rename(columns=columns).map("{:+.1f}".format)
 
 # %% [markdown]
@@ -540,7 +572,9 @@ shared.glue_values(between_seeds=chapter_tables.widest_range(found, "sift-flow")
 
 # %% tags=["hide-input"]
 if len(short) > 1:
-    table_2 = {stride: paper.row("Table 2", f"FCN-{stride}").metrics for stride in SHORT}
+    table_2 = {
+        stride: paper.row("Table 2", f"FCN-{stride}").metrics for stride in SHORT
+    }
     by_stride = {s: chapter_tables.mean_scores(found, SHORT[s]) for s in short}
     figures.skips(table_2, by_stride)
     plt.show()
@@ -558,15 +592,24 @@ if len(short) == len(SHORT):
     coarse, middle, fine = (scores["mean_iu"] for scores in by_stride.values())
     seen = np.cumsum([run.images_seen for run in short.values()])
     by_class = pd.DataFrame(
-        {stride: run.heads["semantic"].iu_per_class for stride, run in short.items()}, sift_flow.SEMANTIC, dtype=float
+        {stride: run.heads["semantic"].iu_per_class for stride, run in short.items()},
+        sift_flow.SEMANTIC,
+        dtype=float,
     )
     gains = by_class["8s"] - by_class["32s"]
     shared.glue_values(
         step_16s=middle - coarse,
         step_8s=fine - middle,
-        **{f"gain_{m}": by_stride["8s"][m] - by_stride["32s"][m] for m in paper.METRICS},
-        **{f"gain_{name}": gains[name] for name in ("staircase", "plant", "field", "sand")},
-        **{f"seen_{stride}": images for stride, images in zip(short, seen, strict=True)},
+        **{
+            f"gain_{m}": by_stride["8s"][m] - by_stride["32s"][m] for m in paper.METRICS
+        },
+        **{
+            f"gain_{name}": gains[name]
+            for name in ("staircase", "plant", "field", "sand")
+        },
+        **{
+            f"seen_{stride}": images for stride, images in zip(short, seen, strict=True)
+        },
     )
 
 # %% [markdown]
@@ -593,7 +636,11 @@ controls = find(found, f"{SHORT['32s']}-lower-rate")
 if controls and len(short) == len(SHORT):
     control = chapter_tables.mean_scores(found, controls[0].experiment)["mean_iu"]
     shared.glue_values(
-        iu_32s=coarse, iu_control=control, iu_16s=middle, from_training=control - coarse, from_skip=middle - control
+        iu_32s=coarse,
+        iu_control=control,
+        iu_16s=middle,
+        from_training=control - coarse,
+        from_skip=middle - control,
     )
 
 # %% [markdown]
@@ -630,7 +677,9 @@ for label, head in semantic.items():
     iu = pd.Series(head.iu_per_class, head.classes, dtype=float).dropna()
     correlation = spearmanr(iu, shares["train"][iu.index]).statistic
     values = {"best": iu.max(), "correlation": correlation, **iu[neighbours[label]]}
-    shared.glue_values(**{f"{label.split(',')[0]}_{name}": value for name, value in values.items()})
+    shared.glue_values(
+        **{f"{label.split(',')[0]}_{name}": value for name, value in values.items()}
+    )
 
 # %% [markdown]
 # In both runs the IU of the 30 classes runs from 0 for bird up to
@@ -760,13 +809,19 @@ chapter_tables.deviation_marks({**short, **({"tuned": tuned} if tuned else {})})
 
 # %% tags=["remove-input"]
 if tuned and len(short) == len(SHORT):
-    vgg16, googlenet = (paper.row("Table 1", f"FCN-{n}").metrics["mean_iu"] for n in ("VGG16", "GoogLeNet"))
+    vgg16, googlenet = (
+        paper.row("Table 1", f"FCN-{n}").metrics["mean_iu"]
+        for n in ("VGG16", "GoogLeNet")
+    )
     shared.glue_values(
         table_1_vgg16=vgg16,
         table_1_googlenet=googlenet,
         table_1_gap=vgg16 - googlenet,
         tuned_less_paper=less["tuned, 8s"]["mean_iu"],
-        **{f"recipe_{m}": means["tuned, 8s"][m] - means["short, 8s"][m] for m in columns},
+        **{
+            f"recipe_{m}": means["tuned, 8s"][m] - means["short, 8s"][m]
+            for m in columns
+        },
         seen_tuned=tuned.images_seen,
         seen_paper=175 * tuned.dataset.trained_on.images,
     )
@@ -785,9 +840,7 @@ if tuned:  # the solution of exercise 1
     shared.glue_values(
         moved_pixels=100 * matrix[:, rare].sum() / matrix.sum(),
         moved_right=100 * matrix.diagonal()[rare].sum() / matrix[:, rare].sum(),
-        **{
-            f"moved_{m}": getattr(after, m) - getattr(before, m) for m in paper.METRICS
-        },
+        **{f"moved_{m}": getattr(after, m) - getattr(before, m) for m in paper.METRICS},
     )
 
 # %% [markdown]

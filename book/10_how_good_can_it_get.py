@@ -28,7 +28,9 @@ results_dir = "../results"
 # %% tags=["hide-input"]
 import presets
 
-here = presets.check(preset=preset, data_root=data_root, seed=seed, results_dir=results_dir)
+here = presets.check(
+    preset=preset, data_root=data_root, seed=seed, results_dir=results_dir
+)
 
 # %% tags=["hide-input"]
 import tempfile
@@ -60,7 +62,9 @@ pd.set_option("display.max_colwidth", None)
 count = 24 if here.preset in ("read", "smoke") else 200
 scenes = Scenes(count, (192, 256), here.seed, "test")
 samples = [scenes[i] for i in range(len(scenes))]
-labels = torch.stack([sample.labels["semantic"] for sample in samples])  # N x H x W, void 255
+labels = torch.stack(
+    [sample.labels["semantic"] for sample in samples]
+)  # N x H x W, void 255
 
 VOTE = Protocol("vote", "bilinear", "abstains")
 SHOWN, WHICH = (64, 32, 16, 8), 1
@@ -73,9 +77,19 @@ def round_trip(truth: Tensor, protocol: Protocol, factor: int) -> np.ndarray:
 
 
 truth = labels[WHICH]
-cells = {f: round_trip(truth, Protocol("vote", "repeat", "abstains"), f)[::f, ::f] for f in SHOWN}
+cells = {
+    f: round_trip(truth, Protocol("vote", "repeat", "abstains"), f)[::f, ::f]
+    for f in SHOWN
+}
 back = {f: round_trip(truth, VOTE, f) for f in SHOWN}
-figures.round_trips(samples[WHICH].image.permute(1, 2, 0).numpy(), truth.numpy(), cells, back, CLASSES, PALETTE)
+figures.round_trips(
+    samples[WHICH].image.permute(1, 2, 0).numpy(),
+    truth.numpy(),
+    cells,
+    back,
+    CLASSES,
+    PALETTE,
+)
 plt.show()
 
 # %% [markdown]
@@ -295,7 +309,11 @@ live = {
 }
 painted = pd.DataFrame(live, [f"1/{factor}" for factor in SHOWN]).T
 pd.DataFrame(
-    {"lowest": painted.min(), "vote, bilinear, void abstains": painted.loc[str(VOTE)], "highest": painted.max()}
+    {
+        "lowest": painted.min(),
+        "vote, bilinear, void abstains": painted.loc[str(VOTE)],
+        "highest": painted.max(),
+    }
 ).T.round()
 
 # %% [markdown]
@@ -347,13 +365,19 @@ def stripe_iu(width: int) -> dict[str, float]:
         stripe = torch.zeros(FACTOR, 6 * FACTOR, dtype=torch.int64)
         stripe[:, 2 * FACTOR + offset : 2 * FACTOR + offset + width] = 1
         counts.update(stripe)
-    iu = {name: counts.metrics(protocol, FACTOR).iu_per_class[1] for name, (_, protocol) in WAYS.items()}
+    iu = {
+        name: counts.metrics(protocol, FACTOR).iu_per_class[1]
+        for name, (_, protocol) in WAYS.items()
+    }
     return {name: value or 0.0 for name, value in iu.items()}
 
 
 by_width = pd.DataFrame([stripe_iu(width) for width in WIDTHS], WIDTHS)
 figures.stripes(
-    WIDTHS, {name: by_width[name].to_numpy() for name in WAYS}, {n: c for n, (c, _) in WAYS.items()}, FACTOR
+    WIDTHS,
+    {name: by_width[name].to_numpy() for name in WAYS},
+    {n: c for n, (c, _) in WAYS.items()},
+    FACTOR,
 )
 plt.show()
 
@@ -368,9 +392,18 @@ plt.show()
 # :::
 
 # %%
-print("by vote, stripes of up to half a cell leave nothing:", bool((by_width.loc[:16, "vote, repeat"] == 0).all()))
-print("at one cell's width, IU by protocol:", by_width.loc[32].round().astype(int).to_dict())
-print("at two cells' width:                ", by_width.loc[64].round().astype(int).to_dict())
+print(
+    "by vote, stripes of up to half a cell leave nothing:",
+    bool((by_width.loc[:16, "vote, repeat"] == 0).all()),
+)
+print(
+    "at one cell's width, IU by protocol:",
+    by_width.loc[32].round().astype(int).to_dict(),
+)
+print(
+    "at two cells' width:                ",
+    by_width.loc[64].round().astype(int).to_dict(),
+)
 
 # %% [markdown]
 # A stripe has two borders, whatever its width. Each border is displaced by some share
@@ -408,6 +441,7 @@ plt.show()
 # For each class of VOC, the share of its pixels near a border against what 1/32 leaves
 # of it.
 # :::
+
 
 # %% tags=["remove-input"]
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -456,11 +490,16 @@ def best_scores(truth: Tensor, stride: int, steps: int = 60) -> Tensor:
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = 1 - step / steps
         optimiser.zero_grad()
-        fine = F.interpolate(scores, scale_factor=stride, mode="bilinear")[..., :height, :width]
+        fine = F.interpolate(scores, scale_factor=stride, mode="bilinear")[
+            ..., :height, :width
+        ]
         pixel_softmax_loss(fine, truth).backward()
         optimiser.step()
-    fine = F.interpolate(scores.detach(), scale_factor=stride, mode="bilinear")[..., :height, :width]
+    fine = F.interpolate(scores.detach(), scale_factor=stride, mode="bilinear")[
+        ..., :height, :width
+    ]
     return fine.argmax(1)
+
 
 # %%
 def mean_iu(truth: Tensor, predicted: Tensor) -> float:
@@ -474,12 +513,23 @@ reached = {}
 for stride in (32, 16, 8):
     by_way = {
         down: torch.from_numpy(
-            np.stack([round_trip(one, Protocol(down, "bilinear", "abstains"), stride) for one in few])
+            np.stack(
+                [
+                    round_trip(one, Protocol(down, "bilinear", "abstains"), stride)
+                    for one in few
+                ]
+            )
         )
         for down in ("vote", "mean")
     }
-    predicted = {"winners": by_way["vote"], "shares": by_way["mean"], "best scores": best_scores(few, stride)}
-    reached[f"1/{stride}"] = {name: mean_iu(few, one) for name, one in predicted.items()}
+    predicted = {
+        "winners": by_way["vote"],
+        "shares": by_way["mean"],
+        "best scores": best_scores(few, stride),
+    }
+    reached[f"1/{stride}"] = {
+        name: mean_iu(few, one) for name, one in predicted.items()
+    }
 pd.DataFrame(reached).round().astype(int)
 
 # %% [markdown]
@@ -499,7 +549,9 @@ pd.DataFrame(reached).round().astype(int)
 # Now compare the nets of Table 2 with the bounds for their strides, on the same images:
 
 # %% tags=["hide-input"]
-published = {row.label: row.metrics["mean_iu"] for row in TABLES if row.table == "Table 2"}
+published = {
+    row.label: row.metrics["mean_iu"] for row in TABLES if row.table == "Table 2"
+}
 net = {stride: published[f"FCN-{stride}s"] for stride in (32, 16, 8)}
 figures.headroom(net, PAPER)
 plt.show()

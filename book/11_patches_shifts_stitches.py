@@ -308,10 +308,13 @@ pd.DataFrame(rows, index=[f"stride {s}" for s in (16, 8, 4, 2, 1)]).T
 # reaches over the edge of the image. {numref}`fig-stitch-borders` shows it for
 # GoogLeNet up to its map of stride 8, with all 64 shifts.
 
+
 # %%
 def relative_difference(one: Tensor, other: Tensor) -> np.ndarray:
     """Root mean square difference of each cell, over that of all of ``other``."""
-    height, width = (min(a, b) for a, b in zip(one.shape[-2:], other.shape[-2:], strict=True))
+    height, width = (
+        min(a, b) for a, b in zip(one.shape[-2:], other.shape[-2:], strict=True)
+    )
     one, other = one[..., :height, :width], other[..., :height, :width]
     rms = (one - other).square().mean(1)[0].sqrt()
     return (rms / other.square().mean().sqrt()).numpy()
@@ -413,7 +416,10 @@ plt.show()
 # :::
 
 # %% tags=["remove-input"]
-ratio = {net: ways["shift-and-stitch"][1] / ways["dilated"][1] for net, ways in counts.items()}
+ratio = {
+    net: ways["shift-and-stitch"][1] / ways["dilated"][1]
+    for net, ways in counts.items()
+}
 more = {net: ways["dilated"][1] / ways["FCN"][8] for net, ways in counts.items()}
 shared.glue_values(**{f"fewer_{net}": times for net, times in ratio.items()})
 shared.glue_values(**{f"more_{net}": times for net, times in more.items()})
@@ -505,7 +511,9 @@ def unpadded_difference(net):
     size = fcn.receptive_field(bare).size
     x = preprocessed(chelsea(size + 8, size + 31))
     pairs, dense = shifted_and_dense(bare, x, every_shift=False)
-    return max(float((one - other).abs().max() / dense.abs().max()) for one, other in pairs)
+    return max(
+        float((one - other).abs().max() / dense.abs().max()) for one, other in pairs
+    )
 
 
 def shift_and_stitch_times():
@@ -534,7 +542,13 @@ about = provenance(name, here.folder_of(name))
 print("measured just now" if live else f"measured on: {about['hardware']}")
 shown = (("FCN", (32, 16, 8)), ("dilated", (8, 1)), ("shift-and-stitch", (1,)))
 rows = [
-    (way, s, taken[way, s], taken[way, s] / taken["FCN", 8], counts["googlenet"][way][s])
+    (
+        way,
+        s,
+        taken[way, s],
+        taken[way, s] / taken["FCN", 8],
+        counts["googlenet"][way][s],
+    )
     for way, strides in shown
     for s in strides
 ]
@@ -547,7 +561,10 @@ pd.DataFrame(rows, columns=columns).set_index(["way", "stride"]).round(2)
 # :::
 
 # %% tags=["remove-input"]
-by_way = {way: {s: t for (w, s), t in taken.items() if w == way} for way in counts["googlenet"]}
+by_way = {
+    way: {s: t for (w, s), t in taken.items() if w == way}
+    for way in counts["googlenet"]
+}
 figures.costs({"googlenet": by_way}, "seconds")
 plt.show()
 
@@ -839,7 +856,10 @@ by_batch = {
     "as many images": relative,
     "1/p times as many": {p: p * variance for p, variance in relative.items()},
 }
-print("the mean of the draws is the full gradient within its noise:", all(centred.values()))
+print(
+    "the mean of the draws is the full gradient within its noise:",
+    all(centred.values()),
+)
 little = added[0.25] < 0.1 * among_images
 print("sampling a quarter of the cells adds less than a tenth to the variance:", little)
 

@@ -43,7 +43,15 @@ from IPython.display import Markdown, display
 import chapter_tables
 import fcn
 import figure_5
-from fcn.replication import claims, cost, deviations, paper, snapshots, tables, upper_bounds
+from fcn.replication import (
+    claims,
+    cost,
+    deviations,
+    paper,
+    snapshots,
+    tables,
+    upper_bounds,
+)
 from fcn.replication.catalogue import EXPERIMENTS
 from figures import results as figures
 from figures import shared, style, workflow
@@ -329,7 +337,9 @@ linked(tables.comparison("Table 6", found))
 # %% tags=["remove-input"]
 bounds = snapshots.load("appendix-a", here.folder_of("appendix-a"))
 lines = upper_bounds.ranked(bounds)
-shared.glue_values(protocols=len(lines) - 1, nearest=lines[1].distance, farthest=lines[-1].distance)
+shared.glue_values(
+    protocols=len(lines) - 1, nearest=lines[1].distance, farthest=lines[-1].distance
+)
 chapter_tables.bounds(lines)
 
 # %% [markdown]
@@ -374,7 +384,10 @@ figure_5.compared(sampled) if len(sampled) > 1 else None
 #   **{glue:text}`keep25_images:.1f` %** lower with 25 %.
 
 # %% tags=["remove-input"]
-links = [f"[{100 * keep:g} % of the cells](../results/{run.file_name})" for keep, run in sampled.items()]
+links = [
+    f"[{100 * keep:g} % of the cells](../results/{run.file_name})"
+    for keep, run in sampled.items()
+]
 Markdown("Records: " + (", ".join(links) or "none") + ".")
 
 # %% [markdown]
@@ -387,7 +400,9 @@ Markdown("Records: " + (", ".join(links) or "none") + ".")
 # large as the quarter's.
 
 # %% tags=["remove-input"]
-control = next((run for run in tables.final(found, figure_5.CONTROL) if run.seed == 0), None)
+control = next(
+    (run for run in tables.final(found, figure_5.CONTROL) if run.seed == 0), None
+)
 if control and 0.25 in sampled:
     steps, _ = figure_5.common({1.0: control, 0.25: sampled[0.25]})
     for name, run in (("control", control), ("quarter", sampled[0.25])):

@@ -18,7 +18,9 @@
 # net, and two runtimes without PyTorch: in one process, in turn, with equal threads.
 
 # %% tags=["parameters", "hide-input"]
-preset = "read"  # "read": the record; "smoke", "small": tiny nets; "paper": measured here
+preset = (
+    "read"  # "read": the record; "smoke", "small": tiny nets; "paper": measured here
+)
 device = "auto"
 results_dir = "../results"
 

@@ -185,7 +185,10 @@ for photo in range(4):
 
 # %% tags=["hide-input"]
 figures.rates(
-    {"tuned": EXPERIMENTS["sift-flow-googlenet-8s-tuned"].recipe, "speedrun": RUN.recipe},
+    {
+        "tuned": EXPERIMENTS["sift-flow-googlenet-8s-tuned"].recipe,
+        "speedrun": RUN.recipe,
+    },
     {"tuned": style.TUNED, "speedrun": style.COLOURS["ours"]},
 )
 plt.show()

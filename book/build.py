@@ -45,7 +45,11 @@ MODES = (
 PARAMETERS = (
     "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
 )  # fmt: skip
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # more threads change the last digits
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)  # more threads change the last digits
 REPEATABLE = dict.fromkeys(THREADS, "1") | {
     # The instructions that all x86 CPUs of the last decade share: others change the last digits, too.
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -58,7 +62,9 @@ REPEATABLE = dict.fromkeys(THREADS, "1") | {
 ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on standard error
-    "IPYTHONDIR": str(BUILD / "ipython"),  # without the user's start-up files and settings
+    "IPYTHONDIR": str(
+        BUILD / "ipython"
+    ),  # without the user's start-up files and settings
 }
 PRINTABLE = """async () => {
     document.querySelectorAll("details").forEach(one => one.open = true);
@@ -70,7 +76,10 @@ PRINTABLE = """async () => {
     await window.MathJax?.startup?.promise;
 }"""
 KEPT = ("tags", "slideshow", "mystnb")  # entries of a cell's metadata
-USER_FOLDERS = ("FCN_DATA", "FCN_WEIGHTS")  # the committed notebooks are executed without them
+USER_FOLDERS = (
+    "FCN_DATA",
+    "FCN_WEIGHTS",
+)  # the committed notebooks are executed without them
 
 
 class ChapterError(Exception):
@@ -83,16 +92,26 @@ def sources(book: Path = BOOK, only: list[str] | None = None) -> list[Path]:
     for start in only or []:
         if not any(path.stem.startswith(start) for path in found):
             names = ", ".join(path.stem for path in found) or "none"
-            raise ChapterError(f"no chapter begins with {start!r}; choose one of {names}")
+            raise ChapterError(
+                f"no chapter begins with {start!r}; choose one of {names}"
+            )
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
 def read_source(source: Path) -> NotebookNode:
     """A chapter's source as a notebook without outputs."""
     notebook = jupytext.read(source, fmt="py:percent")
-    notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook.metadata = {
+        "kernelspec": {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+    }
     for cell in notebook.cells:
-        cell.metadata = {name: value for name, value in cell.metadata.items() if name in KEPT}
+        cell.metadata = {
+            name: value for name, value in cell.metadata.items() if name in KEPT
+        }
     return name_cells(notebook)
 
 
@@ -100,7 +119,9 @@ def name_cells(notebook: NotebookNode) -> NotebookNode:
     """Derive each cell's id from its source, so that a change in one cell leaves the other ids unchanged."""
     seen: Counter[str] = Counter()
     for cell in notebook.cells:
-        name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[
+            :12
+        ]
         seen[name] += 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -119,7 +140,9 @@ def strip(notebook: NotebookNode) -> NotebookNode:
         if "outputs" in cell:
             cell.outputs = join_streams(cell.outputs)
             for output in cell.outputs:
-                if "image/png" in output.get("metadata", {}):  # a picture with two pixels per pixel of the page
+                if "image/png" in output.get(
+                    "metadata", {}
+                ):  # a picture with two pixels per pixel of the page
                     output.data["image/png"] = with_palette(output.data["image/png"])
     return name_cells(notebook)
 
@@ -128,7 +151,11 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Merge consecutive outputs of one stream, which the kernel splits at arbitrary points."""
     merged: list[NotebookNode] = []
     for output in outputs:
-        if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
+        if (
+            merged
+            and output.output_type == merged[-1].output_type == "stream"
+            and output.name == merged[-1].name
+        ):
             merged[-1].text += output.text
         else:
             merged.append(output)
@@ -141,7 +168,9 @@ def with_palette(picture: str) -> str:
     if image.mode == "P":
         return picture
     buffer = io.BytesIO()
-    image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT).save(buffer, "PNG", optimize=True)
+    image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT).save(
+        buffer, "PNG", optimize=True
+    )
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -151,7 +180,9 @@ def write(notebook: NotebookNode, path: Path) -> None:
         partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
-def execute(source: Path, parameters: dict[str, object], folder: Path = BUILD / "executed") -> tuple[Path, float]:
+def execute(
+    source: Path, parameters: dict[str, object], folder: Path = BUILD / "executed"
+) -> tuple[Path, float]:
     """Run one chapter with papermill, in the folder of its source; returns the executed notebook and the seconds.
 
     Raises ChapterError, naming the line, if a cell fails; the notebook up to that cell stays in ``folder``.
@@ -162,14 +193,23 @@ def execute(source: Path, parameters: dict[str, object], folder: Path = BUILD / 
     target = folder / f"{source.stem}.ipynb"
     start = time.monotonic()
     try:
-        options = {"kernel_name": "python3", "language": "python", "cwd": str(source.parent), "progress_bar": False}
-        executed = papermill.execute_notebook(read_source(source), str(target), parameters, **options)
+        options = {
+            "kernel_name": "python3",
+            "language": "python",
+            "cwd": str(source.parent),
+            "progress_bar": False,
+        }
+        executed = papermill.execute_notebook(
+            read_source(source), str(target), parameters, **options
+        )
     except papermill.PapermillExecutionError as error:
         line = _failing_line(source, error.source, error.traceback)
         message = f"{_shown(source)}, line {line}: {error.ename}: {error.evalue} (run so far: {_shown(target)})"
         raise ChapterError(message) from None
     except DeadKernelError:
-        raise ChapterError(f"{_shown(source)}: the kernel died, most likely out of memory") from None
+        raise ChapterError(
+            f"{_shown(source)}: the kernel died, most likely out of memory"
+        ) from None
     write(strip(executed), target)
     return target, time.monotonic() - start
 
@@ -177,13 +217,20 @@ def execute(source: Path, parameters: dict[str, object], folder: Path = BUILD / 
 def _failing_line(source: Path, cell: str, traceback: list[str]) -> int:
     """The failing line of the source, from the cell's text and the traceback's first frame."""
     first = source.read_text(encoding="utf-8").partition(cell)[0].count("\n") + 1
-    frame = re.search(r"Cell In\[\d+\], line (\d+)", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(traceback)))
+    frame = re.search(
+        r"Cell In\[\d+\], line (\d+)",
+        re.sub(r"\x1b\[[\d;]*m", "", "\n".join(traceback)),
+    )
     return first + (int(frame[1]) - 1 if frame else 0)
 
 
 def _shown(path: Path) -> str:
     """A path relative to the project."""
-    return str(path.relative_to(BOOK.parent)) if path.is_relative_to(BOOK.parent) else str(path)
+    return (
+        str(path.relative_to(BOOK.parent))
+        if path.is_relative_to(BOOK.parent)
+        else str(path)
+    )
 
 
 def prepare_environment(*, committed: bool = True, repeatable: bool = True) -> None:
@@ -198,7 +245,9 @@ def prepare_environment(*, committed: bool = True, repeatable: bool = True) -> N
     profile = Path(ENVIRONMENT["IPYTHONDIR"]) / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     # No warning that loopback is not encrypted, no message about the interrupt at shutdown.
-    (profile / "ipython_kernel_config.py").write_text('get_config().IPKernelApp.log_level = "CRITICAL"\n')
+    (profile / "ipython_kernel_config.py").write_text(
+        'get_config().IPKernelApp.log_level = "CRITICAL"\n'
+    )
     for name in USER_FOLDERS:
         folder = os.environ.pop(name, None)
         if folder and not committed:
@@ -207,16 +256,25 @@ def prepare_environment(*, committed: bool = True, repeatable: bool = True) -> N
 
 def declared(source: Path, parameters: dict[str, object]) -> dict[str, object]:
     """Those of the parameters that the chapter declares in its cell ``parameters``."""
-    cells = [cell.source for cell in read_source(source).cells if "parameters" in cell.metadata.get("tags", [])]
+    cells = [
+        cell.source
+        for cell in read_source(source).cells
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
     names = re.findall(r"^(\w+) *=", "\n".join(cells), flags=re.MULTILINE)
     return {name: value for name, value in parameters.items() if name in names}
 
 
-def execute_all(chapters: list[Path], parameters: dict[str, object], jobs: int) -> list[Path]:
+def execute_all(
+    chapters: list[Path], parameters: dict[str, object], jobs: int
+) -> list[Path]:
     """Run all chapters, ``jobs`` at a time, and print the seconds of each; errors are raised together at the end."""
     executed, errors = [], []
     with ProcessPoolExecutor(jobs) as pool:
-        runs = {chapter: pool.submit(execute, chapter, declared(chapter, parameters)) for chapter in chapters}
+        runs = {
+            chapter: pool.submit(execute, chapter, declared(chapter, parameters))
+            for chapter in chapters
+        }
         for chapter, run in runs.items():
             try:
                 target, seconds = run.result()
@@ -238,10 +296,16 @@ def update_prose(source: Path) -> None:
     path, wanted = source.with_suffix(".ipynb"), read_source(source)
     stored = nbformat.read(path, as_version=4) if path.exists() else wanted
     code = [cell for cell in stored.cells if cell.cell_type == "code"]
-    places = [place for place, cell in enumerate(wanted.cells) if cell.cell_type == "code"]
-    same = [cell.source for cell in code] == [wanted.cells[place].source for place in places]
+    places = [
+        place for place, cell in enumerate(wanted.cells) if cell.cell_type == "code"
+    ]
+    same = [cell.source for cell in code] == [
+        wanted.cells[place].source for place in places
+    ]
     if not same or any(cell.source and cell.execution_count is None for cell in code):
-        raise ChapterError(f"{_shown(source)}: the code has changed, too: run `make notebooks`")
+        raise ChapterError(
+            f"{_shown(source)}: the code has changed, too: run `make notebooks`"
+        )
     for place, cell in zip(places, code, strict=True):
         cell.metadata = wanted.cells[place].metadata
         wanted.cells[place] = cell
@@ -256,13 +320,20 @@ def differences(source: Path) -> list[str]:
         return [f"{_shown(path)} is missing: {remedy}"]
     wanted, found = read_source(source).cells, nbformat.read(path, as_version=4).cells
     for number, (want, have) in enumerate(zip(wanted, found, strict=False), start=1):
-        pairs = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in (want, have)]
+        pairs = [
+            (cell.cell_type, cell.source, cell.metadata.get("tags", []))
+            for cell in (want, have)
+        ]
         if pairs[0] != pairs[1]:
-            return [f"{_shown(path)}, cell {number} differs from {_shown(source)}: {remedy}"]
+            return [
+                f"{_shown(path)}, cell {number} differs from {_shown(source)}: {remedy}"
+            ]
         if have.cell_type == "code" and have.source and have.execution_count is None:
             return [f"{_shown(path)}, cell {number} was not run: {remedy}"]
     if len(wanted) != len(found):
-        return [f"{_shown(path)} has {len(found)} cells, {_shown(source)} {len(wanted)}: {remedy}"]
+        return [
+            f"{_shown(path)} has {len(found)} cells, {_shown(source)} {len(wanted)}: {remedy}"
+        ]
     return []
 
 
@@ -271,7 +342,9 @@ def check(book: Path = BOOK) -> None:
     found = [line for source in sources(book) for line in differences(source)]
     for notebook in sorted(book.glob("[0-9][0-9]_*.ipynb")):
         if not notebook.with_suffix(".py").exists():
-            found.append(f"{_shown(notebook)} has no source: write {notebook.stem}.py or delete it")
+            found.append(
+                f"{_shown(notebook)} has no source: write {notebook.stem}.py or delete it"
+            )
     if found:
         raise ChapterError("\n".join(found))
 
@@ -279,7 +352,17 @@ def check(book: Path = BOOK) -> None:
 def compare(chapters: list[Path], jobs: int) -> int:
     """Run the committed notebooks again with pytest --nbval (see conftest.py); returns its exit status."""
     notebooks = [str(chapter.with_suffix(".ipynb")) for chapter in chapters]
-    command = [sys.executable, "-m", "pytest", "--nbval", "-n", str(jobs), "--dist", "loadfile", *notebooks]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "-n",
+        str(jobs),
+        "--dist",
+        "loadfile",
+        *notebooks,
+    ]
     return subprocess.call(command, cwd=BOOK.parent)
 
 
@@ -295,16 +378,39 @@ def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
     """Print the book, built as one page, with Chromium; returns the PDF's path."""
     from playwright.sync_api import Error, sync_playwright
 
-    jupyter_book = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(BOOK), "--all", "-W", "-q"]
-    options = ["--config", str(BOOK.parent / "_config.yml"), "--path-output", str(BOOK.parent)]
-    if subprocess.call([*jupyter_book, *options, "--builder", "singlehtml"], stdout=subprocess.DEVNULL):
-        raise ChapterError("jupyter-book could not build the book as one page; see above")
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    jupyter_book = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        str(BOOK),
+        "--all",
+        "-W",
+        "-q",
+    ]
+    options = [
+        "--config",
+        str(BOOK.parent / "_config.yml"),
+        "--path-output",
+        str(BOOK.parent),
+    ]
+    if subprocess.call(
+        [*jupyter_book, *options, "--builder", "singlehtml"], stdout=subprocess.DEVNULL
+    ):
+        raise ChapterError(
+            "jupyter-book could not build the book as one page; see above"
+        )
+    browser = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+        ),
+        None,
+    )
     with sync_playwright() as playwright:
         try:
             chromium = playwright.chromium.launch(executable_path=browser)
         except Error:
-            raise ChapterError("no Chromium found: install it, or run `playwright install chromium`") from None
+            raise ChapterError(
+                "no Chromium found: install it, or run `playwright install chromium`"
+            ) from None
         page = chromium.new_page()
         page.goto((BUILD / "singlehtml" / "index.html").as_uri(), timeout=120_000)
         page.evaluate(PRINTABLE)
@@ -321,31 +427,71 @@ def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
 
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, object]]:
     """The options and the chapters' parameters; wrong ones end the program."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("mode", choices=MODES)
-    parser.add_argument("--only", action="append", metavar="NN", help="a chapter, by the beginning of its name")
-    parser.add_argument("--jobs", type=int, help="chapters to run in parallel (default 2; small and paper: 1)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NN",
+        help="a chapter, by the beginning of its name",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="chapters to run in parallel (default 2; small and paper: 1)",
+    )
     group = parser.add_argument_group("parameters of the chapters (execute only)")
-    group.add_argument("--preset", choices=["read", "smoke", "small", "paper"], help="amount of computation")
-    group.add_argument("--experiments", metavar="NAMES", help="with the preset paper: only these")
-    group.add_argument("--data-root", type=Path, help="folder of the data sets (default: FCN_DATA)")
-    group.add_argument("--weights-root", type=Path, help="folder of the ImageNet weights (default: FCN_WEIGHTS)")
+    group.add_argument(
+        "--preset",
+        choices=["read", "smoke", "small", "paper"],
+        help="amount of computation",
+    )
+    group.add_argument(
+        "--experiments", metavar="NAMES", help="with the preset paper: only these"
+    )
+    group.add_argument(
+        "--data-root", type=Path, help="folder of the data sets (default: FCN_DATA)"
+    )
+    group.add_argument(
+        "--weights-root",
+        type=Path,
+        help="folder of the ImageNet weights (default: FCN_WEIGHTS)",
+    )
     group.add_argument("--device", help="auto, cpu, cuda, ...")
     group.add_argument("--seed", type=int)
-    group.add_argument("--results-dir", type=Path, help="folder of the records, new or not")
-    group.add_argument("--runs-dir", type=Path, help="folder of checkpoints and nets, new or not")
+    group.add_argument(
+        "--results-dir", type=Path, help="folder of the records, new or not"
+    )
+    group.add_argument(
+        "--runs-dir", type=Path, help="folder of checkpoints and nets, new or not"
+    )
     options = parser.parse_args(arguments)
 
     # Only given parameters are passed: without any, papermill adds no cell.
-    given = {name: value for name, value in vars(options).items() if name in PARAMETERS and value is not None}
-    parameters = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in given.items()}
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in PARAMETERS and value is not None
+    }
+    parameters = {
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in given.items()
+    }
     if parameters and options.mode != "execute":
-        parser.error(f"{options.mode} takes no parameters of the chapters: the committed notebooks use the defaults")
+        parser.error(
+            f"{options.mode} takes no parameters of the chapters: the committed notebooks use the defaults"
+        )
     for name, value in given.items():
         if name in ("data_root", "weights_root") and not Path(str(value)).is_dir():
-            parser.error(f"argument --{name.replace('_', '-')}: {value}: no such folder")
+            parser.error(
+                f"argument --{name.replace('_', '-')}: {value}: no such folder"
+            )
     if options.jobs is None:
-        options.jobs = 1 if options.preset in ("small", "paper") else 2  # these use all cores
+        options.jobs = (
+            1 if options.preset in ("small", "paper") else 2
+        )  # these use all cores
     if options.jobs < 1:
         parser.error(f"argument --jobs: {options.jobs}: must be at least 1")
     try:
@@ -358,7 +504,10 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, ob
 def main(arguments: list[str] | None = None) -> int:
     """Run one mode; returns the exit status."""
     options, parameters = parse(arguments)
-    prepare_environment(committed=options.mode != "execute", repeatable=options.preset in (None, "read", "smoke"))
+    prepare_environment(
+        committed=options.mode != "execute",
+        repeatable=options.preset in (None, "read", "smoke"),
+    )
     chapters = sources(only=options.only)
     try:
         if options.mode == "check":
@@ -385,7 +534,10 @@ def main(arguments: list[str] | None = None) -> int:
             executed = execute_all(chapters, parameters, options.jobs)
             if options.mode == "notebooks":
                 for chapter, notebook in zip(chapters, executed, strict=True):
-                    write(nbformat.read(notebook, as_version=4), chapter.with_suffix(".ipynb"))
+                    write(
+                        nbformat.read(notebook, as_version=4),
+                        chapter.with_suffix(".ipynb"),
+                    )
     except ChapterError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,10 +10,25 @@ import fcn
 from fcn.data.voc import CLASSES
 from fcn.replication import claims, cost, paper, speedrun, tables
 from fcn.replication.benchmark.paper_times import NETS, PAPER, measured_times
-from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, Workload, quartiles, targets
+from fcn.replication.benchmark.record import (
+    Benchmark,
+    Case,
+    Profile,
+    Variant,
+    Workload,
+    quartiles,
+    targets,
+)
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.catalogue import find as find_experiment
-from fcn.replication.claims import ALL_CLAIMS, CLAIMS, FAST_CLAIMS, LONG_CLAIMS, Comparison, compare
+from fcn.replication.claims import (
+    ALL_CLAIMS,
+    CLAIMS,
+    FAST_CLAIMS,
+    LONG_CLAIMS,
+    Comparison,
+    compare,
+)
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
 from fcn.replication.experiment import Experiment
 from fcn.replication.paper import METRICS
@@ -49,14 +64,21 @@ def mean_scores(records: Sequence[Record], experiment: str) -> dict[str, float]:
     """Each score of an experiment's final runs, averaged over the seeds. Raises ValueError if there is no run."""
     runs = tables.final(records, experiment)
     if not runs:
-        raise ValueError(f"{experiment}: no final run is recorded; python -m fcn train {experiment} makes one")
-    return {metric: float(np.mean([run.scores[metric] for run in runs])) for metric in runs[0].scores}
+        raise ValueError(
+            f"{experiment}: no final run is recorded; python -m fcn train {experiment} makes one"
+        )
+    return {
+        metric: float(np.mean([run.scores[metric] for run in runs]))
+        for metric in runs[0].scores
+    }
 
 
 def widest_range(records: Sequence[Record], dataset: str) -> float:
     """The largest difference in mean IU, in points, between seeds of one experiment on ``dataset``; 0 without any."""
     names = {run.experiment for run in records if run.dataset.name == dataset}
-    groups = [[run.scores["mean_iu"] for run in tables.final(records, name)] for name in names]
+    groups = [
+        [run.scores["mean_iu"] for run in tables.final(records, name)] for name in names
+    ]
     return max((max(group) - min(group) for group in groups if group), default=0.0)
 
 
@@ -100,40 +122,78 @@ def overview(records: Sequence[Record]) -> pd.DataFrame:
             "hours": round(run.seconds / 3600, 2),
             "mean IU": round(run.scores["mean_iu"], 1),
         }
-        for run in sorted(runs, key=lambda run: (run.purpose, order.index(run.experiment), run.seed))
+        for run in sorted(
+            runs, key=lambda run: (run.purpose, order.index(run.experiment), run.seed)
+        )
     }
-    return pd.DataFrame.from_dict(rows, orient="index").set_index("run").rename_axis(None)
+    return (
+        pd.DataFrame.from_dict(rows, orient="index").set_index("run").rename_axis(None)
+    )
 
 
 def confused_pairs(head: Head, count: int = 10) -> pd.DataFrame:
     """Pairs (true class, predicted class) with the most wrong pixels, in percent of all errors and of the class."""
     matrix = np.array(head.confusion_matrix, dtype=float)
     wrong = matrix - np.diag(matrix.diagonal())
-    pairs = [np.unravel_index(i, wrong.shape) for i in np.argsort(-wrong, axis=None, kind="stable")[:count]]
+    pairs = [
+        np.unravel_index(i, wrong.shape)
+        for i in np.argsort(-wrong, axis=None, kind="stable")[:count]
+    ]
     rows = [
-        (head.classes[i], head.classes[j], 100 * wrong[i, j] / wrong.sum(), 100 * wrong[i, j] / matrix[i].sum())
+        (
+            head.classes[i],
+            head.classes[j],
+            100 * wrong[i, j] / wrong.sum(),
+            100 * wrong[i, j] / matrix[i].sum(),
+        )
         for i, j in pairs
         if wrong[i, j] > 0
     ]
-    return pd.DataFrame(rows, columns=["true class", "predicted", "of all errors, %", "of the class, %"]).round(1)
+    return pd.DataFrame(
+        rows, columns=["true class", "predicted", "of all errors, %", "of the class, %"]
+    ).round(1)
 
 
 def deviation_marks(runs: Mapping[str, Record]) -> pd.DataFrame:
     """All deviations of ``runs`` ({label: record}), with an x in the columns of the runs that have them."""
-    texts = {label: [one.text for one in deviations_of(run)] for label, run in runs.items()}
+    texts = {
+        label: [one.text for one in deviations_of(run)] for label, run in runs.items()
+    }
     lines = list(dict.fromkeys(text for found in texts.values() for text in found))
-    marks = {label: ["x" if line in found else "" for line in lines] for label, found in texts.items()}
+    marks = {
+        label: ["x" if line in found else "" for line in lines]
+        for label, found in texts.items()
+    }
     return pd.DataFrame({**marks, "deviation": lines}, range(1, len(lines) + 1))
 
 
 # Chapter 7: PASCAL VOC
 
-VOC_RUNS = starts_first(one for one in EXPERIMENTS.values() if one.dataset in ("voc2011", "voc", "voc-subset"))
+VOC_RUNS = starts_first(
+    one
+    for one in EXPERIMENTS.values()
+    if one.dataset in ("voc2011", "voc", "voc-subset")
+)
 """The experiments of the chapter: all on PASCAL VOC."""
 TABLE_1 = {
-    "FCN-AlexNet": {"conv. layers": "8", "parameters": "57M", "receptive field": "355", "max stride": "32"},
-    "FCN-VGG16": {"conv. layers": "16", "parameters": "134M", "receptive field": "404", "max stride": "32"},
-    "FCN-GoogLeNet": {"conv. layers": "22", "parameters": "6M", "receptive field": "907", "max stride": "32"},
+    "FCN-AlexNet": {
+        "conv. layers": "8",
+        "parameters": "57M",
+        "receptive field": "355",
+        "max stride": "32",
+    },
+    "FCN-VGG16": {
+        "conv. layers": "16",
+        "parameters": "134M",
+        "receptive field": "404",
+        "max stride": "32",
+    },
+    "FCN-GoogLeNet": {
+        "conv. layers": "22",
+        "parameters": "6M",
+        "receptive field": "907",
+        "max stride": "32",
+    },
 }
 """The structural columns of Table 1, as printed."""
 
@@ -151,7 +211,9 @@ SIX = ("cat", "cow", "dog", "horse", "person", "sheep")
 def structure(computed: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """The structural columns of Table 1: the paper's row and ours for each net."""
     rows = {
-        (net, source): values[net] for net in TABLE_1 for source, values in (("paper", TABLE_1), ("computed", computed))
+        (net, source): values[net]
+        for net in TABLE_1
+        for source, values in (("paper", TABLE_1), ("computed", computed))
     }
     return pd.DataFrame(rows).T
 
@@ -184,8 +246,13 @@ def forward_times(found: Mapping[str, Benchmark]) -> pd.DataFrame:
     columns = {"K40c": dict(PAPER)}
     for machine, benchmark in found.items():
         for alignment, cases in measured_times(benchmark).items():
-            columns[f"{machine}, {alignment}"] = {net: 1000 * case.median for net, case in cases.items()}
-    shown = {name: [f"{ms[n]:,.0f} ({ms[n] / ms['FCN-VGG16']:.2f})" for n in NETS] for name, ms in columns.items()}
+            columns[f"{machine}, {alignment}"] = {
+                net: 1000 * case.median for net, case in cases.items()
+            }
+    shown = {
+        name: [f"{ms[n]:,.0f} ({ms[n] / ms['FCN-VGG16']:.2f})" for n in NETS]
+        for name, ms in columns.items()
+    }
     return pd.DataFrame(shown, list(NETS))
 
 
@@ -193,14 +260,30 @@ def table_2(records: Sequence[Record]) -> pd.DataFrame:
     """Table 2, then mean IU alone: the authors' release, pytorch-fcn, ours by the paper's and the release's recipe."""
 
     def others(rows: Sequence[paper.Row], label: str) -> str:
-        return next((f"{r.metrics['mean_iu']:.1f}" for r in rows if (r.table, r.label) == ("Table 2", label)), ABSENT)
+        return next(
+            (
+                f"{r.metrics['mean_iu']:.1f}"
+                for r in rows
+                if (r.table, r.label) == ("Table 2", label)
+            ),
+            ABSENT,
+        )
 
-    published = {one.label: one.metrics for one in paper.TABLES if one.table == "Table 2"}
+    published = {
+        one.label: one.metrics for one in paper.TABLES if one.table == "Table 2"
+    }
     lines = {}
     for label in (*published, "FCN-8s at-once"):
         name = f"voc-vgg16-{label.removeprefix('FCN-').replace(' ', '-')}"
-        heavy = "voc-vgg16-8s-heavy-at-once" if label.endswith("at-once") else f"{name}-heavy"
-        metrics = {COLUMNS[m]: f"{published[label][m]:.1f}" if label in published else ABSENT for m in METRICS}
+        heavy = (
+            "voc-vgg16-8s-heavy-at-once"
+            if label.endswith("at-once")
+            else f"{name}-heavy"
+        )
+        metrics = {
+            COLUMNS[m]: f"{published[label][m]:.1f}" if label in published else ABSENT
+            for m in METRICS
+        }
         lines[label] = metrics | {
             "release": others(paper.RELEASE, label),
             "pytorch-fcn": others(paper.OTHERS, f"pytorch-fcn {label}"),
@@ -212,7 +295,9 @@ def table_2(records: Sequence[Record]) -> pd.DataFrame:
 
 def repeats_apart() -> float:
     """The difference in mean IU, in points, between two runs of one recipe by pytorch-fcn's author."""
-    first, second = (r.metrics["mean_iu"] for r in paper.OTHERS if r.label.endswith("of two runs"))
+    first, second = (
+        r.metrics["mean_iu"] for r in paper.OTHERS if r.label.endswith("of two runs")
+    )
     return abs(first - second)
 
 
@@ -222,7 +307,11 @@ def voc_claims(records: Sequence[Record]) -> pd.DataFrame:
     The runs on SIFT Flow are those of full length if both have a record, otherwise the short ones.
     """
     lines = {}
-    tests = [one for one in ALL_CLAIMS if one.full.startswith("voc-") and one.section != "release"]
+    tests = [
+        one
+        for one in ALL_CLAIMS
+        if one.full.startswith("voc-") and one.section != "release"
+    ]
     for claim in tests:
         same = [one for one in reversed(tests) if one.id == claim.id]
         found = next((pair for one in same if (pair := compare(one, records))), None)
@@ -241,7 +330,9 @@ def table_3() -> pd.DataFrame:
     released = next(r for r in paper.RELEASE if r.table == "Table 3")
     rows = [(one.label, one) for one in paper.TABLES if one.table == "Table 3"]
     for label, one in (*rows, ("FCN-8s, released later", released)):
-        line = lines.setdefault(label, {"VOC 2011": ABSENT, "VOC 2012": ABSENT, "time": ABSENT})
+        line = lines.setdefault(
+            label, {"VOC 2011": ABSENT, "VOC 2012": ABSENT, "time": ABSENT}
+        )
         line[one.of] = f"{one.metrics['mean_iu']:.1f}"
         if "forward_ms" in one.metrics and one is not released:
             ms = one.metrics["forward_ms"]
@@ -251,13 +342,17 @@ def table_3() -> pd.DataFrame:
 
 def subset(records: Sequence[Record]) -> dict[str, Record]:
     """Our final runs on the subset, the first seed of each, by net."""
-    return {net: runs[0] for net, name in SUBSET.items() if (runs := find(records, name))}
+    return {
+        net: runs[0] for net, name in SUBSET.items() if (runs := find(records, name))
+    }
 
 
 def mean_iu(run: Record, classes: Sequence[str] = ("background", *SIX)) -> float:
     """Mean IU over some of a run's classes."""
     head = run.heads["semantic"]
-    return sum(head.iu_per_class[head.classes.index(name)] or 0.0 for name in classes) / len(classes)
+    return sum(
+        head.iu_per_class[head.classes.index(name)] or 0.0 for name in classes
+    ) / len(classes)
 
 
 def subset_table(records: Sequence[Record]) -> pd.DataFrame:
@@ -268,8 +363,13 @@ def subset_table(records: Sequence[Record]) -> pd.DataFrame:
         lines[net] = (
             {
                 "images seen": f"{runs[0].images_seen:,}",
-                **{COLUMNS[m]: over_seeds([run.scores[m] for run in runs]) for m in METRICS},
-                f"mean IU of {1 + len(SIX)}": over_seeds([mean_iu(run) for run in runs]),
+                **{
+                    COLUMNS[m]: over_seeds([run.scores[m] for run in runs])
+                    for m in METRICS
+                },
+                f"mean IU of {1 + len(SIX)}": over_seeds(
+                    [mean_iu(run) for run in runs]
+                ),
                 "classes": f"{runs[0].heads['semantic'].classes_counted}",
                 "record": f"seed{'s' * (len(runs) > 1)} {', '.join(str(run.seed) for run in runs)}",
             }
@@ -280,14 +380,19 @@ def subset_table(records: Sequence[Record]) -> pd.DataFrame:
     return table[[*table.columns.drop("record"), "record"]]
 
 
-def subset_classes(records: Sequence[Record], photos: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+def subset_classes(
+    records: Sequence[Record], photos: Mapping[str, Sequence[int]]
+) -> pd.DataFrame:
     """IU of every class in the scored photos for each of our nets, next to the number of ``photos`` of the class.
 
     ``photos``: {column: one number per class}; the last column sorts the rows.
     """
     frame = pd.DataFrame(photos, list(CLASSES))
     for net, run in subset(records).items():
-        frame[net] = [ABSENT if iu is None else f"{iu:.1f}" for iu in run.heads["semantic"].iu_per_class]
+        frame[net] = [
+            ABSENT if iu is None else f"{iu:.1f}"
+            for iu in run.heads["semantic"].iu_per_class
+        ]
     last = list(photos)[-1]
     return frame[frame[last] > 0].sort_values(last, ascending=False, kind="stable")
 
@@ -301,7 +406,11 @@ def verdicts(records: Sequence[Record]) -> dict[str, int]:
     agree = sum(verdict == "as the paper says" for verdict in found)
     early = sum(verdict.startswith("too early") for verdict in found)
     counts = {"claims": len(ALL_CLAIMS), "compared": len(found)}
-    return counts | {"agree": agree, "early": early, "differ": len(found) - agree - early}
+    return counts | {
+        "agree": agree,
+        "early": early,
+        "differ": len(found) - agree - early,
+    }
 
 
 def effort(records: Sequence[Record]) -> dict[str, float | str]:
@@ -310,7 +419,8 @@ def effort(records: Sequence[Record]) -> dict[str, float | str]:
         "runs": len(records),
         "all_hours": sum(run.seconds for run in records) / 3600,
         "all_images": sum(run.images_seen for run in records),
-        "machines": "; ".join(sorted({run.hardware for run in records})) or "no machine",
+        "machines": "; ".join(sorted({run.hardware for run in records}))
+        or "no machine",
     }
 
 
@@ -336,7 +446,9 @@ def rules(records: Sequence[Record]) -> dict[str, float]:
     return numbers
 
 
-def replications(records: Sequence[Record], table: str, label: str) -> dict[str, list[dict[str, float]]]:
+def replications(
+    records: Sequence[Record], table: str, label: str
+) -> dict[str, list[dict[str, float]]]:
     """Scores of all final runs that replicate a row of the paper, by experiment, one entry per seed."""
     return {
         name.removeprefix("sift-flow-"): [run.scores for run in runs]
@@ -347,7 +459,9 @@ def replications(records: Sequence[Record], table: str, label: str) -> dict[str,
 
 def bounds(lines: Sequence[Line]) -> pd.DataFrame:
     """Appendix A by factor: the paper, the nearest and the farthest protocol, and the nearest less the paper."""
-    frame = pd.DataFrame({line.label: line.mean_iu for line in (lines[0], lines[1], lines[-1])}).T.round(1)
+    frame = pd.DataFrame(
+        {line.label: line.mean_iu for line in (lines[0], lines[1], lines[-1])}
+    ).T.round(1)
     frame.loc["nearest less paper"] = frame.iloc[1] - frame.iloc[0]
     return frame.map("{:.1f}".format).rename_axis("factor", axis="columns")
 
@@ -355,20 +469,34 @@ def bounds(lines: Sequence[Line]) -> pd.DataFrame:
 def deviation_kinds(records: Sequence[Record]) -> pd.DataFrame:
     """Kinds of the records' deviations: the reason, the possible effect, and the number of deviations."""
     rows = {
-        kind: {"why": KINDS[kind]["why"], "what it may change": KINDS[kind]["effect"], "lines": len(texts)}
+        kind: {
+            "why": KINDS[kind]["why"],
+            "what it may change": KINDS[kind]["effect"],
+            "lines": len(texts),
+        }
         for kind, texts in by_kind(records).items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["why", "what it may change", "lines"])
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["why", "what it may change", "lines"]
+    )
 
 
 def deviations(records: Sequence[Record]) -> pd.DataFrame:
     """All deviations of the records by kind, with their experiments (names, or the number if more than two)."""
     rows = [
-        (kind, text, ", ".join(f"`{n}`" for n in names) if len(names) < 3 else f"{len(names)} experiments")
+        (
+            kind,
+            text,
+            ", ".join(f"`{n}`" for n in names)
+            if len(names) < 3
+            else f"{len(names)} experiments",
+        )
         for kind, texts in by_kind(records).items()
         for text, names in texts.items()
     ]
-    return pd.DataFrame([row[1:] for row in rows], [row[0] for row in rows], ["deviation", "in"])
+    return pd.DataFrame(
+        [row[1:] for row in rows], [row[0] for row in rows], ["deviation", "in"]
+    )
 
 
 def costs_by_table(costs: pd.DataFrame) -> pd.DataFrame:
@@ -380,7 +508,9 @@ def costs_by_table(costs: pd.DataFrame) -> pd.DataFrame:
             "experiments": table["experiments"],
             "recorded": table["recorded"],
             "10^18 operations": table["exaflops"].round(2),
-            "GPU hours, modelled": [f"{x:.1f} to {y:.1f}" for x, y in zip(low, high, strict=True)],
+            "GPU hours, modelled": [
+                f"{x:.1f} to {y:.1f}" for x, y in zip(low, high, strict=True)
+            ],
             "hours, measured": table["measured_hours"].round(1),
         }
     )
@@ -390,7 +520,9 @@ def modelled(costs: pd.DataFrame) -> dict[str, float | str]:
     """The numbers in the sentences on the cost of the whole paper."""
     total = cost.by_table(costs).loc["all"].to_dict()
     done = costs.dropna(subset="measured_hours")
-    rate = done["exaflops"].sum() / done["measured_hours"].sum()  # of all machines together
+    rate = (
+        done["exaflops"].sum() / done["measured_hours"].sum()
+    )  # of all machines together
     return {
         "graph_experiments": len(costs),
         "graph_recorded": len(done),
@@ -414,7 +546,9 @@ def speed(found: Benchmark, work: Workload) -> pd.DataFrame:
     port = cases.get(Variant("padded port"))
 
     def line(case: Case) -> dict[str, str]:
-        low, median, high = quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
+        low, median, high = (
+            quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
+        )
         share = found.share(case)
         return {
             "seconds": f"{median:.3g}",
@@ -431,10 +565,21 @@ def formats(found: Benchmark) -> pd.DataFrame:
     """Seconds of our nets with default settings, per workload, in both memory formats and each precision."""
     rows = {}
     for work in found.workloads():
-        plain = {v: c for v, c in found.of(work).items() if v.peer == "ours" and v.mode == "eager"}
-        plain = {v: c for v, c in plain.items() if (v.alignment, v.upsampling) == ("tight", "bilinear")}
+        plain = {
+            v: c
+            for v, c in found.of(work).items()
+            if v.peer == "ours" and v.mode == "eager"
+        }
+        plain = {
+            v: c
+            for v, c in plain.items()
+            if (v.alignment, v.upsampling) == ("tight", "bilinear")
+        }
         if len(plain) > 1:
-            rows[str(work)] = {f"{v.memory_format}, {v.precision}": f"{c.median:.3g}" for v, c in plain.items()}
+            rows[str(work)] = {
+                f"{v.memory_format}, {v.precision}": f"{c.median:.3g}"
+                for v, c in plain.items()
+            }
     return pd.DataFrame(rows).T.fillna(ABSENT)
 
 
@@ -442,7 +587,10 @@ def profile(one: Profile) -> pd.DataFrame:
     """The parts of a profile: milliseconds per image and shares in percent."""
     milliseconds = [1000 * np.median(part.seconds) / one.images for part in one.parts]
     shares = [*one.shares().values()]
-    columns = {"ms per image": [f"{ms:.1f}" for ms in milliseconds], "% of the time": [f"{s:.1f}" for s in shares]}
+    columns = {
+        "ms per image": [f"{ms:.1f}" for ms in milliseconds],
+        "% of the time": [f"{s:.1f}" for s in shares],
+    }
     return pd.DataFrame(columns, [part.name for part in one.parts])
 
 
@@ -469,9 +617,23 @@ def first_results(found: Benchmark) -> pd.DataFrame:
         if plain is None or (case := cases.get(variant)) is None:
             continue
         saved = plain.median - case.median
-        pays = f"{max(0, (case.first - plain.first) / saved):.0f}" if saved > 0 else "never"
-        texts = (f"{case.first:.1f}", f"{case.median:.3g}", ABSENT if variant == Variant() else pays)
-        rows[str(variant)] = dict(zip(("first result, s", "per photo, s", "pays after photos"), texts, strict=True))
+        pays = (
+            f"{max(0, (case.first - plain.first) / saved):.0f}"
+            if saved > 0
+            else "never"
+        )
+        texts = (
+            f"{case.first:.1f}",
+            f"{case.median:.3g}",
+            ABSENT if variant == Variant() else pays,
+        )
+        rows[str(variant)] = dict(
+            zip(
+                ("first result, s", "per photo, s", "pays after photos"),
+                texts,
+                strict=True,
+            )
+        )
     return pd.DataFrame(rows).T
 
 
@@ -491,7 +653,9 @@ def judged(found: Benchmark) -> pd.DataFrame:
 
 # Chapter 15: the speedrun
 
-SPEEDRUN_RUNS = starts_first(one for one in EXPERIMENTS.values() if one.name == TUNED or RACE in one.name)
+SPEEDRUN_RUNS = starts_first(
+    one for one in EXPERIMENTS.values() if one.name == TUNED or RACE in one.name
+)
 """The experiments of the ledger, the stages that they start from, and trials on the validation split."""
 
 
@@ -505,10 +669,17 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
     """Numbers of the best row for the chapter's sentences."""
     first, best = attempts[0], attempts[-1]
     stages = speedrun.stages_of(best.experiment)
-    work = [sum(map(speedrun.operations, speedrun.stages_of(one.experiment))) for one in (first, best)]
+    work = [
+        sum(map(speedrun.operations, speedrun.stages_of(one.experiment)))
+        for one in (first, best)
+    ]
     net = fcn.FCN("googlenet", 8, 33)
     parameters = sum(map(torch.numel, net.parameters()))
-    frozen = sum(p.numel() for _, layer in first_layers(net, stages[-1].recipe.frozen) for p in layer.parameters())
+    frozen = sum(
+        p.numel()
+        for _, layer in first_layers(net, stages[-1].recipe.frozen)
+        for p in layer.parameters()
+    )
     with torch.device("meta"):
         papers = sum(map(torch.numel, fcn.FCN("vgg16", 16, 33).parameters()))
     numbers: dict[str, float | str] = {
@@ -517,11 +688,16 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
         "seconds": best.seconds,
         "scores": over_seeds(best.scores) if best.stages else NOT_RUN,
         "seeds": len(best.stages),
-        "hardware": "; ".join(dict.fromkeys(run.hardware for run in best.runs)) or ABSENT,
+        "hardware": "; ".join(dict.fromkeys(run.hardware for run in best.runs))
+        or ABSENT,
         "work_times": work[0] / work[1],
         "heads_epochs": stages[0].recipe.epochs,
-        "heads_scores": over_seeds([runs[0].scores["mean_iu"] for runs in best.stages]) if best.stages else NOT_RUN,
-        "heads_seconds": float(np.mean([runs[0].seconds for runs in best.stages])) if best.stages else np.nan,
+        "heads_scores": over_seeds([runs[0].scores["mean_iu"] for runs in best.stages])
+        if best.stages
+        else NOT_RUN,
+        "heads_seconds": float(np.mean([runs[0].seconds for runs in best.stages]))
+        if best.stages
+        else np.nan,
         "epochs": stages[-1].recipe.epochs,
         "balance": stages[-1].recipe.balance,
     }
@@ -534,10 +710,17 @@ def speedrun_trials(records: Sequence[Record]) -> pd.DataFrame:
     best = find_experiment("speedrun").recipe
     for run in records:
         if RACE in run.experiment and run.purpose == "validation":
-            changed = {key: run.recipe[key] for key, value in vars(best).items() if run.recipe.get(key, value) != value}
+            changed = {
+                key: run.recipe[key]
+                for key, value in vars(best).items()
+                if run.recipe.get(key, value) != value
+            }
             rows[run.experiment.removeprefix(PREFIX)] = {
                 "mean IU": f"{run.scores['mean_iu']:.1f}",
                 "images": f"{run.images_seen:,}",
-                "differs from the best row": ", ".join(f"{key} {value}" for key, value in changed.items()) or ABSENT,
+                "differs from the best row": ", ".join(
+                    f"{key} {value}" for key, value in changed.items()
+                )
+                or ABSENT,
             }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from fcn.training.record import Record
 
-EXPERIMENTS = {keep: f"sift-flow-googlenet-32s-keep{round(100 * keep)}" for keep in (1.0, 0.5, 0.25)}
+EXPERIMENTS = {
+    keep: f"sift-flow-googlenet-32s-keep{round(100 * keep)}"
+    for keep in (1.0, 0.5, 0.25)
+}
 CONTROL = "sift-flow-googlenet-32s-keep100-batch32"  # all cells, in batches as large as the quarter's
 LAST = 0.2  # the part of a run over which the loss is averaged: one point of a curve says little
 
@@ -18,13 +21,23 @@ Runs = Mapping[float, Record]
 
 def find(records: Sequence[Record], seed: int = 0) -> dict[float, Record]:
     """Runs of Figure 5, by the probability of keeping a cell; missing runs are left out."""
-    by_name = {(r.experiment, r.seed): r for r in reversed(records)}  # the final run if there are several purposes
-    return {keep: by_name[name, seed] for keep, name in EXPERIMENTS.items() if (name, seed) in by_name}
+    by_name = {
+        (r.experiment, r.seed): r for r in reversed(records)
+    }  # the final run if there are several purposes
+    return {
+        keep: by_name[name, seed]
+        for keep, name in EXPERIMENTS.items()
+        if (name, seed) in by_name
+    }
 
 
 def not_run(runs: Runs) -> str:
     """One line for each run of Figure 5 without a record: the command that makes it."""
-    return "\n".join(f"not run: python -m fcn train {name}" for keep, name in EXPERIMENTS.items() if keep not in runs)
+    return "\n".join(
+        f"not run: python -m fcn train {name}"
+        for keep, name in EXPERIMENTS.items()
+        if keep not in runs
+    )
 
 
 def compared(runs: Runs) -> pd.DataFrame:
@@ -38,8 +51,12 @@ def compared(runs: Runs) -> pd.DataFrame:
             "batch": run.recipe["batch_size"],
             "iterations": f"{curve(run, 'step')[-1]:.0f}",
             "images": run.images_seen,
-            f"loss at {steps:.0f} iterations": "{:.3f} ± {:.3f}".format(*level(run, "step", steps)),
-            f"loss at {images:.0f} images": "{:.3f} ± {:.3f}".format(*level(run, "images", images)),
+            f"loss at {steps:.0f} iterations": "{:.3f} ± {:.3f}".format(
+                *level(run, "step", steps)
+            ),
+            f"loss at {images:.0f} images": "{:.3f} ± {:.3f}".format(
+                *level(run, "images", images)
+            ),
         }
         for keep, run in runs.items()
     }
@@ -54,14 +71,18 @@ def level(run: Record, key: str, end: float) -> tuple[float, float]:
     x, loss = curve(run, key), curve(run, "loss")
     part = loss[(x > (1 - LAST) * end) & (x <= end)]
     if len(part) < 3:
-        raise ValueError(f"{run.file_name}: {len(part)} points of the curve in the last fifth before {end:g} {key}")
+        raise ValueError(
+            f"{run.file_name}: {len(part)} points of the curve in the last fifth before {end:g} {key}"
+        )
     return float(part.mean()), float(part.std(ddof=1) / math.sqrt(len(part)))
 
 
 def difference(run: Record, other: Record, key: str, end: float) -> tuple[float, float]:
     """Loss of ``run`` less that of ``other``, in percent of the latter, and this difference in standard errors."""
     (one, error), (reference, its_error) = level(run, key, end), level(other, key, end)
-    return 100 * (one - reference) / reference, (one - reference) / math.hypot(error, its_error)
+    return 100 * (one - reference) / reference, (one - reference) / math.hypot(
+        error, its_error
+    )
 
 
 def values(runs: Runs) -> dict[str, float]:
@@ -81,7 +102,9 @@ def values(runs: Runs) -> dict[str, float]:
 
 def common(runs: Runs) -> tuple[float, float]:
     """The iterations and the images that all runs reach."""
-    steps, images = (min(curve(run, key)[-1] for run in runs.values()) for key in ("step", "images"))
+    steps, images = (
+        min(curve(run, key)[-1] for run in runs.values()) for key in ("step", "images")
+    )
     return float(steps), float(images)
 
 

@@ -8,7 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-GENERATED = ("search.html", "genindex.html")  # pages of the theme, whose links a script fills in
+GENERATED = (
+    "search.html",
+    "genindex.html",
+)  # pages of the theme, whose links a script fills in
 
 
 class Page(HTMLParser):
@@ -26,7 +29,12 @@ class Page(HTMLParser):
         self.ids |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
-        elif tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload", "shortcut icon"):
+        elif tag == "link" and values.get("rel") in (
+            "stylesheet",
+            "icon",
+            "preload",
+            "shortcut icon",
+        ):
             self.embedded.append(values.get("href", ""))
         elif "src" in values:
             self.embedded.append(values["src"])
@@ -34,7 +42,10 @@ class Page(HTMLParser):
 
 def broken(site: Path) -> list[str]:
     """One line per internal link without a target and per embedded file that is missing or on another host."""
-    pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    pages = {
+        path.resolve(): Page(path.read_text(encoding="utf-8"))
+        for path in sorted(site.rglob("*.html"))
+    }
     found = []
     for path, page in pages.items():
         name = path.relative_to(site.resolve())
@@ -42,7 +53,9 @@ def broken(site: Path) -> list[str]:
             continue
         for link in page.links + page.embedded:
             url = urlsplit(link)
-            if url.scheme == "data" or (link in page.links and (url.scheme or url.netloc)):
+            if url.scheme == "data" or (
+                link in page.links and (url.scheme or url.netloc)
+            ):
                 continue
             if url.scheme or url.netloc:
                 found.append(f"{name}: needs {link} from another host")
@@ -50,6 +63,10 @@ def broken(site: Path) -> list[str]:
             target = (path.parent / unquote(url.path)).resolve() if url.path else path
             if not target.exists():
                 found.append(f"{name}: no file for {link}")
-            elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids:
+            elif (
+                url.fragment
+                and target in pages
+                and unquote(url.fragment) not in pages[target].ids
+            ):
                 found.append(f"{name}: no such place on its page: {link}")
     return found

@@ -66,10 +66,17 @@ class Stages(nn.Module):
         sums = [head.score(maps, head.strides[0])]
         for coarse, fine in pairwise(head.strides):
             skip = head.score(maps, fine)
-            sums = [head.upsample(scores, coarse, fine, skip.shape[-2:]) for scores in sums]
+            sums = [
+                head.upsample(scores, coarse, fine, skip.shape[-2:]) for scores in sums
+            ]
             sums.append(sums[-1] + skip)
-        pixels = (head.upsample(scores, head.strides[-1], 1, images.shape[-2:]) for scores in sums)
-        return tuple(scores.argmax(1, keepdim=True).to(torch.uint8) for scores in pixels)
+        pixels = (
+            head.upsample(scores, head.strides[-1], 1, images.shape[-2:])
+            for scores in sums
+        )
+        return tuple(
+            scores.argmax(1, keepdim=True).to(torch.uint8) for scores in pixels
+        )
 
 
 def load() -> Stages:
@@ -81,8 +88,16 @@ def load() -> Stages:
 
 def exported() -> Path:
     """The net as gzipped ONNX with 16-bit weights, from the cache if nothing it depends on has changed."""
-    made_by = (__file__, export.__file__, models.__file__, upsampling.__file__, classifiers.__file__)
-    digest = hashlib.sha256(b"".join(Path(path).read_bytes() for path in (NET, *made_by)))
+    made_by = (
+        __file__,
+        export.__file__,
+        models.__file__,
+        upsampling.__file__,
+        classifiers.__file__,
+    )
+    digest = hashlib.sha256(
+        b"".join(Path(path).read_bytes() for path in (NET, *made_by))
+    )
     path = CACHE / f"net-{digest.hexdigest()[:16]}.onnx.gz"
     if not path.is_file():
         stages = load()
@@ -96,7 +111,9 @@ def exported() -> Path:
 
 def picture(name: str) -> Image.Image:
     """The photo called ``name`` with a longer side of ``SIDE`` pixels."""
-    image = Image.fromarray((photo(name)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    image = Image.fromarray(
+        (photo(name)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    )
     image.thumbnail((SIDE, SIDE))
     return image
 
@@ -106,7 +123,11 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(exported(), folder / "net.onnx.gz")
     segmenter = Segmenter(NET)
-    settings = {"classes": segmenter.classes, "palette": segmenter.palette.tolist(), "photos": []}
+    settings = {
+        "classes": segmenter.classes,
+        "palette": segmenter.palette.tolist(),
+        "photos": [],
+    }
     for name, title in PHOTOS.items():
         picture(name).save(folder / f"{name}.jpg", quality=88)
         settings["photos"].append({"file": f"{name}.jpg", "name": title})
@@ -138,7 +159,9 @@ def add(app: Sphinx, error: Exception | None) -> None:
     try:
         write(Path(app.outdir) / "_static" / "live")
     except ModuleNotFoundError as missing:
-        raise ExtensionError(f"{missing.name} is missing, which exports the live net: run `make setup`") from None
+        raise ExtensionError(
+            f"{missing.name} is missing, which exports the live net: run `make setup`"
+        ) from None
 
 
 # Outside Sphinx: the still picture, and what a browser takes
@@ -152,17 +175,36 @@ def draw(path: Path = STILL) -> None:
 
     style.use()
     image = picture("china")
-    pixels = torch.tensor(list(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
+    pixels = torch.tensor(list(image.tobytes()), dtype=torch.uint8).view(
+        image.height, image.width, 3
+    )
     with torch.inference_mode():
-        maps = [labels[0, 0].numpy() for labels in load()(pixels.permute(2, 0, 1)[None] / 255)]
+        maps = [
+            labels[0, 0].numpy()
+            for labels in load()(pixels.permute(2, 0, 1)[None] / 255)
+        ]
     segmenter = Segmenter(NET)
-    figure, axes = plt.subplots(2, 2, figsize=(5, 4.3))  # inches: legible at the width of a phone
+    figure, axes = plt.subplots(
+        2, 2, figsize=(5, 4.3)
+    )  # inches: legible at the width of a phone
     style.show(axes.flat[0], pixels.numpy(), "photo")
     for one, labels, stage in zip(axes.flat[1:], maps, STAGES, strict=True):
         style.show(one, style.colour(labels, segmenter.palette), stage)
-    large = dict.fromkeys(name for labels in maps for name, share in shares(labels, segmenter.classes) if share >= 1)
+    large = dict.fromkeys(
+        name
+        for labels in maps
+        for name, share in shares(labels, segmenter.classes)
+        if share >= 1
+    )
     present = [segmenter.classes.index(name) for name in large]
-    style.legend(figure, segmenter.classes, segmenter.palette, present, loc="outside lower center", ncols=3)
+    style.legend(
+        figure,
+        segmenter.classes,
+        segmenter.palette,
+        present,
+        loc="outside lower center",
+        ncols=3,
+    )
     figure.savefig(path, dpi=256, pil_kwargs={"quality": 85})
 
 
@@ -234,16 +276,27 @@ def measure(page: Any, server: Server, repeats: int = 5) -> dict[str, float]:
     for _ in range(repeats):
         await_labels(page, partial(page.click, ".live-thumb"))
         times.append(page.evaluate("document.querySelector('.live').milliseconds"))
-    return {"bytes": total, "seconds": round(seconds, 2), "milliseconds": round(statistics.median(times))}
+    return {
+        "bytes": total,
+        "seconds": round(seconds, 2),
+        "milliseconds": round(statistics.median(times)),
+    }
 
 
 def record() -> None:
     """Measure the live net in headless Chromium and write the record."""
     from playwright.sync_api import sync_playwright
 
-    with TemporaryDirectory() as folder, served(Path(folder)) as server, sync_playwright() as playwright:
+    with (
+        TemporaryDirectory() as folder,
+        served(Path(folder)) as server,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         found = measure(browser.new_page(), server)
-        about = {"browser": f"Chromium {browser.version.split('.')[0]}", "hardware": hardware("cpu")}
+        about = {
+            "browser": f"Chromium {browser.version.split('.')[0]}",
+            "hardware": hardware("cpu"),
+        }
         browser.close()
     RECORD.write_text(json.dumps(found | about, indent=1) + "\n", encoding="utf-8")

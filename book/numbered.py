@@ -41,11 +41,19 @@ class Caption(SphinxDirective):
         if not is_figure and not name.startswith("tab-"):
             raise self.error(f"caption {name!r}: a name begins with fig- or tab-")
         if not self.content or is_figure != ("alt" in self.options):
-            raise self.error(f"caption {name!r}: a figure needs a text and :alt:, a table only a text")
-        found = [output for output in self._outputs_above() if is_figure == bool(_pictures(output))]
+            raise self.error(
+                f"caption {name!r}: a figure needs a text and :alt:, a table only a text"
+            )
+        found = [
+            output
+            for output in self._outputs_above()
+            if is_figure == bool(_pictures(output))
+        ]
         if len(found) != 1:
             kind = "picture" if is_figure else "table"
-            raise self.error(f"caption {name!r}: the code cell above shows {len(found)} {kind}s without caption, not 1")
+            raise self.error(
+                f"caption {name!r}: the code cell above shows {len(found)} {kind}s without caption, not 1"
+            )
         output = found[0]
         figure = nodes.figure() if is_figure else OutputTable()
         output.replace_self(figure)
@@ -60,7 +68,9 @@ class Caption(SphinxDirective):
         first, *rest = text.children
         caption = nodes.caption(first.rawsource, "", *first.children)
         legend = [nodes.legend("", *rest)] if rest else []
-        figure += [output, caption, *legend] if is_figure else [caption, *legend, output]
+        figure += (
+            [output, caption, *legend] if is_figure else [caption, *legend, output]
+        )
         self.set_source_info(figure)
         self.options["name"] = name
         self.add_name(figure)
@@ -69,10 +79,14 @@ class Caption(SphinxDirective):
     def _outputs_above(self) -> Iterator[nodes.Element]:
         """Pictures and tables of the last code cell so far that have no caption yet."""
         cells = [*self.state.document.findall(lambda node: _is(node, "cell_code"))]
-        for output in [*cells[-1].findall(lambda node: _is(node, "mime_bundle"))] if cells else []:
+        for output in (
+            [*cells[-1].findall(lambda node: _is(node, "mime_bundle"))] if cells else []
+        ):
             raw = " ".join(node.astext() for node in output.findall(nodes.raw))
             is_table = "<table" in raw or any(output.findall(nodes.table))
-            if not isinstance(output.parent, nodes.figure) and (is_table or _pictures(output)):
+            if not isinstance(output.parent, nodes.figure) and (
+                is_table or _pictures(output)
+            ):
                 yield output
 
 
@@ -89,7 +103,9 @@ def number_equations(app: Sphinx, document: nodes.document) -> None:
     """Number the displayed equations without a label as well."""
     for count, block in enumerate(document.findall(nodes.math_block), start=1):
         if not block.get("nowrap") and not block.get("number"):
-            block["number"] = count  # replaced by chapter and number when the page is written
+            block["number"] = (
+                count  # replaced by chapter and number when the page is written
+            )
             block["ids"].append(f"equation-{count}")
 
 

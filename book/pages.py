@@ -18,14 +18,23 @@ from sphinx.config import Config
 PREVIEW = "_static/results.png"
 LONGEST = 160  # characters of a description that search engines show
 LARGE = 50_000  # bytes; larger pictures are sent as WebP
-UNUSED = ("scripts/fontawesome.js*", "scripts/*.map", "scripts/*.LICENSE.txt", "vendor/**/*.ttf", "locales/**/*")
+UNUSED = (
+    "scripts/fontawesome.js*",
+    "scripts/*.map",
+    "scripts/*.LICENSE.txt",
+    "vendor/**/*.ttf",
+    "locales/**/*",
+)
 """Files of the themes: icons come from the font of the style sheet, all browsers read WOFF2."""
 MATHJAX = """<script>addEventListener("load", () => {
     document.head.append(Object.assign(document.createElement("script"), {src: "\\1"}));
 })</script>"""
 EDITS = (
     # Icons come from the style sheet's font; nothing runs code in the page.
-    (r'\s*<script src="[^"]*(?:scripts/fontawesome|sphinx-thebe)\.js[^"]*"></script>', ""),
+    (
+        r'\s*<script src="[^"]*(?:scripts/fontawesome|sphinx-thebe)\.js[^"]*"></script>',
+        "",
+    ),
     (r"\s*<script>const THEBE_JS_URL.*?</script>", ""),
     # A picture's size keeps its place until it is there, and may shrink with the page.
     (r'style="width: (\d+)px; height: (\d+)px;"', r'width="\1" height="\2"'),
@@ -49,19 +58,44 @@ def set_buttons(app: Sphinx, config: Config) -> None:
     theme["launch_buttons"] = {"binderhub_url": "https://mybinder.org"} if shown else {}
 
 
-def add_description(app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document) -> None:
+def add_description(
+    app: Sphinx,
+    page: str,
+    template: str,
+    context: dict[str, Any],
+    document: nodes.document,
+) -> None:
     """Add the description, the page's first sentences, and the preview picture to the head of the page."""
     if not document:
         return
-    paragraphs = [one for one in document.findall(nodes.paragraph) if isinstance(one.parent, nodes.section)]
-    text = next((text for text in map(_text, paragraphs) if len(text) > 80), app.config.html_title)
+    paragraphs = [
+        one
+        for one in document.findall(nodes.paragraph)
+        if isinstance(one.parent, nodes.section)
+    ]
+    text = next(
+        (text for text in map(_text, paragraphs) if len(text) > 80),
+        app.config.html_title,
+    )
     if len(text) > LONGEST:
         text = text[: LONGEST - 1].rpartition(" ")[0] + "…"
-    picture = urljoin(app.config.html_baseurl, PREVIEW) if app.config.html_baseurl else context["pathto"](PREVIEW, 1)
+    picture = (
+        urljoin(app.config.html_baseurl, PREVIEW)
+        if app.config.html_baseurl
+        else context["pathto"](PREVIEW, 1)
+    )
     title = unescape(re.sub("<.*?>", "", context["title"]))
-    tags = {"og:type": "article", "og:title": title, "og:description": text, "og:image": picture}
+    tags = {
+        "og:type": "article",
+        "og:title": title,
+        "og:description": text,
+        "og:image": picture,
+    }
     head = [f'<meta name="description" content="{escape(text)}">']
-    head += [f'<meta property="{name}" content="{escape(value)}">' for name, value in tags.items()]
+    head += [
+        f'<meta property="{name}" content="{escape(value)}">'
+        for name, value in tags.items()
+    ]
     context["metatags"] = context.get("metatags", "") + "\n".join(head)
 
 
@@ -97,7 +131,9 @@ def trim(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the steps with Sphinx."""
-    app.connect("config-inited", set_buttons, priority=100)  # before the theme reads its options
+    app.connect(
+        "config-inited", set_buttons, priority=100
+    )  # before the theme reads its options
     app.connect("html-page-context", add_description)
     app.connect("build-finished", trim)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

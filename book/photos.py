@@ -28,7 +28,9 @@ PHOTOS = {
 def photo(name: str) -> Tensor:
     """The photo called ``name``: 1 x 3 x H x W, RGB in 0..1. Raises ValueError for a name not in ``PHOTOS``."""
     if name not in PHOTOS:
-        raise ValueError(f'no photo is called "{name}": choose one of {", ".join(PHOTOS)}')
+        raise ValueError(
+            f'no photo is called "{name}": choose one of {", ".join(PHOTOS)}'
+        )
     package, file = PHOTOS[name]
     # Not with scikit-image's loader, which imports a downloader and its progress bars.
     with (files(package) / file).open("rb") as opened:
@@ -44,11 +46,20 @@ def resized(image: Tensor, size: tuple[int, int]) -> Tensor:
 def filled(image: Tensor, size: tuple[int, int]) -> Tensor:
     """N x C x H x W cropped at the centre to the proportions of ``size`` and resized to it."""
     scale = max(size[0] / image.shape[2], size[1] / image.shape[3])
-    image = resized(image, (max(size[0], round(image.shape[2] * scale)), max(size[1], round(image.shape[3] * scale))))
+    image = resized(
+        image,
+        (
+            max(size[0], round(image.shape[2] * scale)),
+            max(size[1], round(image.shape[3] * scale)),
+        ),
+    )
     top, left = (image.shape[2] - size[0]) // 2, (image.shape[3] - size[1]) // 2
     return image[..., top : top + size[0], left : left + size[1]]
 
 
 def sheet(rows: Sequence[Sequence[str]], tile: tuple[int, int] = (300, 450)) -> Tensor:
     """Photos by name in rows, each filling a tile of (height, width) pixels: 1 x 3 x H x W."""
-    return torch.cat([torch.cat([filled(photo(name), tile) for name in row], dim=3) for row in rows], dim=2)
+    return torch.cat(
+        [torch.cat([filled(photo(name), tile) for name in row], dim=3) for row in rows],
+        dim=2,
+    )

@@ -31,7 +31,12 @@ PRESETS = ("read", "smoke", "small", "paper")
 BOOK = Path(__file__).resolve().parent
 COMMITTED = BOOK.parent / "results"
 LARGEST_SEED = 2**32 - 1  # NumPy's
-OPTIONS = {"--data": "data_root", "--weights": "weights_root", "--out": "runs_dir", "--results": "results_dir"}
+OPTIONS = {
+    "--data": "data_root",
+    "--weights": "weights_root",
+    "--out": "runs_dir",
+    "--results": "results_dir",
+}
 """Options of the command line that messages name, and the parameters of the chapters."""
 COLUMNS = ("run", "seed", "purpose", "images seen", "minutes", "mean IU", "record")
 
@@ -64,9 +69,16 @@ class Settings:
         found = load_records(COMMITTED)
         if self.results != COMMITTED and self.results.is_dir():
             names = {record.file_name for record in found}
-            found += [record for record in load_records(self.results) if record.file_name not in names]
+            found += [
+                record
+                for record in load_records(self.results)
+                if record.file_name not in names
+            ]
         purposes = get_args(Purpose)
-        return sorted(found, key=lambda one: (one.experiment, purposes.index(one.purpose), one.seed))
+        return sorted(
+            found,
+            key=lambda one: (one.experiment, purposes.index(one.purpose), one.seed),
+        )
 
     def snapshot(
         self,
@@ -102,8 +114,14 @@ class Settings:
         for name in self.experiments:
             if name not in names:
                 refuse_experiment(name, names)
-        offered = {"read": (), "smoke": names, "small": small, "paper": names}[self.preset]
-        chosen = [EXPERIMENTS[name] for name in offered if name in (self.experiments or offered)]
+        offered = {"read": (), "smoke": names, "small": small, "paper": names}[
+            self.preset
+        ]
+        chosen = [
+            EXPERIMENTS[name]
+            for name in offered
+            if name in (self.experiments or offered)
+        ]
         if not chosen:
             return pd.DataFrame(columns=COLUMNS)
         progress = Progress()
@@ -117,7 +135,14 @@ class Settings:
             for data_set in {experiment.dataset for experiment in chosen}:
                 smoke.write_data(data_set, folder / "data")
         try:
-            run_queue(chosen, [self.seed], device=self.device, log=progress.log, done=progress.done, **options)
+            run_queue(
+                chosen,
+                [self.seed],
+                device=self.device,
+                log=progress.log,
+                done=progress.done,
+                **options,
+            )
         except ValueError as error:  # a folder that cannot be written to
             raise ParameterError(as_parameters(str(error))) from None
         return pd.DataFrame(progress.rows, columns=COLUMNS)
@@ -156,9 +181,22 @@ class Progress:
     def done(self, path: Path) -> None:
         """Show and collect a new record."""
         record = read(path)
-        minutes, mean_iu = round(record.seconds / 60, 1), round(record.scores["mean_iu"], 1)
-        self.log(f"{path.stem}: mean IU {mean_iu}, {minutes} minutes, recorded in {path.name}")
-        values = (record.experiment, record.seed, record.purpose, record.images_seen, minutes, mean_iu, path.name)
+        minutes, mean_iu = (
+            round(record.seconds / 60, 1),
+            round(record.scores["mean_iu"], 1),
+        )
+        self.log(
+            f"{path.stem}: mean IU {mean_iu}, {minutes} minutes, recorded in {path.name}"
+        )
+        values = (
+            record.experiment,
+            record.seed,
+            record.purpose,
+            record.images_seen,
+            minutes,
+            mean_iu,
+            path.name,
+        )
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
 
 
@@ -166,7 +204,9 @@ def as_parameters(message: str) -> str:
     """The message with parameters instead of the options of the command line."""
     for option, parameter in OPTIONS.items():
         message = message.replace(option, f"-p {parameter}")
-    return message + " (-p weights_root FOLDER)" * message.endswith("no such weight file; check the path")
+    return message + " (-p weights_root FOLDER)" * message.endswith(
+        "no such weight file; check the path"
+    )
 
 
 def check(
@@ -190,7 +230,11 @@ def check(
     """
     if preset not in PRESETS:
         _refuse("preset", preset, f"choose one of {', '.join(PRESETS)}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+    if (
+        isinstance(seed, bool)
+        or not isinstance(seed, int)
+        or not 0 <= seed <= LARGEST_SEED
+    ):
         _refuse("seed", seed, f"give a whole number from 0 to {LARGEST_SEED}")
     if not isinstance(device, str):
         _refuse("device", device, 'give "auto", "cpu", "cuda" or "mps"')
@@ -229,14 +273,20 @@ def _names(value: object, preset: str, offered: str) -> tuple[str, ...]:
     """The names in a list, or in a text with commas or spaces between them."""
     if isinstance(value, str):
         value = value.replace(",", " ").split()
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(name, str) for name in value
+    ):
         _refuse("experiments", value, "give names of experiments, separated by spaces")
     names = [name for name in EXPERIMENTS if re.fullmatch(offered, name)]
     for name in value:
         if name not in names:
             refuse_experiment(name, names)
     if value and preset == "read":
-        _refuse("experiments", " ".join(value), 'the preset "read" trains nothing; add -p preset paper')
+        _refuse(
+            "experiments",
+            " ".join(value),
+            'the preset "read" trains nothing; add -p preset paper',
+        )
     return tuple(dict.fromkeys(value))
 
 
@@ -244,7 +294,11 @@ def refuse_experiment(name: str, names: Iterable[str]) -> NoReturn:
     """Raise ParameterError with those of ``names`` that are closest to ``name``."""
     names = list(names)
     near = difflib.get_close_matches(name, names, n=3) or names[:3]
-    _refuse("experiments", name, f"no experiment of this chapter; did you mean {' or '.join(near)}?")
+    _refuse(
+        "experiments",
+        name,
+        f"no experiment of this chapter; did you mean {' or '.join(near)}?",
+    )
 
 
 def _path(name: str, value: object) -> Path:

@@ -40,7 +40,12 @@ class Room(NamedTuple):
     height: float
 
 
-def room(seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None = None, roll: float = 0.0) -> Room:
+def room(
+    seed: int = 0,
+    size: tuple[int, int] = (96, 128),
+    pitch: float | None = None,
+    roll: float = 0.0,
+) -> Room:
     """A random room; ``pitch``, 2 to 20 by default, and ``roll`` of the camera are in degrees."""
     rng = np.random.default_rng(seed)
     drawn, height = rng.uniform(2, 20), rng.uniform(1.2, 1.6)
@@ -52,7 +57,14 @@ def room(seed: int = 0, size: tuple[int, int] = (96, 128), pitch: float | None =
     depth, hit, normal = _nearest(rays, boxes)
     image = _paint(rng, len(boxes), rays * depth[..., None], hit, normal)
     labels = np.array([CLASSES.index(label) for label, *_ in boxes], np.uint8)[hit]
-    return Room(image, depth, _outlined(labels, hit), camera, rotation.T @ (0.0, 1.0, 0.0), height)
+    return Room(
+        image,
+        depth,
+        _outlined(labels, hit),
+        camera,
+        rotation.T @ (0.0, 1.0, 0.0),
+        height,
+    )
 
 
 def _rotation(pitch: float, roll: float) -> Floats:
@@ -64,7 +76,11 @@ def _rotation(pitch: float, roll: float) -> Floats:
 
 def _furnish(rng: Rng, height: float) -> list[Box]:
     """Floor, ceiling, walls, furniture, and what hangs on the wall at the back."""
-    left, right, back = -rng.uniform(1.4, 2.4), rng.uniform(1.4, 2.4), rng.uniform(3.4, 5.0)
+    left, right, back = (
+        -rng.uniform(1.4, 2.4),
+        rng.uniform(1.4, 2.4),
+        rng.uniform(3.4, 5.0),
+    )
     top = height - rng.uniform(2.4, 2.8)
     far, thick = 12.0, 0.1
     boxes = [
@@ -75,19 +91,25 @@ def _furnish(rng: Rng, height: float) -> list[Box]:
         ("wall", (right, right + thick), (top, height), (-far, back)),
     ]
 
-    def stand(label: str, x: float, z: float, wide: float, deep: float, high: float) -> None:
+    def stand(
+        label: str, x: float, z: float, wide: float, deep: float, high: float
+    ) -> None:
         boxes.append((label, (x, x + wide), (height - high, height), (z, z + deep)))
 
     def hang(label: str, wide: float, low: float, high: float) -> None:
         x = rng.uniform(left, right - wide)
-        boxes.append((label, (x, x + wide), (height - high, height - low), (back - 0.04, back)))
+        boxes.append(
+            (label, (x, x + wide), (height - high, height - low), (back - 0.04, back))
+        )
 
     # The bed is along one wall, the cabinet in the far corner of the other, the table between them.
     bed, bed_left = rng.uniform(0.9, 1.3), rng.random() < 0.5
     x = left if bed_left else right - bed
     stand("bed", x, back - 2.0, bed, 2.0, rng.uniform(0.45, 0.6))
     y = boxes[-1][2][0]
-    boxes.append(("pillow", (x + 0.2, x + bed - 0.2), (y - 0.12, y), (back - 0.5, back - 0.05)))
+    boxes.append(
+        ("pillow", (x + 0.2, x + bed - 0.2), (y - 0.12, y), (back - 0.5, back - 0.05))
+    )
     wide = rng.uniform(0.6, 1.0)
     x = right - wide if bed_left else left
     stand("cabinet", x, back - 0.5, wide, 0.5, rng.uniform(1.0, 1.9))
@@ -127,23 +149,31 @@ def _nearest(rays: Floats, boxes: Sequence[Box]) -> tuple[Floats, Indices, Float
     return depth, hit, normal
 
 
-def _paint(rng: Rng, count: int, points: Floats, hit: Indices, normal: Floats) -> Labels:
+def _paint(
+    rng: Rng, count: int, points: Floats, hit: Indices, normal: Floats
+) -> Labels:
     """Random colours for ``count`` boxes, one for all walls, lit from above; stripes, noise."""
     colours = rng.uniform(0.25, 0.85, (count, 3))
     colours[3:5] = colours[2]
     light = np.array([0.3, -0.75, -0.6])
     shade = 0.62 + 0.38 * (normal @ light / np.linalg.norm(light))
     pitch = rng.uniform(4, 30, count)[hit]  # stripes per metre, in any direction
-    stripes = np.sin(pitch * np.einsum("hwc,hwc->hw", points, rng.normal(size=(count, 3))[hit]))
+    stripes = np.sin(
+        pitch * np.einsum("hwc,hwc->hw", points, rng.normal(size=(count, 3))[hit])
+    )
     colour = colours[hit] * shade[..., None] + 0.03 * stripes[..., None]
-    return (255 * (colour + rng.normal(0, 0.015, normal.shape)).clip(0, 1)).astype(np.uint8)
+    return (255 * (colour + rng.normal(0, 0.015, normal.shape)).clip(0, 1)).astype(
+        np.uint8
+    )
 
 
 def _outlined(labels: Labels, hit: Indices) -> Labels:
     """The labels, void where the right or lower neighbour shows another box of another label."""
     outlined = labels.copy()
     for here, there in (np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]):
-        outlined[here][(hit[here] != hit[there]) & (labels[here] != labels[there])] = VOID
+        outlined[here][(hit[here] != hit[there]) & (labels[here] != labels[there])] = (
+            VOID
+        )
     return outlined
 
 
@@ -161,5 +191,7 @@ def write_nyud(root: str | Path, rooms: Sequence[Room], first: int = 1) -> list[
         for part, picture in ("images", one.image), ("hha", encoded), ("depth", depth):
             Image.fromarray(picture).save(root / "data" / part / f"img_{number}.png")
         stored = np.where(one.labels == VOID, 0, one.labels + 1).astype(np.uint8)
-        scipy.io.savemat(root / f"segmentation/img_{number}.mat", {"segmentation": stored})
+        scipy.io.savemat(
+            root / f"segmentation/img_{number}.mat", {"segmentation": stored}
+        )
     return [str(first + i) for i in range(len(rooms))]

@@ -35,18 +35,38 @@ def receptive_field(photo: Tensor, alt: str) -> HTML:
     height, width = photo.shape[2:]
     nets = {}
     for name, title in BACKBONES.items():
-        with torch.random.fork_rng(), torch.no_grad():  # leave the chapter's random numbers alone
+        with (
+            torch.random.fork_rng(),
+            torch.no_grad(),
+        ):  # leave the chapter's random numbers alone
             backbone = FCN(name, stride=8, num_classes=1, width=1 / 16).trunk
             maps = backbone(torch.zeros(1, 3, height, width))
         layers = {stride: layer for layer, stride in backbone.taps.items()}
-        nets[title] = [_map(layers[s], backbone.fields[s], maps[s].shape[2:]) for s in STRIDES]
-    picture = {"src": _picture(255 * photo[0]), "width": width, "height": height, "alt": alt}
+        nets[title] = [
+            _map(layers[s], backbone.fields[s], maps[s].shape[2:]) for s in STRIDES
+        ]
+    picture = {
+        "src": _picture(255 * photo[0]),
+        "width": width,
+        "height": height,
+        "alt": alt,
+    }
     still = "The figure above shows the cells of one net at one place."
-    return _widget("receptive_field", "A receptive field under the pointer", still, photo=picture, nets=nets)
+    return _widget(
+        "receptive_field",
+        "A receptive field under the pointer",
+        still,
+        photo=picture,
+        nets=nets,
+    )
 
 
 def _map(layer: str, field: ReceptiveField, shape: Sequence[int]) -> dict[str, Any]:
-    place = {"size": field.size, "stride": int(field.stride), "offset": float(field.offset)}
+    place = {
+        "size": field.size,
+        "stride": int(field.stride),
+        "offset": float(field.offset),
+    }
     return {"layer": layer} | place | {"rows": shape[0], "columns": shape[1]}
 
 
@@ -62,38 +82,74 @@ def stamps(cells: ArrayLike, stride: int) -> HTML:
     numbers = np.asarray(cells, float).tolist()
     still = "The figure above shows all stamps of a smaller map."
     return _widget(
-        "stamps", "A transposed convolution, step by step", still, cells=numbers, filters=taps, stride=stride
+        "stamps",
+        "A transposed convolution, step by step",
+        still,
+        cells=numbers,
+        filters=taps,
+        stride=stride,
     )
 
 
 def example(
-    title: str, truth: np.ndarray, starts: Mapping[str, np.ndarray], names: Names, palette: Palette
+    title: str,
+    truth: np.ndarray,
+    starts: Mapping[str, np.ndarray],
+    names: Names,
+    palette: Palette,
 ) -> dict[str, Any]:
     """An example for ``mask``: the truth (H x W, void 255) and predictions to start from, the first one shown."""
     maps = {name: _runs(labels) for name, labels in starts.items()}
     described = {"names": list(names), "palette": palette.tolist()}
-    return {"title": title, "width": truth.shape[1], "truth": _runs(truth), "starts": maps} | described
+    return {
+        "title": title,
+        "width": truth.shape[1],
+        "truth": _runs(truth),
+        "starts": maps,
+    } | described
 
 
 def mask(*examples: dict[str, Any]) -> HTML:
     """A prediction to paint, with the four metrics next to it."""
     still = "The figure above shows three predictions and their metrics."
-    return _widget("mask", "Paint a prediction and watch the metrics", still, examples=examples)
+    return _widget(
+        "mask", "Paint a prediction and watch the metrics", still, examples=examples
+    )
 
 
-def bounds(labels: Sequence[Tensor], lines: Sequence[Line], names: Names, palette: Palette) -> HTML:
+def bounds(
+    labels: Sequence[Tensor], lines: Sequence[Line], names: Names, palette: Palette
+) -> HTML:
     """A round trip of ground truth through a grid, by any protocol, and the ``lines`` that VOC has for it.
 
     ``labels``: H x W, void 255; ``lines``: from ``upper_bounds.ranked``.
     """
-    scenes = [{"width": truth.shape[1], "height": truth.shape[0], "labels": _runs(truth)} for truth in labels]
-    table = {line.label: [round(line.mean_iu[factor], 4) for factor in FACTORS] for line in lines}
+    scenes = [
+        {"width": truth.shape[1], "height": truth.shape[0], "labels": _runs(truth)}
+        for truth in labels
+    ]
+    table = {
+        line.label: [round(line.mean_iu[factor], 4) for factor in FACTORS]
+        for line in lines
+    }
     described = {"names": list(names), "palette": palette.tolist(), "factors": FACTORS}
     still = "The chapter's first figure shows four grids."
-    return _widget("bounds", "Down to a grid and up again", still, scenes=scenes, table=table, **described)
+    return _widget(
+        "bounds",
+        "Down to a grid and up again",
+        still,
+        scenes=scenes,
+        table=table,
+        **described,
+    )
 
 
-def stages(images: Sequence[Tensor], maps: Mapping[str, Sequence[np.ndarray]], names: Names, palette: Palette) -> HTML:
+def stages(
+    images: Sequence[Tensor],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    names: Names,
+    palette: Palette,
+) -> HTML:
     """Label maps of the same images under a slider, {title: maps of all images}; the last title is the ground truth."""
     scenes = [
         {"src": _picture(image), "width": image.shape[2], "height": image.shape[1]}
@@ -101,12 +157,21 @@ def stages(images: Sequence[Tensor], maps: Mapping[str, Sequence[np.ndarray]], n
         for i, image in enumerate(images)
     ]
     still = "The figure above shows the same maps side by side."
-    return _widget("stages", "From 32s to 8s", still, scenes=scenes, names=list(names), palette=palette.tolist())
+    return _widget(
+        "stages",
+        "From 32s to 8s",
+        still,
+        scenes=scenes,
+        names=list(names),
+        palette=palette.tolist(),
+    )
 
 
 def _widget(name: str, title: str, still: str, **data: Any) -> HTML:
     """The container that assets/widgets/widgets.js looks for; ``still`` names the figure that replaces it."""
-    stored = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    stored = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace(
+        "</", "<\\/"
+    )
     note = f"<em>{title}.</em> Interactive on the book's site, in browsers with JavaScript. {still}"
     return HTML(
         f'<section class="explorable" data-widget="{name}" aria-label="{title}">\n'
@@ -117,7 +182,9 @@ def _widget(name: str, title: str, still: str, **data: Any) -> HTML:
 def _picture(image: Tensor) -> str:
     """An image (3 x H x W, 0..255) as a data URI."""
     file = io.BytesIO()
-    Image.fromarray(image.round().byte().permute(1, 2, 0).numpy()).save(file, "JPEG", quality=85)
+    Image.fromarray(image.round().byte().permute(1, 2, 0).numpy()).save(
+        file, "JPEG", quality=85
+    )
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -125,4 +192,8 @@ def _runs(labels: ArrayLike) -> list[int]:
     """The run lengths of a label map, row by row: [label, count, label, count, ...]."""
     flat = np.asarray(labels).ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=-1))
-    return np.column_stack([flat[starts], np.diff(starts, append=len(flat))]).ravel().tolist()
+    return (
+        np.column_stack([flat[starts], np.diff(starts, append=len(flat))])
+        .ravel()
+        .tolist()
+    )

@@ -17,25 +17,55 @@ Fill = Colour | Callable[[int, int], Colour]  # of all cells, or by row and colu
 
 
 def draw(
-    axes: Axes, numbers: ArrayLike, corner: Point, title: str = "", colour: Fill = PAPER, fontsize: float = 11
+    axes: Axes,
+    numbers: ArrayLike,
+    corner: Point,
+    title: str = "",
+    colour: Fill = PAPER,
+    fontsize: float = 11,
 ) -> Point:
     """Draw a map (h x w, NaN is blank) with its upper left ``corner`` (x, y), in units of cells; returns w and h."""
     values = np.asarray(numbers)
     left, top = corner
     for (row, column), value in np.ndenumerate(values):
         fill = colour(row, column) if callable(colour) else colour
-        square = Rectangle((left + column, top + row), 1, 1, facecolor=fill, edgecolor=GRID, linewidth=0.8)
+        square = Rectangle(
+            (left + column, top + row),
+            1,
+            1,
+            facecolor=fill,
+            edgecolor=GRID,
+            linewidth=0.8,
+        )
         axes.add_patch(square)
         if not np.isnan(value):
             text = f"{value:g}".replace("-", "−")
-            axes.text(left + column + 0.5, top + row + 0.5, text, ha="center", va="center", fontsize=fontsize)
-    axes.text(left + values.shape[1] / 2, top - 0.25, title, ha="center", va="bottom", fontsize=10)
+            axes.text(
+                left + column + 0.5,
+                top + row + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=fontsize,
+            )
+    axes.text(
+        left + values.shape[1] / 2,
+        top - 0.25,
+        title,
+        ha="center",
+        va="bottom",
+        fontsize=10,
+    )
     return values.shape[1], values.shape[0]
 
 
 def frame(axes: Axes, corner: Point, side: float) -> None:
     """Frame ``side`` x ``side`` cells with this upper left corner."""
-    axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=HIGHLIGHT, linewidth=2.5, zorder=3))
+    axes.add_patch(
+        Rectangle(
+            corner, side, side, fill=False, edgecolor=HIGHLIGHT, linewidth=2.5, zorder=3
+        )
+    )
 
 
 def sign(axes: Axes, place: Point, text: str) -> None:

@@ -4,7 +4,13 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from fcn.replication.benchmark.record import Benchmark, Case, Profile, Variant, quartiles
+from fcn.replication.benchmark.record import (
+    Benchmark,
+    Case,
+    Profile,
+    Variant,
+    quartiles,
+)
 from figures import style
 
 LABELS = {
@@ -26,15 +32,26 @@ def seconds_per_photo(found: Benchmark) -> Figure:
     panels = {task: cases for task, cases in panels.items() if cases}
     rows = [len(cases) for cases in panels.values()]
     figure, column = plt.subplots(
-        len(panels), 1, figsize=(7, 0.3 * sum(rows) + 0.9 * len(rows)), height_ratios=rows, squeeze=False
+        len(panels),
+        1,
+        figsize=(7, 0.3 * sum(rows) + 0.9 * len(rows)),
+        height_ratios=rows,
+        squeeze=False,
     )
     for axes, (task, cases) in zip(column[:, 0], panels.items(), strict=True):
         for y, case in enumerate(cases):
-            low, median, high = quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
+            low, median, high = (
+                quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
+            )
             ours = "ours" if case.variant.peer == "ours" else "others"
             axes.barh(y, median, color=style.COLOURS[ours], height=0.7)
             axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
-            end = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+            end = {
+                "xytext": (4, 0),
+                "textcoords": "offset points",
+                "va": "center",
+                "fontsize": 9,
+            }
             axes.annotate(f"{median:.3g} s", (max(high, median), y), **end)
         axes.set_yticks(range(len(cases)), [LABELS[case.variant] for case in cases])
         axes.tick_params(axis="y", length=0)
@@ -52,9 +69,18 @@ def parts(profiles: list[Profile]) -> Figure:
     for y, one in enumerate(profiles):
         left = 0.0
         for name, share in one.shares().items():
-            axes.barh(y, share, left=left, color=tints[name], edgecolor="white", height=0.6)
+            axes.barh(
+                y, share, left=left, color=tints[name], edgecolor="white", height=0.6
+            )
             if share > 4 + 0.6 * len(name):
-                axes.text(left + share / 2, y, f"{name}\n{share:.0f} %", ha="center", va="center", fontsize=9)
+                axes.text(
+                    left + share / 2,
+                    y,
+                    f"{name}\n{share:.0f} %",
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                )
             left += share
     axes.set_yticks(range(len(profiles)), [one.name for one in profiles])
     axes.set(xlabel="% of the time", xlim=(0, 100), ylim=(len(profiles) - 0.5, -0.5))

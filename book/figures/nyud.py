@@ -13,7 +13,11 @@ from figures.shared import score_bars
 from figures.style import Names, Palette, class_legend, colour, show
 from rooms import Room
 
-_CHANNELS = (("horizontal disparity", "310 / z, z in m"), ("height above ground", "cm"), ("angle", "degrees + 38"))
+_CHANNELS = (
+    ("horizontal disparity", "310 / z, z in m"),
+    ("height above ground", "cm"),
+    ("angle", "degrees + 38"),
+)
 _INPUT, _NET, _SCORES = "#f1e6d6", "#dceceb", "#e6e3ee"
 
 
@@ -31,7 +35,9 @@ def room(one: Room, names: Names, palette: Palette) -> Figure:
 def channels(encoded: NDArray[np.uint8]) -> Figure:
     """Channels of an HHA image (H x W x 3), each with its scale."""
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.2))
-    for axis, channel, (title, unit) in zip(axes, np.moveaxis(encoded, -1, 0), _CHANNELS, strict=True):
+    for axis, channel, (title, unit) in zip(
+        axes, np.moveaxis(encoded, -1, 0), _CHANNELS, strict=True
+    ):
         drawn = show(axis, channel, title, cmap="mako", vmin=0, vmax=255)
         bar = figure.colorbar(drawn, ax=axis, shrink=0.75, ticks=[0, 128, 255])
         bar.set_label(unit, fontsize=9)
@@ -42,8 +48,12 @@ def angles(encoded: Mapping[str, NDArray[np.uint8]]) -> Figure:
     """Angle channel of HHA images, in degrees from gravity; titles name the direction of gravity that was used."""
     figure, axes = plt.subplots(1, len(encoded), figsize=(7.6, 2.3))
     for axis, (title, image) in zip(axes, encoded.items(), strict=True):
-        drawn = show(axis, image[..., 2].astype(float) - 38, title, cmap="mako", vmin=0, vmax=180)
-    figure.colorbar(drawn, ax=axes, shrink=0.75, ticks=[0, 90, 180], label="angle (degrees)")
+        drawn = show(
+            axis, image[..., 2].astype(float) - 38, title, cmap="mako", vmin=0, vmax=180
+        )
+    figure.colorbar(
+        drawn, ax=axes, shrink=0.75, ticks=[0, 90, 180], label="angle (degrees)"
+    )
     return figure
 
 
@@ -68,13 +78,36 @@ def fusions() -> Figure:
     return figure
 
 
-def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str, tint: str) -> None:
-    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.2", fc=tint, ec="0.5"))
-    axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9.5)
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, text: str, tint: str
+) -> None:
+    axes.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=1.2",
+            fc=tint,
+            ec="0.5",
+        )
+    )
+    axes.text(
+        x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9.5
+    )
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color="0.4", shrinkA=2, shrinkB=2))
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=12,
+            color="0.4",
+            shrinkA=2,
+            shrinkB=2,
+        )
+    )
 
 
 def table_4(rows: Sequence[tuple[str, float]]) -> Figure:

@@ -15,21 +15,34 @@ from fcn.replication.tables import COLUMNS, MEASURED
 from figures import style
 
 
-def against_paper(row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+def against_paper(
+    row: Row, ours: Mapping[str, Sequence[Mapping[str, float]]]
+) -> Figure:
     """Scores, {experiment: [percent by metric, per seed]}, less a published row, in points; one dot per seed."""
     metrics = [metric for metric in MEASURED if metric in row.metrics]
-    figure, axes = plt.subplots(figsize=(7, (0.3 + 0.1 * len(ours)) * len(metrics) + 1.5))
+    figure, axes = plt.subplots(
+        figsize=(7, (0.3 + 0.1 * len(ours)) * len(metrics) + 1.5)
+    )
     step = 0.7 / max(len(ours), 1)
     for number, (name, seeds) in enumerate(ours.items()):
         for line, metric in enumerate(metrics):
-            x = [values[metric] - row.metrics[metric] for values in seeds if metric in values]
+            x = [
+                values[metric] - row.metrics[metric]
+                for values in seeds
+                if metric in values
+            ]
             y = line + step * (number - (len(ours) - 1) / 2)
             label = name if line == 0 else None
             tint, marker = style.SERIES[number % len(style.SERIES)]
             axes.plot(x, [y] * len(x), marker, color=tint, markersize=7, label=label)
     axes.axvline(0, color=style.COLOURS["paper"], linewidth=1.5, zorder=0)
-    axes.set_yticks(range(len(metrics)), [f"{COLUMNS[m]} ({row.metrics[m]:.1f})" for m in metrics])
-    axes.set(ylim=(len(metrics) - 0.5, -0.5), xlabel=f"points from {row.table}, {row.label} (its values in brackets)")
+    axes.set_yticks(
+        range(len(metrics)), [f"{COLUMNS[m]} ({row.metrics[m]:.1f})" for m in metrics]
+    )
+    axes.set(
+        ylim=(len(metrics) - 0.5, -0.5),
+        xlabel=f"points from {row.table}, {row.label} (its values in brackets)",
+    )
     for line in range(1, len(metrics)):
         axes.axhline(line - 0.5, color="0.9", linewidth=0.8, zorder=0)
     figure.legend(loc="outside upper left", ncols=2)
@@ -50,13 +63,31 @@ def one_change(comparisons: Sequence[Comparison]) -> Figure:
     for y, one in enumerate(comparisons):
         if one.claim.effect is None or one.claim.expected in ("same", "not higher"):
             low, high = _band(one.claim, end)
-            axes.barh(y, high - low, 0.8, low, color=style.COLOURS["paper"], alpha=0.2, zorder=0)
+            axes.barh(
+                y,
+                high - low,
+                0.8,
+                low,
+                color=style.COLOURS["paper"],
+                alpha=0.2,
+                zorder=0,
+            )
         if one.claim.effect is not None:
-            axes.plot(one.claim.effect, y, "D", color=style.COLOURS["paper"], markersize=6)
+            axes.plot(
+                one.claim.effect, y, "D", color=style.COLOURS["paper"], markersize=6
+            )
         ours = style.COLOURS["ours"]
         face = "white" if one.verdict.startswith("too early") else ours
         bar = one.uncertain if math.isfinite(one.uncertain) else None
-        axes.errorbar(one.difference, y, xerr=bar, fmt="o", color=ours, markerfacecolor=face, capsize=3)
+        axes.errorbar(
+            one.difference,
+            y,
+            xerr=bar,
+            fmt="o",
+            color=ours,
+            markerfacecolor=face,
+            capsize=3,
+        )
     axes.axvline(0, color="0.4", linewidth=1, zorder=0)
     axes.set_yticks(range(len(comparisons)), [one.claim.change for one in comparisons])
     axes.set(xlim=(-end, end), ylim=(len(comparisons) - 0.5, -0.5))
@@ -80,7 +111,9 @@ def _keys() -> list[Line2D | Patch]:
     return [
         Line2D([], [], markerfacecolor="white", label="here, too early to tell", **dot),
         Line2D([], [], label="here, with a verdict", **dot),
-        Line2D([], [], marker="D", linestyle="", color=paper, label="the paper's number"),
+        Line2D(
+            [], [], marker="D", linestyle="", color=paper, label="the paper's number"
+        ),
         Patch(color=paper, alpha=0.2, label="where the paper's words put it"),
     ]
 
@@ -90,7 +123,12 @@ def coverage(frame: pd.DataFrame) -> Figure:
     rows = frame.drop(index="all")
     figure, axes = plt.subplots(figsize=(7.6, 0.36 * len(rows) + 1.0))
     axes.barh(rows.index, rows["experiments"], color="0.9", label="not run")
-    axes.barh(rows.index, rows["recorded"], color=style.COLOURS["ours"], label="with a final run")
+    axes.barh(
+        rows.index,
+        rows["recorded"],
+        color=style.COLOURS["ours"],
+        label="with a final run",
+    )
     for y, (_, row) in enumerate(rows.iterrows()):
         label = f"  {row['recorded']} of {row['experiments']}"
         axes.text(row["experiments"], y, label, va="center", fontsize="small")

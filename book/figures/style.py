@@ -34,7 +34,14 @@ COLOURS = {
 TUNED = "#e69f00"  # the tuned recipe of chapter 6
 INK, FAINT, WRONG, HIGHLIGHT = "#2f353b", "#69727b", "#b5404a", "#d1495b"
 VOID_COLOUR = (235, 235, 235)
-SERIES = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"), ("#e69f00", "v"), ("#56b4e9", "P"))
+SERIES = (
+    ("#0072b2", "o"),
+    ("#d55e00", "s"),
+    ("#009e73", "D"),
+    ("#cc79a7", "^"),
+    ("#e69f00", "v"),
+    ("#56b4e9", "P"),
+)
 """Colours of Okabe and Ito, each with a marker, for series without a colour of their own."""
 
 Palette = NDArray[np.uint8]  # C x 3, RGB
@@ -48,7 +55,9 @@ def use() -> None:
     sns.set_theme(context="notebook", style="ticks", palette=list(COLOURS.values()))
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
     if get_ipython():
-        set_matplotlib_formats("retina")  # two pixels of a picture per pixel of the page
+        set_matplotlib_formats(
+            "retina"
+        )  # two pixels of a picture per pixel of the page
 
 
 def colour(labels: Image, palette: Palette) -> NDArray[np.uint8]:
@@ -64,15 +73,25 @@ def show(axes: Axes, image: Image, title: str = "", **options: Any) -> AxesImage
     array = np.asarray(image)
     axes.set_title(title)
     axes.set_axis_off()
-    return axes.imshow(np.moveaxis(array, 0, -1) if isinstance(image, Tensor) and array.ndim == 3 else array, **options)
+    return axes.imshow(
+        np.moveaxis(array, 0, -1)
+        if isinstance(image, Tensor) and array.ndim == 3
+        else array,
+        **options,
+    )
 
 
 def classes_in(*label_maps: Image) -> list[int]:
     """Classes present in the label maps, in ascending order, void left out."""
-    return sorted({int(c) for labels in label_maps for c in np.unique(np.asarray(labels))} - {VOID})
+    return sorted(
+        {int(c) for labels in label_maps for c in np.unique(np.asarray(labels))}
+        - {VOID}
+    )
 
 
-def name_points(axes: Axes, points: Sequence[tuple[float, float]], names: Names, size: float = 9.5) -> None:
+def name_points(
+    axes: Axes, points: Sequence[tuple[float, float]], names: Names, size: float = 9.5
+) -> None:
     """Write each name next to its point where it covers neither a point nor a name; leave it out if it has no room.
 
     Call it last: it depends on the limits and the size of the axes.
@@ -82,44 +101,99 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float]], names: Names,
     figure.draw_without_rendering()  # lays the axes out
     radius = 5 * figure.dpi / 72
     centres = axes.transData.transform(points)
-    taken = [Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius) for x, y in centres]
+    taken = [
+        Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius)
+        for x, y in centres
+    ]
     places = (((7, 0), "left", "center"), ((0, 6), "center", "bottom"), ((0, -6), "center", "top"),
               ((-7, 0), "right", "center"), ((9, 11), "left", "bottom"), ((9, -11), "left", "top"),
               ((-9, 11), "right", "bottom"), ((-9, -11), "right", "top"))  # fmt: skip
     edge = [withStroke(linewidth=3, foreground="white")]
     for point, name in sorted(zip(points, names, strict=True)):
         for offset, across, up in places:
-            text = axes.annotate(name, point, offset, textcoords="offset points", ha=across, va=up, fontsize=size)
+            text = axes.annotate(
+                name,
+                point,
+                offset,
+                textcoords="offset points",
+                ha=across,
+                va=up,
+                fontsize=size,
+            )
             text.set_path_effects(edge)
             box = text.get_window_extent()
-            if axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and not box.count_overlaps(taken):
+            if (
+                axes.bbox.containsx(box.x0)
+                and axes.bbox.containsx(box.x1)
+                and not box.count_overlaps(taken)
+            ):
                 taken.append(box)
                 break
             text.remove()
 
 
 def write_numbers(
-    axes: Axes, values: ArrayLike, text: Callable[[Any], str], tint: Callable[[Any], str], size: float
+    axes: Axes,
+    values: ArrayLike,
+    text: Callable[[Any], str],
+    tint: Callable[[Any], str],
+    size: float,
 ) -> None:
     """Write each of the values (h x w) into its cell of an image."""
     for (row, column), value in np.ndenumerate(np.asarray(values)):
-        axes.text(column, row, text(value), ha="center", va="center", fontsize=size, color=tint(value))
+        axes.text(
+            column,
+            row,
+            text(value),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=tint(value),
+        )
 
 
-def legend(on: Axes | Figure, names: Names, palette: Palette, present: Iterable[int], **options: Any) -> None:
+def legend(
+    on: Axes | Figure,
+    names: Names,
+    palette: Palette,
+    present: Iterable[int],
+    **options: Any,
+) -> None:
     """A legend of the classes ``present``, each with its colour, for axes or for a whole figure."""
-    on.legend(handles=[Patch(color=np.asarray(palette[c]) / 255, label=names[c]) for c in present], **options)
+    on.legend(
+        handles=[
+            Patch(color=np.asarray(palette[c]) / 255, label=names[c]) for c in present
+        ],
+        **options,
+    )
 
 
-def largest_classes(on: SubFigure, labels: Tensor, names: Names, palette: Palette) -> None:
+def largest_classes(
+    on: SubFigure, labels: Tensor, names: Names, palette: Palette
+) -> None:
     """A legend below ``on``: the largest classes of ``labels`` (H x W) with at least 1 % of the pixels, at most six."""
     share = 100 * labels.flatten().bincount(minlength=len(names)) / labels.numel()
     shown = [c for c in share.argsort(descending=True).tolist() if share[c] >= 1][:6]
-    keys = [Patch(color=palette[c] / 255, label=f"{names[c]} {share[c]:.0f} %") for c in shown]
-    on.legend(handles=keys, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
+    keys = [
+        Patch(color=palette[c] / 255, label=f"{names[c]} {share[c]:.0f} %")
+        for c in shown
+    ]
+    on.legend(
+        handles=keys,
+        loc="outside lower left",
+        ncols=6,
+        columnspacing=1.0,
+        handlelength=1.2,
+    )
 
 
-def class_legend(figure: Figure, names: Names, palette: Palette, label_maps: Iterable[Image], columns: int = 6) -> None:
+def class_legend(
+    figure: Figure,
+    names: Names,
+    palette: Palette,
+    label_maps: Iterable[Image],
+    columns: int = 6,
+) -> None:
     """A legend below the figure of the classes in the label maps."""
     present = classes_in(*label_maps)
     legend(

@@ -32,7 +32,9 @@ def drawn_labels(reach: int = 2) -> Tensor:
 def with_border(labels: Tensor, reach: int) -> Tensor:
     """The label map (H x W) with void at every pixel that has another label within ``reach`` rows and columns."""
     window = 2 * reach + 1
-    border = maximum_filter(labels.numpy(), window) != minimum_filter(labels.numpy(), window)
+    border = maximum_filter(labels.numpy(), window) != minimum_filter(
+        labels.numpy(), window
+    )
     return labels.masked_fill(torch.from_numpy(border), VOID)
 
 
@@ -44,9 +46,21 @@ def frequencies(shares: pd.DataFrame) -> Figure:
     tints = (style.COLOURS["8s"], style.COLOURS["paper"])
     for (split, column), tint, shape in zip(ordered.items(), tints, "os", strict=True):
         seen = column.to_numpy() > 0
-        axes.scatter(column[seen], rows[seen], color=tint, marker=shape, s=30, label=str(split), zorder=3)
+        axes.scatter(
+            column[seen],
+            rows[seen],
+            color=tint,
+            marker=shape,
+            s=30,
+            label=str(split),
+            zorder=3,
+        )
     ticks = (0.01, 0.1, 1, 10, 100)
-    axes.set(xscale="log", xlabel="share of the labelled pixels, % (logarithmic)", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(
+        xscale="log",
+        xlabel="share of the labelled pixels, % (logarithmic)",
+        ylim=(len(rows) - 0.5, -0.5),
+    )
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks(rows, ordered.index)
     axes.grid(axis="y", color="#e6e8ea", lw=0.8)
@@ -58,14 +72,37 @@ def sizes(heights: NDArray[np.integer], widths: NDArray[np.integer]) -> Figure:
     """Photos by width and height in pixels: one dot per size, its area the number of photos."""
     pairs, count = np.unique(np.stack([widths, heights]), axis=1, return_counts=True)
     figure, axes = plt.subplots(figsize=(5.4, 4.6))
-    axes.scatter(pairs[0], pairs[1], s=6 + count, color=style.COLOURS["8s"], alpha=0.5, linewidth=0)
+    axes.scatter(
+        pairs[0],
+        pairs[1],
+        s=6 + count,
+        color=style.COLOURS["8s"],
+        alpha=0.5,
+        linewidth=0,
+    )
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for (width, height), n in zip(pairs.T, count, strict=True):
         if n >= 0.05 * count.sum():
-            place = {"xytext": (0, -20), "ha": "center"} if height > width else {"xytext": (-22, 0), "ha": "right"}
+            place = (
+                {"xytext": (0, -20), "ha": "center"}
+                if height > width
+                else {"xytext": (-22, 0), "ha": "right"}
+            )
             place |= {"textcoords": "offset points", "va": "center"}
-            axes.annotate(f"{width} x {height}: {n} photos", (width, height), fontsize=9, bbox=box, **place)
-    axes.set(xlabel="width, pixels", ylabel="height, pixels", xlim=(90, 540), ylim=(90, 540), aspect="equal")
+            axes.annotate(
+                f"{width} x {height}: {n} photos",
+                (width, height),
+                fontsize=9,
+                bbox=box,
+                **place,
+            )
+    axes.set(
+        xlabel="width, pixels",
+        ylabel="height, pixels",
+        xlim=(90, 540),
+        ylim=(90, 540),
+        aspect="equal",
+    )
     return figure
 
 
@@ -88,22 +125,39 @@ def answers(labels: Tensor, given: Mapping[str, Tensor]) -> Figure:
         picture[((answer != labels) & (labels != VOID)).numpy()] = WRONG_COLOUR
         picture[void] = 0.35 * picture[void] + 0.65 * 255
         style.show(axes, picture, name)
-    _legend(figure, labels, {"wrong": WRONG_COLOUR, "void (pale): not counted": style.VOID_COLOUR})
+    _legend(
+        figure,
+        labels,
+        {"wrong": WRONG_COLOUR, "void (pale): not counted": style.VOID_COLOUR},
+    )
     return figure
 
 
-def _legend(figure: Figure, labels: Tensor, more: Mapping[str, tuple[int, int, int]]) -> None:
+def _legend(
+    figure: Figure, labels: Tensor, more: Mapping[str, tuple[int, int, int]]
+) -> None:
     """A legend below the figure: the classes of a label map, and ``more`` colours."""
     colours = {CLASSES[c]: PALETTE[c] for c in style.classes_in(labels)} | more
-    keys = [Patch(color=np.array(colour) / 255, label=name) for name, colour in colours.items()]
+    keys = [
+        Patch(color=np.array(colour) / 255, label=name)
+        for name, colour in colours.items()
+    ]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
 
 
 def per_class(heads: Mapping[str, Head], classes: Sequence[str]) -> Figure:
     """IU of ``classes`` for each of ``heads``, by the name of its net, as groups of bars."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
-    tints = [style.COLOURS["paper"], style.COLOURS["32s"], style.COLOURS["16s"], style.COLOURS["8s"]]
-    groups = {net: [head.iu_per_class[head.classes.index(c)] or 0 for c in classes] for net, head in heads.items()}
+    tints = [
+        style.COLOURS["paper"],
+        style.COLOURS["32s"],
+        style.COLOURS["16s"],
+        style.COLOURS["8s"],
+    ]
+    groups = {
+        net: [head.iu_per_class[head.classes.index(c)] or 0 for c in classes]
+        for net, head in heads.items()
+    }
     grouped_bars(axes.bar, groups, dict(zip(heads, tints[-len(heads) :], strict=True)))
     axes.set_xticks(range(len(classes)), classes)
     axes.set(ylabel="IU, %", ylim=(0, 100))

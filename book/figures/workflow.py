@@ -21,7 +21,9 @@ PER_ROW = 9  # runs that nothing starts from, in one row of dots
 Place = tuple[float, float]
 
 
-def places(experiments: Sequence[Experiment]) -> tuple[dict[str, Place], dict[str, tuple[float, float]]]:
+def places(
+    experiments: Sequence[Experiment],
+) -> tuple[dict[str, Place], dict[str, tuple[float, float]]]:
     """The dot of each experiment, (column, row), and the first and the last row of each band.
 
     A chain of stages runs from left to right, one column per stage, each branch on a row of its own. The
@@ -44,7 +46,13 @@ def places(experiments: Sequence[Experiment]) -> tuple[dict[str, Place], dict[st
     return at, bands
 
 
-def _branch(name: str, own: Sequence[Experiment], column: float, row: float, at: dict[str, Place]) -> float:
+def _branch(
+    name: str,
+    own: Sequence[Experiment],
+    column: float,
+    row: float,
+    at: dict[str, Place],
+) -> float:
     """Place an experiment and what starts from it; returns the next free row."""
     at[name] = (column, row)
     following = [e.name for e in own if name in e.start and e.name not in at]
@@ -63,14 +71,31 @@ def graph(experiments: Sequence[Experiment], recorded: Collection[str]) -> Figur
         for start in e.start:
             axes.plot([at[start][0], x], [at[start][1], y], color=FAINT, lw=1, zorder=1)
         face = COLOURS["ours"] if e.name in recorded else "white"
-        axes.scatter(x, y, s=42, facecolor=face, edgecolor=COLOURS["ours"], lw=1.2, zorder=2)
+        axes.scatter(
+            x, y, s=42, facecolor=face, edgecolor=COLOURS["ours"], lw=1.2, zorder=2
+        )
     for band, (first, last) in bands.items():
         title, chapter = BANDS[band]
         own = [e.name for e in experiments if e.dataset.startswith(band)]
         done = sum(name in recorded for name in own)
         text = f"{title}\n{done} of {len(own)}"
-        axes.text(-0.35, (first + last) / 2, text, ha="right", va="center", fontsize=10, color=INK)
-        axes.text(2.35, (first + last) / 2, f"chapter {chapter}", va="center", fontsize=10, color=INK)
+        axes.text(
+            -0.35,
+            (first + last) / 2,
+            text,
+            ha="right",
+            va="center",
+            fontsize=10,
+            color=INK,
+        )
+        axes.text(
+            2.35,
+            (first + last) / 2,
+            f"chapter {chapter}",
+            va="center",
+            fontsize=10,
+            color=INK,
+        )
         for x in (-0.22, 2.22):
             axes.plot([x, x], [first - 0.3, last + 0.3], color=INK, lw=1.5)
     for x, title in (
@@ -84,7 +109,15 @@ def graph(experiments: Sequence[Experiment], recorded: Collection[str]) -> Figur
         axes.text(x, -1.3, title, ha=aligned, fontsize=10, color=FAINT)
     keys = [("recorded", COLOURS["ours"]), ("not run", "white")]
     dots = [
-        Line2D([], [], ls="", marker="o", color=COLOURS["ours"], markerfacecolor=face, label=label)
+        Line2D(
+            [],
+            [],
+            ls="",
+            marker="o",
+            color=COLOURS["ours"],
+            markerfacecolor=face,
+            label=label,
+        )
         for label, face in keys
     ]
     figure.legend(handles=dots, loc="outside lower center", ncols=2)

@@ -8,7 +8,18 @@ import nbformat
 import pytest
 
 CHAPTERS = sorted(Path(build.BOOK).glob("[0-9][0-9]_*.py"))
-CONVERTED = ["02", "03", "04", "05", "06", "07", "08", "09", "10", "16"]  # chapters whose figures all have captions; in the end, all
+CONVERTED = [
+    "02",
+    "03",
+    "04",
+    "05",
+    "06",
+    "07",
+    "08",
+    "09",
+    "10",
+    "16",
+]  # chapters whose figures all have captions; in the end, all
 CAPTION = re.compile(r":::\{caption\} (fig-[a-z0-9-]+)\n((?::.*\n)+)((?:(?!:::).*\n)+):::")
 
 
