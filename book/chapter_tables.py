@@ -19,7 +19,7 @@ from fcn.replication.benchmark.record import (
     quartiles,
     targets,
 )
-from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.catalogue import EXPERIMENTS, SPEEDRUN
 from fcn.replication.catalogue import find as find_experiment
 from fcn.replication.claims import (
     ALL_CLAIMS,
@@ -654,9 +654,9 @@ def judged(found: Benchmark) -> pd.DataFrame:
 # Chapter 15: the speedrun
 
 SPEEDRUN_RUNS = starts_first(
-    one for one in EXPERIMENTS.values() if one.name == TUNED or RACE in one.name
+    stage for name in SPEEDRUN for stage in speedrun.stages_of(name)
 )
-"""The experiments of the ledger, the stages that they start from, and trials on the validation split."""
+"""The experiments of the ledger, and the stages that they start from."""
 
 
 def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def _legend(
     figure: Figure, labels: Tensor, more: Mapping[str, tuple[int, int, int]]
 ) -> None:
     """A legend below the figure: the classes of a label map, and ``more`` colours."""
-    colours = {CLASSES[c]: PALETTE[c] for c in style.classes_in(labels)} | more
+    colours = {CLASSES[c]: PALETTE[c] for c in style.classes_in(labels)} | dict(more)
     keys = [
         Patch(color=np.array(colour) / 255, label=name)
         for name, colour in colours.items()

@@ -19,7 +19,7 @@ CONVERTED = [
     "09",
     "10",
     "16",
-]  # chapters whose figures all have captions; in the end, all
+]
 CAPTION = re.compile(r":::\{caption\} (fig-[a-z0-9-]+)\n((?::.*\n)+)((?:(?!:::).*\n)+):::")
 
 

@@ -118,6 +118,7 @@ def child(
 
 
 def serve() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     for line in iter(sys.stdin.readline, ""):
         pid = os.fork()
         if not pid:
