@@ -26,16 +26,16 @@
 # - how the FCN is built: a backbone, score layers, skips and upsampling, in one figure;
 # - what this book replicates, how near it comes, and how to read it, run it again and cite it.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 seed = 0
 results_dir = "../results"  # the records of the runs
 
-# %%
+# %% tags=["hide-input"]
 import presets
 
 here = presets.check(seed=seed, results_dir=results_dir)
 
-# %%
+# %% tags=["hide-input"]
 import re
 
 import pandas as pd
@@ -62,11 +62,11 @@ pd.set_option("display.max_colwidth", None)
 #
 # **A classifier** takes an image of a fixed size and gives one score for each class. AlexNet {cite:p}`krizhevsky2012`
 # showed in 2012 how far a deep one gets when it learns from the million labelled photos of ImageNet
-# {cite:p}`deng2009,russakovsky2015`. In 2014 came two nets that went deeper by different ways: VGG
+# {cite:p}`deng2009,russakovsky2015`. In 2014 two nets went deeper in different ways: VGG
 # {cite:p}`simonyan2015` stacks small 3×3 filters, GoogLeNet {cite:p}`szegedy2015` runs filters of several sizes side by
 # side and saves parameters with 1×1 convolutions {cite:p}`lin2014`. These three are the backbones of the FCN paper.
 # ResNet {cite:p}`he2016`, which adds each block's input to its output and so makes a hundred layers trainable, came a
-# year after it; many dense nets since then stand on a ResNet, and on the FCN's idea all the same.
+# year after it; many dense nets since then build on a ResNet, and still on the FCN's idea.
 #
 # How large are they? We need not look it up: a net that is built on the *meta* device has shapes but no numbers.
 
@@ -78,9 +78,7 @@ def size(net: nn.Module) -> tuple[int, float]:
     def depth(module: nn.Module) -> int:
         if isinstance(module, nn.Conv2d | nn.Linear):
             return 1
-        if hasattr(
-            module, "branches"
-        ):  # GoogLeNet's blocks, whose branches lie side by side
+        if hasattr(module, "branches"):  # the parallel branches of GoogLeNet's blocks
             return max(sum(map(depth, branch)) for branch in module.branches())
         return sum(
             depth(child)
@@ -95,9 +93,8 @@ with torch.device("meta"):
     nets = {
         "AlexNet": CLASSIFIERS["alexnet"](),
         "VGG16": CLASSIFIERS["vgg16"](),
-        "GoogLeNet": CLASSIFIERS[
-            "googlenet"
-        ](),  # without the two auxiliary classifiers of its training
+        # without the two auxiliary classifiers of its training
+        "GoogLeNet": CLASSIFIERS["googlenet"](),
         "ResNet-152": torchvision.models.resnet152(),
     }
 sizes = {name: size(net) for name, net in nets.items()}
@@ -107,22 +104,29 @@ pd.DataFrame(
 
 # %% [markdown]
 # **Dense prediction** wants an answer for each place instead of one for the image. Before the FCN, convolutional nets
-# entered it by a detour. {cite:t}`farabet2013` and {cite:t}`pinheiro2014` trained nets on the patch around a pixel; the
+# took a detour to it. {cite:t}`farabet2013` and {cite:t}`pinheiro2014` trained nets on the patch around a pixel; the
 # former smoothed the result over superpixels. R-CNN {cite:p}`girshick2014` and SDS {cite:p}`hariharan2014` let a
 # classifier judge boxes and regions that another method had proposed. OverFeat {cite:p}`sermanet2014` slid a classifier
 # over the whole image, as we shall, but to find boxes. What was missing was one net that takes the image whole, gives
 # the label map whole, and learns all that lies between from end to end.
 
-# %%
+# %% tags=["remove-input"]
 figures.timeline(sizes)
 style.plt.show()
 
 # %% [markdown]
-# *Classifiers (left; the area of a disc is proportional to the number of parameters) and nets for dense prediction
-# (right), by the month in which each first appeared. A line leads from a classifier to a net that uses its layers:
-# green for the FCN's three backbones, grey for the others. After the FCN, DeepLab {cite:p}`chen2015,chen2018` kept a
-# finer stride by dilation. DeconvNet {cite:p}`noh2015` put a decoder as deep as its encoder on top of VGG16. U-Net
-# {cite:p}`ronneberger2015` also has a deep decoder, but does not start from a pretrained classifier.*
+# :::{caption} fig-timeline
+# :alt: A time line from 2012 to 2018. Discs on the left are the classifiers AlexNet, VGG16,
+# :  GoogLeNet and ResNet-152, the largest disc being VGG16. Lines lead from three of them to
+# :  the FCN of November 2014 and on to later nets for dense prediction on the right.
+# Classifiers (left; the area of a disc is proportional to the number of parameters) and
+# nets for dense prediction (right), by the month in which each first appeared. A line leads
+# from a classifier to a net that uses its layers: green for the FCN's three backbones, grey
+# for the others. After the FCN, DeepLab {cite:p}`chen2015,chen2018` kept a finer stride by
+# dilation. DeconvNet {cite:p}`noh2015` put a decoder as deep as its encoder on top of VGG16.
+# U-Net {cite:p}`ronneberger2015` also has a deep decoder, but does not start from a
+# pretrained classifier.
+# :::
 #
 # ## What a fully connected layer does to an image
 #
@@ -138,9 +142,7 @@ classifier = CLASSIFIERS["alexnet"](num_classes=5, width=1 / 8).eval()
 def shape_or_error(net: nn.Module, height: int, width: int) -> str:
     try:
         return " x ".join(map(str, net(torch.rand(1, 3, height, width)).shape))
-    except (
-        RuntimeError
-    ) as error:  # "mat1 and mat2 shapes cannot be multiplied (... and ...)"
+    except RuntimeError as error:  # "... shapes cannot be multiplied (... and ...)"
         return "do not fit: " + re.findall(r"\((.*)\)", str(error))[0]
 
 
@@ -174,15 +176,20 @@ convolutional = convolutionalize(classifier).eval()
 for image_size in [(227, 227), (227, 323), (451, 451)]:
     print(image_size, "->", shape_or_error(convolutional, *image_size))
 
-# %%
+# %% tags=["remove-input"]
 town = Scenes(1, (192, 288), seed=here.seed, split="test").scene(0)
 figures.fully_connected(town.image.permute(1, 2, 0).numpy())
 style.plt.show()
 
 # %% [markdown]
-# *Above: a fully connected layer on the map it was made for, flattened row by row (each cell stands for all of its
-# channels). Middle: a wider image leaves cells without weights. Below: the same weights as the filter of a convolution,
-# at the last of its four places.*
+# :::{caption} fig-connected
+# :alt: Three rows. A 6 by 6 map is flattened into a column that meets one column of weights.
+# :  A wider map leaves grey cells without weights. The same weights, arranged as a 6 by 6
+# :  filter, slide over the wider map.
+# Above: a fully connected layer on the map it was made for, flattened row by row (each cell
+# stands for all of its channels). Middle: a wider image leaves cells without weights. Below:
+# the same weights as the filter of a convolution, at the last of its four places.
+# :::
 #
 # No weight was changed. [Chapter 3](03_convolutionalization.ipynb) does this to all three classifiers with their real
 # weights, and measures what is saved by sliding instead of cutting out patches.
@@ -200,7 +207,7 @@ style.plt.show()
 #   *where*. They get score layers of their own, whose scores are added to the upsampled coarse ones. One skip makes
 #   **FCN-16s**, two make **FCN-8s** ([chapter 5](05_skips.ipynb)).
 
-# %%
+# %% tags=["hide-input"]
 with torch.device("meta"):
     vgg = fcn.FCN("vgg16", stride=8, num_classes=21)
 street = Scenes(12, (192, 256), seed=here.seed, split="test").scene(11)
@@ -214,10 +221,17 @@ figures.architecture(
 style.plt.show()
 
 # %% [markdown]
-# *The FCN on VGG16. From left to right: the backbone, whose maps shrink and deepen (not to scale). Downwards: score layers
-# at strides 8, 16 and 32. From right to left: scores upsampled, and added to those of the next finer stride where the
-# paths meet (+). Dashed: the ways that FCN-16s and FCN-32s take to the pixels. The street is drawn by this project, and
-# the score maps show its true labels at each stride: not predictions, but the most that so few cells can say.*
+# :::{caption} fig-architecture
+# :alt: A painted street on the left, followed by ever smaller and deeper blocks, the maps of
+# :  VGG16. Below three of them are coarse label maps at strides 32, 16 and 8, which are
+# :  upsampled and added from right to left until a full label map is reached.
+# The FCN on VGG16. From left to right: the backbone, whose maps shrink and deepen (not to
+# scale). Downwards: score layers at strides 8, 16 and 32. From right to left: scores
+# upsampled, and added to those of the next finer stride where the paths meet (+). Dashed:
+# the ways that FCN-16s and FCN-32s take to the pixels. This project draws the street, and the
+# score maps show its true labels at each stride: they are not predictions, but the best that
+# so few cells can express.
+# :::
 #
 # Everything in the figure is a convolution, a pooling, a sum or an interpolation, and each takes maps of any size. So
 # does the net:
@@ -233,7 +247,7 @@ for image_size in [(192, 256), (97, 131), (1, 1)]:
 # In short: classifiers trained on ImageNet become good nets for segmentation when they are made fully convolutional and
 # trained on, end to end, on whole images; adding skips makes the result finer; and one pass over an image replaces
 # slow machinery of proposals and superpixels. On the test images of PASCAL VOC {cite:p}`everingham2010` it put these
-# numbers beside the best methods before it, as percent of *mean IU* ([chapter 2](02_pixels_to_scores.ipynb)):
+# numbers next to the best methods before it, as percent of *mean IU* ([chapter 2](02_pixels_to_scores.ipynb)):
 
 # %%
 headline = [row for row in TABLES if row.table == "Table 3"]
@@ -243,7 +257,7 @@ pd.DataFrame(
         for row in headline
     ],
     index=[row.label for row in headline],
-    columns=["test set", "mean IU", "ms an image (about)"],
+    columns=["test set", "mean IU", "ms per image (about)"],
 )
 
 # %%

@@ -60,13 +60,17 @@ if here.preset == "paper":
 found = records[0]
 print(f"{found.hardware}, {found.threads} threads")
 
-# %% mystnb={"image": {"alt": "Bars of seconds per photo, slowest first, for a forward pass and for a training step. Our nets are green, the padded port and the other peers are grey."}} tags=["remove-input"]
+# %% tags=["remove-input"]
 figures.seconds_per_photo(found)
 plt.show()
 
 # %% [markdown]
-# *Figure: seconds per photo of 500×375 pixels, batch 1, float32. Bars are medians, lines
-# join the quartiles. Ours are green.*
+# :::{caption} fig-seconds
+# :alt: Horizontal bars of seconds per photo for the forward pass of our net, the padded port,
+# :  ONNX Runtime, OpenCV and torchvision's net, and for a training step of ours and the port.
+# Seconds per photo of 500×375 pixels, batch 1, float32. Bars are medians, lines
+# join the quartiles. Ours are green.
+# :::
 
 # %% tags=["remove-input"]
 forward, step = found.main("forward"), found.main("training step")
@@ -130,14 +134,14 @@ main_work = next(iter(forward.values())).workload
 tables.speed(found, main_work)
 
 # %% [markdown]
-# *Table: the forward pass of the figure with every variant. Percent are of the matrix rate
+# *The forward pass of the figure with every variant. Percent are of the matrix rate
 # in the same precision.*
 
 # %% tags=["full-width"]
 tables.speed(found, next(iter(step.values())).workload)
 
 # %% [markdown]
-# *Table: the training step. At the end of the chapter are the other nets and sizes.*
+# *The training step. At the end of the chapter are the other nets and sizes.*
 #
 # ## The padded net does more work
 #
@@ -214,7 +218,7 @@ for name, count in counts.items():
     print(f"{name:32}{count:12,}")
 
 # %% [markdown]
-# *Output: multiplications of each way for a map of 12×16 cells. The last line leaves out
+# *Multiplications of each way for a map of 12×16 cells. The last line leaves out
 # the zeros of the thin matrices.*
 #
 # The package interpolates fixed filters everywhere
@@ -264,7 +268,7 @@ for text in found.skipped:
     print("not measured:", text)
 
 # %% [markdown]
-# *Table: seconds of our nets in both memory formats and, where this CPU is faster in
+# *Seconds of our nets in both memory formats and, where this CPU is faster in
 # bfloat16, in both precisions. Below it, the rate of a matrix product and what was left
 # out.*
 #
@@ -274,12 +278,16 @@ for text in found.skipped:
 # GoogLeNet, two heads, eight images of 256×256. The real training loop runs, with a clock
 # between its parts; for the evaluation likewise.
 
-# %% mystnb={"image": {"alt": "Two stacked bars, one for a training step and one for an evaluation, divided into the shares of their parts in percent of the time."}} tags=["remove-input"]
+# %% tags=["remove-input"]
 figures.parts(found.profiles)
 plt.show()
 
 # %% [markdown]
-# *Figure: the shares of the parts of a training step and of an evaluation.*
+# :::{caption} fig-parts
+# :alt: Two stacked bars, one for a training step and one for an evaluation, divided into the
+# :  shares of their parts in percent of the time.
+# The shares of the parts of a training step and of an evaluation.
+# :::
 
 # %% tags=["hide-input"]
 training, evaluation = (found.profile(name) for name in ("training", "evaluation"))
@@ -294,7 +302,7 @@ tables.profile(training)
 tables.profile(evaluation)
 
 # %% [markdown]
-# *Tables: the same in numbers. Precision of the training step: {glue:text}`precision`.*
+# *The same in numbers. Precision of the training step: {glue:text}`precision`.*
 #
 # That is {glue:text}`images_per_second:.1f` images per second in training and
 # {glue:text}`scored_per_second:.1f` in an evaluation, which takes them one at a time.
@@ -313,7 +321,7 @@ tables.commands(found)
 tables.first_results(found)
 
 # %% [markdown]
-# *Tables: commands from start to end, each in a process of its own, with its largest
+# *Commands from start to end, each in a process of its own, with its largest
 # memory; and the time to the first result of one net within a process. "Pays after" is
 # the number of photos at which the preparation has paid for itself. An exported net is
 # saved once and starts without this cost from then on.*
@@ -365,7 +373,7 @@ if not any(record.device == "cuda" for record in records):
     print("no record of a GPU: python -m fcn benchmark --device cuda --save results")
 
 # %% [markdown]
-# *Tables: FCN-8s on VGG16 and GoogLeNet, FCN-32s on AlexNet, and the paper's nets of
+# *FCN-8s on VGG16 and GoogLeNet, FCN-32s on AlexNet, and the paper's nets of
 # Table 1 and 3 at 500×500 (chapter [7](07_pascal_voc.ipynb)). On a CPU a training step
 # has one photo, since eight take the port half a minute. On a GPU there are also tf32 and
 # steps captured as one CUDA graph.*

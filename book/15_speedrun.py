@@ -76,8 +76,12 @@ figures.ledger(attempts)
 plt.show()
 
 # %% [markdown]
-# *Figure: mean IU on the 200 test images against the seconds of training, one dot per
-# seed. Green: the row satisfies the rules below. The line is the paper's number.*
+# :::{caption} fig-speedrun
+# :alt: Mean IU against seconds of training. The green dots of the best rows lie far left,
+# :  above the line of the paper; the dot of the first row lies far right, above it as well.
+# Mean IU on the 200 test images against the seconds of training, one dot per seed. Green:
+# the row satisfies the rules below. The line is the paper's number.
+# :::
 #
 # ## The rules
 #
@@ -183,7 +187,7 @@ for photo in range(4):
 # fine-tuned for {glue:text}`epochs:.0f` epochs. Both stages use AdamW and a triangular
 # rate, which reaches its peak early and falls on a straight line to zero.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 figures.rates(
     {
         "tuned": EXPERIMENTS["sift-flow-googlenet-8s-tuned"].recipe,
@@ -194,8 +198,13 @@ figures.rates(
 plt.show()
 
 # %% [markdown]
-# *Figure: the learning rate of the tuned recipe (chapter [6](06_sift_flow.ipynb)) and of
-# the speedrun, relative to their peaks.*
+# :::{caption} fig-speedrun-rates
+# :alt: Two curves of the learning rate over the epochs. The tuned recipe falls slowly over
+# :  nine epochs; the speedrun rises for a fifth of an epoch and falls on a straight line to
+# :  zero at three.
+# The learning rate of the tuned recipe (chapter [6](06_sift_flow.ipynb)) and of the speedrun,
+# relative to their peaks.
+# :::
 #
 # ## Weigh rare classes up, a little
 #
