@@ -55,7 +55,7 @@ def test_classes_are_sorted_by_what_a_grid_of_32_leaves():
 
 
 def test_names_are_left_out_where_they_would_overlap():
-    spread, crowd = np.array([10.0, 40, 80]), np.linspace(50, 51, 30)
+    spread, crowd = np.array([10.0, 40, 80]), np.r_[0, np.linspace(50, 51, 28), 100]
     names = [f"class {i}" for i in range(30)]
     figure = bounds.against_border(spread, spread, NAMES, 32)
     assert {text.get_text() for text in figure.axes[0].texts} == set(NAMES)
