@@ -475,7 +475,7 @@ shared.glue_values(
 # per cell. It gives each cell a score for every class and interpolates the scores.
 # Shares (`mean`, above) are such scores, and do better than winners. But scores need
 # not be shares either. Which are the best? For a given loss we can find them: the last
-# upsampling is linear and the softmax loss is convex in the scores, so an optimizer can
+# upsampling is linear and the softmax loss is convex in the scores, so an optimiser can
 # choose the scores that suit the ground truth. (Exercise 1 of [chapter
 # 5](05_skips.ipynb) asks for this; here is one answer.)
 
