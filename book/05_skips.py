@@ -964,7 +964,7 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 # 1. **The best scores.** What is the best labelling FCN-32s could paint? Its last step
 #    is linear and the softmax loss is convex in the scores, so we can find the best
 #    coarse scores for a scene: make 3×3 cells of scores a parameter, upsample them with
-#    `F.interpolate`, and let an optimizer minimize `pixel_softmax_loss` on the ground
+#    `F.interpolate`, and let an optimiser minimise `pixel_softmax_loss` on the ground
 #    truth. Compare the resulting mean IU with winners, shares and the nets. Why is even
 #    that not a strict bound on mean IU?
 #

@@ -283,7 +283,7 @@ plt.show()
 #
 # The net is that of [chapter 5](05_skips.ipynb), with two sets of score layers instead
 # of one. Both read the same maps of the same backbone. With $\ell_s$ and $\ell_g$ the
-# mean softmax losses over the labelled pixels of the two tasks, training minimizes
+# mean softmax losses over the labelled pixels of the two tasks, training minimises
 #
 # $$\ell(\theta, w_s, w_g) = \ell_s(\theta, w_s) + \ell_g(\theta, w_g).$$
 #
@@ -337,11 +337,11 @@ shared.glue_values(
 # compromises. We make them in two ways.
 #
 # - The *short* recipe keeps the paper's procedure: FCN-32s first, then FCN-16s from its
-#   weights, then FCN-8s from those, with the same optimizer, momentum, decay and batch
+#   weights, then FCN-8s from those, with the same optimiser, momentum, decay and batch
 #   size. But its learning rate is much larger and its epochs are few. Where the paper
 #   divides the rate by 100 for each finer net, this recipe halves it once.
 # - The *tuned* recipe keeps the net and gives up the procedure: all three strides at
-#   once, an adaptive optimizer, a rate that warms up and decays to zero, mirrored
+#   once, an adaptive optimiser, a rate that warms up and decays to zero, mirrored
 #   photos.
 #
 # These are all settings, as the catalogue `fcn.replication.catalogue` holds them:
@@ -359,7 +359,7 @@ chapter_tables.recipes(names)
 # The settings that the paper gives for GoogLeNet on PASCAL VOC, and those of our runs.
 # :::
 #
-# The rates of different optimizers cannot be compared: AdamW divides each gradient by
+# The rates of different optimisers cannot be compared: AdamW divides each gradient by
 # its own size.
 #
 # ## Running the experiments
@@ -552,7 +552,7 @@ shared.glue_values(between_seeds=chapter_tables.widest_range(found, "sift-flow")
 #   what the paper's recipe reaches in its own time. A net that starts from another has
 #   also been trained longer, in the paper as well as here. The runs of chapter 12 that
 #   compare one task with two last one epoch, too short for a verdict.
-# - *Two trials choose a recipe, not an optimizer.* Each had one learning rate, and the
+# - *Two trials choose a recipe, not an optimiser.* Each had one learning rate, and the
 #   AdamW trial also warmed up, clipped its gradients and trained the score layers five
 #   times as fast. The validation images hold other classes than the test images, so the
 #   scores of the two sets cannot be compared. Training losses say nothing about new
@@ -717,7 +717,7 @@ if semantic:
 # :alt: A matrix of 30 true by 33 predicted classes. The diagonal is dark for the
 # :  frequent classes at the top and fades downwards; the columns of building, mountain
 # :  and tree are dark in many rows.
-# Row-normalized confusion of the semantic classes on the test images, frequent classes
+# Row-normalised confusion of the semantic classes on the test images, frequent classes
 # first; entries of 20 % and more are printed. Columns are all 33 classes, rows those
 # that the test images hold.
 # :::
@@ -789,7 +789,7 @@ if weights_file.is_file():
 # because its test images come from the same eight categories as its training images.
 #
 # Does the net know that it does not know? The probability is only a hint. On average it
-# is lower where there is nothing to recognize, but not everywhere. Look for light
+# is lower where there is nothing to recognise, but not everywhere. Look for light
 # patches on the cup and the cat, where the net is nearly certain of a wrong class, and
 # for the dark outline of the temple, where it is unsure and nearly right.
 #
@@ -908,3 +908,11 @@ if tuned:  # the solution of exercise 1
 #    score before the softmax. Which of the three best sets the coffee and the cat apart
 #    from the temple? Try it on ten outdoor and ten indoor photos of your own before you
 #    trust it.
+#
+#    :::{dropdown} Solution
+#    The largest score does. With photos of at most 512 pixels, its mean is positive on
+#    the temple and the rocket and negative on the coffee and the cat. The probability
+#    and the entropy rank the four photos in the same two groups, but the groups are
+#    closer together. The softmax sees only the differences between scores: where all
+#    scores are low, it forgets that they are.
+#    :::
