@@ -8,18 +8,6 @@ import nbformat
 import pytest
 
 CHAPTERS = sorted(Path(build.BOOK).glob("[0-9][0-9]_*.py"))
-CONVERTED = [source.name[:2] for source in CHAPTERS]
-    "02",
-    "03",
-    "04",
-    "05",
-    "06",
-    "07",
-    "08",
-    "09",
-    "10",
-    "16",
-]
 CAPTION = re.compile(r":::\{caption\} (fig-[a-z0-9-]+)\n((?::.*\n)+)((?:(?!:::).*\n)+):::")
 
 
@@ -41,7 +29,7 @@ def pictures(cell: nbformat.NotebookNode) -> list[str]:
     ]
 
 
-@pytest.fixture(params=CONVERTED)
+@pytest.fixture(params=[source.name[:2] for source in CHAPTERS])
 def cells(request):
     (source,) = (path for path in CHAPTERS if path.stem.startswith(request.param))
     return nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells
