@@ -28,7 +28,7 @@ SHOW_ALL = """async () => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built with warnings as errors; that of `make site` if it is newer than its files."""
+    """The site, built with warnings as errors; that of `make site` if it is up to date."""
     made = build.BUILD / "html"
     files = [path for path in build.BOOK.rglob("*") if path.is_file() and "cache" not in str(path)]
     latest = max(path.stat().st_mtime for path in [*files, build.BOOK.parent / "_config.yml"])
