@@ -626,9 +626,9 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-nyud-predictions
-# :alt: Three rooms in rows. The colour net finds walls, floors and blurred beds only.
-# :  The HHA net and the pair also find tables, cabinets and mats as rounded shapes.
-# :  None of them finds what hangs on the wall.
+# :alt: Three rooms in rows. The colour net finds walls, floors and blurred beds and
+# :  little else. The HHA net and the pair also find tables, cabinets and mats as
+# :  rounded shapes. None of them finds what hangs on the wall.
 # Three held-out rooms, their labels, and the predictions of three nets.
 # :::
 #
