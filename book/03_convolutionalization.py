@@ -529,7 +529,7 @@ shared.glue_values(
 
 # %% [markdown]
 # :::{caption} fig-costs
-# :alt: Left, stacked bars of multiply-adds: patch by patch needs several times as many
+# :alt: Left, stacked bars of multiply-adds. Patch by patch needs several times as many
 # :  as one pass, and most of the difference is in the convolutions. Right, bars of the
 # :  speed-up of one pass, counted, on this machine and in the paper, forward and
 # :  backward.
