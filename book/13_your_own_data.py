@@ -349,8 +349,8 @@ plt.show()
 # ## What mistakes print
 #
 # Data made by hand has mistakes in it. We make each of these in a fresh copy of the
-# folder, and show the first line that the command prints before it ends with status 2.
-# All files are read before the training begins.
+# folder, and show what the command prints before it ends with status 2. It reads all
+# files before the training begins, and lists all problems together.
 
 # %% tags=["hide-input"]
 intact = home / "intact"
@@ -372,7 +372,7 @@ def after(mistake) -> None:
         try:
             finetune.fit(*data, start=DEFAULT_NET, **options)
         except (OSError, ValueError) as error:
-            log(f"fcn: {error}", copy)
+            log("\n".join([f"fcn: {error}", *getattr(error, "__notes__", [])]), copy)
 
 
 # %% tags=["hide-input"]
@@ -425,7 +425,7 @@ def smoothed(stored: np.ndarray) -> np.ndarray:
     return np.array(painted.resize((64, 64)).resize(painted.size))
 
 
-after(changed(smoothed))
+after(changed(smoothed, "*.png"))
 
 # %% [markdown]
 # All masks have the values 0 and 255, and 255 is void (if the list of classes names
