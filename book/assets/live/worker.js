@@ -36,11 +36,14 @@ function planes(pixels) {
 
 async function load() {
   loaded = total = 0;
-  const [ort, wasm, weights] = await Promise.all([
+  const parts = await Promise.allSettled([
     import("./onnxruntime/ort.wasm.bundle.min.mjs"),
     unpacked("onnxruntime/ort-wasm-simd-threaded.wasm.gz"),
     unpacked("net.onnx.gz"),
-  ]);
+  ]); // settled, so that no progress of one follows the error of another
+  const failed = parts.find(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
+  const [ort, wasm, weights] = parts.map(({ value }) => value);
   ort.env.wasm.numThreads = 1; // more need headers that not every server can send
   ort.env.wasm.wasmBinary = wasm;
   const session = await ort.InferenceSession.create(weights, { executionProviders: ["wasm"] });
