@@ -26,7 +26,7 @@ def test_conda_and_uv_require_the_same():
     assert "--editable ." in pip
     project = pyproject["project"]
     extras = project["optional-dependencies"]
-    assert extras["book"][0] == "fcn-book[train]"
+    assert extras["book"][0] == "fcn-book[train,export]"  # onnx is in the test group, too
     assert extras["workflow"][0] == "fcn-book[book]"
     wanted = project["dependencies"] + extras["train"] + extras["book"][1:] + extras["workflow"][1:]
     groups = pyproject["dependency-groups"]
