@@ -303,7 +303,7 @@ def predict(
     overlay: Annotated[bool, option("Write overlays, too.")] = True,
     as_json: Annotated[bool, option("Print one line of JSON per photo.", "--json")] = False,
     resume: Annotated[bool, option("Skip photos that have results.", "--resume")] = False,
-    shard: Annotated[int | None, option("Write archives of so many label maps.", min=1)] = None,
+    shard: Annotated[int | None, option("Write archives of this many label maps.", min=1)] = None,
     submission: Annotated[Path | None, option("Write only the folder for VOC's server.")] = None,
 ) -> None:
     """Segment photos: a label map (palette PNG), an overlay with a legend, class shares.

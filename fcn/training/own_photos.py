@@ -39,7 +39,7 @@ def evaluate_folder(
 
     Classes are matched by name, in any order; those that only the net has are absent from the
     ground truth, and predicting them is an error. Of a net with several heads, the first one that
-    has all the classes is scored. ``side``: photos are scaled to a longer side of at most so many
+    has all the classes is scored. ``side``: photos are scaled to a longer side of at most that many
     pixels; by default as in the training by ``fcn fit``, otherwise 512.
 
     Raises what Folder raises, and ValueError for a net that takes more than RGB, for a class that
