@@ -23,11 +23,12 @@
 # %% tags=["parameters", "hide-input"]
 preset = "read"  # "read", "smoke", "small" or "paper": how many scenes are shifted
 seed = 0
+results_dir = "../results"
 
 # %% tags=["hide-input"]
 import presets
 
-here = presets.check(preset=preset, seed=seed)
+here = presets.check(preset=preset, seed=seed, results_dir=results_dir)
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt

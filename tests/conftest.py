@@ -16,6 +16,12 @@ FIRST = (
     "test_presets",
     "test_book",
     "test_export",
+    "test_predict_ray",
+    "test_site",
+    "test_live",
+    "test_kills",
+    "test_install",
+    "test_widgets",
 )
 """The longest files, which start first, so that no process is left alone with one at the end."""
 
