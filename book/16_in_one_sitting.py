@@ -366,7 +366,7 @@ plt.show()
 # value, and stamps add up where they overlap.
 # :::
 #
-# Section 3.3: upsampling by a factor $f$ is a convolution of stride $f$ run backwards,
+# Section 3.3: upsampling by a factor *f* is a convolution of stride *f* run backwards,
 # a layer like any other. Bilinear interpolation is one choice of its filter.
 #
 # *What we found.* With this filter, PyTorch's transposed convolution and its bilinear
@@ -866,17 +866,17 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #    receptive field and which stride does the second map have?
 #
 #    :::{dropdown} Solution
-#    Layers compose to a kernel of $k' + (k - 1)\,s' = 3 + 2 \cdot 2 = 7$ pixels and a
-#    stride of $s\,s' = 4$.
+#    Layers compose to a kernel of *k′* + (*k* − 1) *s′* = 3 + 2 · 2 = 7 pixels and a
+#    stride of *s s′* = 4.
 #    :::
 #
 # 2. *Metrics by hand.* In {numref}`fig-sitting-metrics`, let the prediction call
 #    every pixel *tree*. What are pixel accuracy, mean accuracy and mean IU?
 #
 #    :::{dropdown} Solution
-#    Six of the 14 labelled pixels are *tree*. Pixel accuracy is $6/14 \approx 42.9$ %.
+#    Six of the 14 labelled pixels are *tree*. Pixel accuracy is 6/14 ≈ 42.9 %.
 #    The accuracies of the classes are 0, 1 and 0, so their mean is 33.3 %. The IU of
-#    *tree* is $6/14$, the others are 0, and mean IU is $6/42 \approx 14.3$ %.
+#    *tree* is 6/14, the others are 0, and mean IU is 6/42 ≈ 14.3 %.
 #    :::
 #
 # 3. *Where 1×1 convolutions pay.* An inception reads 192 channels and reduces them to
@@ -884,8 +884,8 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #    take, and how many without the reduction?
 #
 #    :::{dropdown} Solution
-#    With it, $192 \cdot 16 + 16 \cdot 32 \cdot 25 = 15\,872$; without,
-#    $192 \cdot 32 \cdot 25 = 153\,600$, almost ten times as many. This is branch 5×5 of
+#    With it, 192 · 16 + 16 · 32 · 25 = 15,872; without,
+#    192 · 32 · 25 = 153,600, almost ten times as many. This is branch 5×5 of
 #    inception 3a.
 #    :::
 #

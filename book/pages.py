@@ -4,6 +4,7 @@ Each page has a description and a preview picture for links to it; the buttons o
 is set; and the site sheds what no page uses.
 """
 
+import io
 import re
 from html import escape, unescape
 from pathlib import Path
@@ -17,7 +18,7 @@ from sphinx.config import Config
 
 PREVIEW = "_static/results.png"
 LONGEST = 160  # characters of a description that search engines show
-LARGE = 50_000  # bytes; larger pictures are sent as WebP
+LARGE = 20_000  # bytes; larger pictures are sent as WebP
 UNUSED = (
     "scripts/fontawesome.js*",
     "scripts/*.map",
@@ -116,11 +117,17 @@ def trim(app: Sphinx, error: Exception | None) -> None:
     for picture in site.joinpath("_images").glob("*.png"):
         webp = picture.with_suffix(".webp")
         if picture.stat().st_size > LARGE:
-            Image.open(picture).convert("RGB").save(webp, quality=88, method=4)
-            if webp.stat().st_size < 0.8 * picture.stat().st_size:
+            image = Image.open(picture).convert("RGB")
+            for options in ({"quality": 85}, {"lossless": True}):  # photos; drawings
+                encoded = io.BytesIO()
+                image.save(encoded, "WebP", method=4, **options)
+                best = min(
+                    path.stat().st_size for path in (webp, picture) if path.is_file()
+                )
+                if len(encoded.getvalue()) < best:
+                    webp.write_bytes(encoded.getvalue())
+            if webp.is_file():
                 smaller[picture.name] = webp.name
-            else:
-                webp.unlink()
     for page in site.glob("*.html"):
         text = page.read_text(encoding="utf-8")
         for pattern, replacement in EDITS:
