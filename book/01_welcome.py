@@ -73,7 +73,7 @@ pd.set_option("display.max_colwidth", None)
 
 # %%
 def size(net: nn.Module) -> tuple[int, float]:
-    """The layers with weights on the longest way through the net, and its parameters in millions."""
+    """Layers with weights on the longest path, and parameters in millions."""
 
     def depth(module: nn.Module) -> int:
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -266,7 +266,8 @@ before, after = on_2012["SDS"], on_2012["FCN-8s"]
 gain = after["mean_iu"] / before["mean_iu"] - 1
 speed = before["forward_ms"] / after["forward_ms"]
 print(
-    f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively, and about {speed:.0f} times its speed"
+    f"On VOC 2012: {100 * gain:.0f} % better than SDS, relatively,",
+    f"and about {speed:.0f} times its speed",
 )
 
 # %% [markdown]

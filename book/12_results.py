@@ -552,7 +552,8 @@ if fast := [pair for pair in pairs if pair]:
 if twice := claims.compare(claims.LONGER, found):
     display(
         Markdown(
-            f"*Twice the epochs: {twice.so_far} points of mean IU, {len(twice.changed)} against "
+            f"*Twice the epochs: {twice.so_far} points of mean IU, "
+            f"{len(twice.changed)} against "
             f"{len(twice.base)} seeds.*"
         )
     )

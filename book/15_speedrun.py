@@ -18,7 +18,7 @@
 # with a ledger that anyone can extend.
 
 # %% tags=["parameters", "hide-input"]
-preset = "read"  # "read": the records; "smoke": two steps each; "paper": runs what is missing
+preset = "read"  # the records; "smoke": two steps each; "paper": what is missing
 data_root = ""
 weights_root = ""
 experiments = ""
@@ -35,7 +35,8 @@ here = presets.check(
     data_root=data_root,
     weights_root=weights_root,
     experiments=experiments,
-    offered="sift-flow-googlenet-8s-(tuned|speedrun(-short|-frozen|-weighted|-heads|-brief)?)",
+    offered="sift-flow-googlenet-8s-"
+    "(tuned|speedrun(-short|-frozen|-weighted|-heads|-brief)?)",
     device=device,
     seed=seed,
     results_dir=results_dir,
