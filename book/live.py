@@ -101,8 +101,8 @@ def exported() -> Path:
     path = CACHE / f"net-{digest.hexdigest()[:16]}.onnx.gz"
     if not path.is_file():
         stages = load()
-        model = export._traced(stages, list(STAGES))
-        export._in_16_bits(model)
+        model = export.traced(stages, list(STAGES))
+        export.in_16_bits(model)
         shutil.rmtree(CACHE, ignore_errors=True)
         with atomic_write(path) as file:
             file.write_bytes(gzip.compress(model.SerializeToString(), mtime=0))

@@ -60,10 +60,10 @@ def export(weights: Path, path: Path) -> None:
     metadata |= {"mean": json.dumps(net.mean.flip(0).tolist())}  # RGB
 
     module = _Scores(net)
-    model = _traced(module, list(net.classes))
+    model = traced(module, list(net.classes))
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
-    _in_16_bits(model)
+    in_16_bits(model)
     onnx.checker.check_model(model)
     with atomic_write(path) as partial:
         onnx.save(model, partial)
@@ -72,7 +72,7 @@ def export(weights: Path, path: Path) -> None:
             _check(module, session, size)
 
 
-def _traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
+def traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
     """The graph of a net, for any number of images of any size, without traces of its source."""
     batch, height, width = (
         torch.export.Dim(name, min=low)
@@ -102,7 +102,7 @@ def _traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":
     return model
 
 
-def _in_16_bits(model: "onnx.ModelProto") -> None:
+def in_16_bits(model: "onnx.ModelProto") -> None:
     """Store the float32 tensors that 16 bits hold exactly in 16 bits, followed by a cast."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +10,6 @@ from pathlib import Path
 import build
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = ["index", *(path.stem for path in build.sources()), "references", "search"]
 DARK = ("in", "01", "03", "12", "re")  # one page of each kind: a minute less
 MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
@@ -55,19 +53,6 @@ def address(site):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium in the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The interactive figures in headless Chromium, by pointer and keys, against Python's numbers."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +16,12 @@ from fcn.replication import upper_bounds
 from fcn.replication.upper_bounds import FACTORS, PAPER, PROTOCOLS, Line
 
 ASSETS = Path(widgets.__file__).parent / "assets"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title>
 <meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="{0}/custom.css"><link rel="stylesheet" href="{0}/widgets/widgets.css">
 <script defer src="{0}/widgets/widgets.js"></script><article class="bd-article">{1}</article></html>
 """
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium in the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -117,8 +117,8 @@ def test_an_export_that_differs_is_not_kept(net: Path, tmp_path: Path, monkeypat
         if "score8" in tensor.name and "bias" in tensor.name:
             values = numpy_helper.to_array(tensor)
             tensor.CopyFrom(numpy_helper.from_array(values + values.dtype.type(1), tensor.name))
-    monkeypatch.setattr(export, "_traced", lambda *_: model)
-    monkeypatch.setattr(export, "_in_16_bits", lambda model: None)
+    monkeypatch.setattr(export, "traced", lambda *_: model)
+    monkeypatch.setattr(export, "in_16_bits", lambda model: None)
     del model.metadata_props[:]
     with pytest.raises(ArithmeticError, match=r"semantic of 64 x 96 pixels differ from torch's"):
         export.export(net, tmp_path / "net.onnx")
@@ -186,7 +186,7 @@ def test_nets_can_be_exported_by_torch(name: str) -> None:
 @EVERY
 def test_onnx_runtime_finds_the_scores_of_every_net(name: str) -> None:
     nets = AllStrides(name).eval()
-    model = export._traced(nets, list(nets.nets))
+    model = export.traced(nets, list(nets.nets))
     assert not any(a.i for n in model.graph.node for a in n.attribute if a.name == "ceil_mode")
     session = onnxruntime.InferenceSession(model.SerializeToString())
 
