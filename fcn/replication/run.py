@@ -15,7 +15,7 @@ from torch import nn
 from fcn import models
 from fcn.data.registry import dataset
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import PROJECT, check_writable, folder_of, resolve_device, sha256
+from fcn.environment import KEPT_NETS, check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN, LateFusion
 from fcn.replication import released
 from fcn.replication.catalogue import EXPERIMENTS
@@ -29,8 +29,6 @@ from fcn.training.pipeline import train_and_record
 from fcn.training.record import Data, Deviation, Head, InitialWeights, Paper, Plan, Purpose
 
 Log = Callable[[str], None]
-WEIGHTS = PROJECT / "weights"
-"""The nets that this project keeps."""
 
 SPLITS = {
     "final": ("trainval", "test"),
@@ -280,7 +278,7 @@ def _purpose(experiment: Experiment, purpose: Purpose | None) -> Purpose:
 def _starts(experiment: Experiment, seed: int, out: Path, purpose: Purpose) -> list[Path]:
     """The nets that a run starts from, in ``out`` or among the project's weights."""
     stems = [_stem(start, seed, purpose) for start in experiment.start]
-    places = [[folder / f"{stem}.safetensors" for folder in (out, WEIGHTS)] for stem in stems]
+    places = [[folder / f"{stem}.safetensors" for folder in (out, KEPT_NETS)] for stem in stems]
     return [next((path for path in paths if path.is_file()), paths[0]) for paths in places]
 
 

@@ -221,7 +221,7 @@ def test_a_record_tells_which_images_and_labels_were_used(queue, tmp_path):
 
 def test_a_net_that_is_kept_with_the_project_is_found(queue, tmp_path, monkeypatch):
     queue(COARSE)
-    monkeypatch.setattr(run, "WEIGHTS", tmp_path / "a/runs")
+    monkeypatch.setattr(run, "KEPT_NETS", tmp_path / "a/runs")
     failed, lines = queue(FINE, folder="b")
     assert failed == {}
     assert lines[0] == "fine.seed0: started"
