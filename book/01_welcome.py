@@ -118,6 +118,11 @@ pd.DataFrame(
 ).round(1)
 
 # %% [markdown]
+# :::{caption} tab-welcome-nets
+# The layers with weights on the longest path through each classifier, and its
+# parameters.
+# :::
+#
 # **Dense prediction** wants an answer for each place instead of one per image. Before
 # the FCN, convolutional nets got there by detours. {cite:t}`farabet2013` and
 # {cite:t}`pinheiro2014` trained nets on the patch around a pixel; the former smoothed
@@ -291,6 +296,11 @@ pd.DataFrame(
     columns=["test set", "mean IU", "ms per image (about)"],
 )
 
+# %% [markdown]
+# :::{caption} tab-welcome-voc
+# The paper's Table 3: mean IU on the test images of PASCAL VOC, and inference time.
+# :::
+
 # %%
 on_2012 = {row.label: row.metrics for row in headline if row.of == "VOC 2012"}
 before, after = on_2012["SDS"], on_2012["FCN-8s"]
@@ -336,6 +346,10 @@ columns = ["published rows", "experiments", "recorded", "on what"]
 pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
 # %% [markdown]
+# :::{caption} tab-welcome-tables
+# The paper's result tables, and how many of our experiments for them have a record.
+# :::
+#
 # Most of our runs are on **SIFT Flow** {cite:p}`liu2011`: outdoor photos whose pixels
 # carry one of 33 semantic classes and one of three geometric ones, predicted by one net
 # with two heads ([chapter 6](06_sift_flow.ipynb)). The paper used VGG16. We use
@@ -380,6 +394,10 @@ shown.rename(
 )
 
 # %% [markdown]
+# :::{caption} tab-welcome-glance
+# The paper's net and ours on SIFT Flow, in percent.
+# :::
+#
 # **Our rows do not compete with the paper's.** They differ from it in several things at
 # once: the backbone; the recipe; in most rows the stride (the paper's is FCN-16s);
 # training photos that had been saved again as JPEG; and geometric labels derived from

@@ -20,8 +20,8 @@
 # ## What you will learn
 #
 # - how our nets compare with their alternatives, and how we measured it;
-# - how much work it costs to pad every photo by 100 pixels;
-# - which work in upsampling and in the loss can be left out;
+# - how much work the authors' padding by 100 pixels costs;
+# - which work upsampling and the loss can leave out;
 # - when bfloat16, channels last, compiling and exporting pay.
 
 # %% tags=["parameters", "hide-input"]
@@ -267,8 +267,8 @@ torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 #
 # A photo is stored channel after channel (*contiguous*), or pixel after pixel with all
 # channels of each (*channels last*). Which is faster depends on the net, the CPU, and
-# whether gradients are needed. bfloat16 halves the bytes; it is faster where the CPU
-# multiplies in it (AVX512-BF16, AMX), and several times *slower* where it does not. So
+# whether gradients are needed. bfloat16 halves the bytes; it can be faster where the
+# CPU multiplies in it (AVX512-BF16, AMX), and is several times *slower* elsewhere. So
 # `train` assumes neither: it uses bfloat16 only on a CPU that has the instructions,
 # finds the memory format by a short probe, reports both, and writes both into the
 # record (`fcn.training.execution`).
@@ -289,8 +289,8 @@ for text in found.skipped:
     print("not measured:", text)
 
 # %% [markdown]
-# The rate of a matrix product sets the pace in each precision. The last lines, if any,
-# say what was not measured.
+# The lines above give the rate of a matrix product in each precision, and say what was
+# not measured.
 #
 # ## Where a training step goes
 #
@@ -339,8 +339,8 @@ tables.profile(evaluation)
 #
 # ## The first photo
 #
-# The first result also pays for starting the program, and for compiling or exporting
-# the net:
+# Before the first result, the program has to start, and a net may have to be compiled
+# or exported:
 
 # %%
 tables.commands(found)
@@ -419,10 +419,10 @@ if not any(record.device == "cuda" for record in records):
 #
 # :::{note}
 # This is one machine, one version of every library, and one size of photo at a time;
-# the ratios change with each of them, and the weights are random.
-# torchvision's net has another backbone, a ResNet-50 at stride 8: we include it because
-# people use it, not because it is the same design. The port is ours, written from its
-# published architecture, not its package.
+# the ratios change with each of them. The weights are random. torchvision's net has
+# another backbone, a ResNet-50 at stride 8: we include it because people use it, not
+# because it is the same design. The port is ours, written from its published
+# architecture, not its package.
 # :::
 #
 # ## Summary

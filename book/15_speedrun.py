@@ -119,8 +119,12 @@ plt.show()
 Markdown(tables.markdown(chapter_tables.speedrun_ledger(here.records())))
 
 # %% [markdown]
+# :::{caption} tab-speedrun-ledger
+# The ledger. Mean IU: mean and standard deviation over the seeds, in percent.
+# :::
+#
 # The first row ran on another machine, with the code of that time. Its seconds are not
-# comparable with ours; its images and operations are. The last row takes
+# comparable with the others; its images and operations are. The last row takes
 # **{glue:text}`seconds:,.0f` seconds** and scores {glue:text}`scores` % (mean over
 # {glue:text}`seeds:.0f` seeds) on {glue:text}`hardware`. The first row needs
 # {glue:text}`work_times:.1f` times as many operations.
@@ -234,6 +238,10 @@ plt.show()
 Markdown(tables.markdown(chapter_tables.speedrun_trials(here.records())))
 
 # %% [markdown]
+# :::{caption} tab-speedrun-trials
+# Mean IU on the validation images, in percent.
+# :::
+#
 # ## Summary
 #
 # - The ledger has rules, records and a target. On a CPU, a row counts with three seeds
