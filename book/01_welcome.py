@@ -366,16 +366,15 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 #   `results/` says how it was obtained: settings, seed, images, weights, versions,
 #   machine, and the confusion matrices it was computed from. Otherwise the table says
 #   *not run*.
-# - **Published numbers are quoted, not computed.** All of them are in one file,
+# - **Published numbers are quoted, not computed.** The published scores are in one file,
 #   `fcn/replication/published.csv`, with a link for each that is not the paper's.
 # - **Recipes are not chosen on test images.** We choose them on a fixed tenth of the
 #   training images, and score the last weights of the final run once on the test
 #   images. There is one exception: the speedrun was shortened after a test score was
 #   known ([chapter 15](15_speedrun.ipynb)).
 # - **Deviations are named**, in the record of each run and in chapter 12.
-# - **Painted scenes are for learning, not for results.** Many pages use scenes that
-#   this project paints, since they need no download and their labels are exact. No
-#   table mixes scores on them with the paper's.
+# - **Painted scenes are for learning, not for results.** They need no download and their
+#   labels are exact. No table mixes scores on them with the paper's.
 #
 # ## The results at a glance
 #
@@ -430,9 +429,8 @@ shown.rename(
 # build on each other; the others can be read in any order after them.
 #
 # You should know what a convolution and a gradient are, and be able to read Python; you
-# will pick up PyTorch {cite:p}`paszke2019` on the way. Every chapter is a notebook, and
-# its code computes what it prints and draws. Each ends with a summary and at least
-# three exercises.
+# will pick up PyTorch {cite:p}`paszke2019` on the way. Each chapter ends with a summary
+# and at least three exercises.
 #
 # ## How to run it again
 #
@@ -461,27 +459,19 @@ shown.rename(
 # | `read` | the default, and what these pages show: small demonstrations in seconds, and tables from the records |
 # | `smoke` | the same, and two steps of each of the chapter's experiments, on a few images written on the spot |
 # | `small` | the demonstrations at a convincing size: minutes on a CPU |
-# | `paper` | the experiments of the chapter's own tables and figures, on the real data; runs with a record are skipped, interrupted ones resume |
+# | `paper` | the experiments of the chapter's own tables and figures, on the real data; what has a record is skipped |
 #
-# The other parameters:
-#
-# - `experiments`: with `paper`, the names of the only experiments to run, separated by
-#   spaces;
-# - `data_root` and `weights_root`: the folders of the data sets and of the ImageNet
-#   weights (if empty, those in the environment variables `FCN_DATA` and `FCN_WEIGHTS`);
-# - `device`: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`;
-# - `seed`: the random seed;
-# - `results_dir` and `runs_dir`: the folders of new records, and of nets and
-#   checkpoints.
-#
-# All folders are relative to `book/`. A chapter declares only the parameters it uses
-# (this one, `seed` and `results_dir`) and rejects a bad value before it computes
-# anything.
+# The other parameters are `device` (`auto`, `cpu`, `cuda` or `mps`), `seed`,
+# `experiments` (with `paper`, the names of the only ones to run, separated by spaces),
+# `data_root` and `weights_root` (by default those in the environment variables
+# `FCN_DATA` and `FCN_WEIGHTS`), and `results_dir` and `runs_dir` (for new records; for
+# nets and checkpoints). Folders are relative to `book/`. A chapter declares only the
+# parameters it uses, and rejects a bad value before it computes anything.
 #
 # The experiments also have a command line:
 #
 # ```
-# python -m fcn list                                   # all experiments and their scores
+# python -m fcn list                                   # all experiments and scores
 # python -m fcn train sift-flow-googlenet-32s-short    # train one and write its record
 # python -m fcn evaluate sift-flow-googlenet-32s-short --weights FILE
 # python -m fcn predict photo.jpg                      # label your own photo
@@ -494,9 +484,8 @@ shown.rename(
 # ## How to cite it
 #
 # Cite the paper for the method {cite:p}`long2015,shelhamer2017`. If you use a number, a
-# figure or the code of this book, cite it as well: the entry is in `CITATION.cff` at
-# the root of the project. The commit named in a record tells which version of the code
-# made it.
+# figure or the code of this book, cite it as well; the entry is in `CITATION.cff` at
+# the root of the project. A record names the commit that made it.
 #
 # ## Summary
 #
