@@ -178,9 +178,9 @@ print("images that the frozen layers saw in three epochs:", sum(seen))
 print("kept per image:", [list(x.shape[1:]) for x in maps.values()])
 
 # %% [markdown]
-# Random mirroring only doubles the number of images. Instead of tossing a coin each
-# time, we mirror every photo in every other epoch, starting at random, so that no epoch
-# repeats the one before it:
+# Random mirroring does not prevent this: it only doubles the number of images. Instead
+# of tossing a coin each time, we mirror every photo in every other epoch, starting at
+# random, so that no epoch repeats the one before it:
 
 # %%
 for photo in range(4):
