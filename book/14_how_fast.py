@@ -13,9 +13,16 @@
 # %% [markdown]
 # # How fast?
 #
-# How long does one photo take, and what would people use instead? We time our FCN-8s on
-# VGG16 next to a well-known port of the authors' padded net, torchvision's segmentation
-# net, and two runtimes without PyTorch: in one process, in turn, with equal threads.
+# How long does one photo take, and what would you use instead? We time our FCN-8s on
+# VGG16 next to a port of the authors' padded net, torchvision's segmentation net, and
+# two runtimes without PyTorch: in one process, in turn, with equal threads.
+#
+# ## What you will learn
+#
+# - how our nets compare with their alternatives, and how we measured it;
+# - how much work the authors' padding by 100 pixels costs;
+# - which work upsampling and the loss can leave out;
+# - when bfloat16, channels last, compiling and exporting pay.
 
 # %% tags=["parameters", "hide-input"]
 preset = (
@@ -66,10 +73,12 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-seconds
-# :alt: Horizontal bars of seconds per photo for the forward pass of our net, the padded port,
-# :  ONNX Runtime, OpenCV and torchvision's net, and for a training step of ours and the port.
-# Seconds per photo of 500×375 pixels, batch 1, float32. Bars are medians, lines
-# join the quartiles. Ours are green.
+# :alt: Horizontal bars of seconds per photo, longest first, in two panels. The
+# :  forward pass compares our net in four variants with the padded port, ONNX Runtime,
+# :  OpenCV and torchvision's net; the training step compares three variants of ours
+# :  with the port.
+# Seconds per photo of 500×375 pixels, batch 1, float32. Bars: medians. Lines: from the
+# first to the third quartile. Green: our net in PyTorch.
 # :::
 
 # %% tags=["remove-input"]
@@ -98,58 +107,63 @@ shared.glue_values(
 
 # %% [markdown]
 # In PyTorch and float32, our fastest forward pass ({glue:text}`forward_variant`) takes
-# {glue:text}`forward_ours:.0f` ms, the padded port's {glue:text}`forward_port:.0f` ms:
-# {glue:text}`forward_ratio:.2f` times as long. A training step (forward, loss, backward,
-# SGD) takes {glue:text}`step_ours:.0f` ms ({glue:text}`step_variant`) against
-# {glue:text}`step_port:.0f` ms, {glue:text}`step_ratio:.2f` times as long. The command
+# {glue:text}`forward_ours:.0f` ms; the padded port takes {glue:text}`forward_port:.0f`
+# ms, {glue:text}`forward_ratio:.2f` times as long. A training step (forward, loss,
+# backward, SGD) takes {glue:text}`step_ours:.0f` ms ({glue:text}`step_variant`); the
+# port's takes {glue:text}`step_port:.0f` ms, {glue:text}`step_ratio:.2f` times as long.
+# To measure all this on your own machine, run
 #
 # ```
 # python -m fcn benchmark --save results
 # ```
 #
-# measures all this on your machine; on the one above it took {glue:text}`minutes:.0f`
-# minutes.
+# It took {glue:text}`minutes:.0f` minutes on the machine above.
 #
 # ## How it is measured
 #
-# - *In turn.* Each round runs every peer once, so that a disturbance hits all alike. What
-#   counts is the median over the rounds.
+# - *In turn.* Each round runs every peer once, so that a disturbance hits all of them.
+#   We report the median over the rounds.
+# - *Equal conditions.* All peers get the same number of threads, the same photos and
+#   random weights, and only the work itself is timed. The port and OpenCV get
+#   preprocessed photos; our nets preprocess them within the time.
 # - *Memory allocation.* On a CPU the process keeps the memory it frees, as our commands
-#   do. It serves the peers as well: a forward pass of any net in PyTorch gains.
-# - *Equal threads*, the same random weights and photos, nothing but the work in the clock.
-#   The peers get the photo preprocessed, ours do that themselves.
-# - *The padded port* is the architecture of
-#   [pytorch-fcn](https://github.com/wkentaro/pytorch-fcn), written again, with our
-#   weights: a test asserts that it computes the scores of our `alignment="reference"`. Its
-#   loss is PyTorch's fused cross-entropy, which is kind to it.
-# - *Memory* is the largest resident memory while a net works, less that before it was
-#   built: weights, activations and buffers. A thread reads it every few milliseconds, so a
-#   shorter peak may be missed.
-# - *The matrix rate* is what one large matrix product reaches on the machine, measured in
-#   the same rounds. The operations of a net are those of its convolutions and matrix
-#   products, two for each multiplication.
+#   do. This setting holds for the peers as well.
+# - *The padded port* has the architecture of
+#   [pytorch-fcn](https://github.com/wkentaro/pytorch-fcn), rewritten, with our weights.
+#   A test asserts that it computes the scores of our `alignment="reference"`. Its loss
+#   is PyTorch's fused cross-entropy.
+# - *Memory* is the largest resident memory while a net works, minus that before it was
+#   built: weights, activations and buffers. A thread reads it every few milliseconds,
+#   so it can miss a shorter peak.
+# - *The matrix rate* is what one large matrix product reaches on the machine, measured
+#   along with the nets. The operations of a net are those of its convolutions and
+#   matrix products, two for each multiplication.
 
 # %% tags=["full-width"]
 main_work = next(iter(forward.values())).workload
 tables.speed(found, main_work)
 
 # %% [markdown]
-# *The forward pass of the figure with every variant. Percent are of the matrix rate
-# in the same precision.*
+# :::{caption} tab-speed-forward
+# The forward pass of {numref}`fig-seconds`, with every variant. Percentages are of the
+# matrix rate in the same precision.
+# :::
 
 # %% tags=["full-width"]
 tables.speed(found, next(iter(step.values())).workload)
 
 # %% [markdown]
-# *The training step. At the end of the chapter are the other nets and sizes.*
+# :::{caption} tab-speed-step
+# The training step. The end of the chapter has the other nets and sizes.
+# :::
 #
 # ## The padded net does more work
 #
-# The authors' net pads the photo by 100 pixels on each side, so that the coarsest map of
-# even a tiny photo has a cell, and crops the surplus at the end
-# (chapter [4](04_upsampling.ipynb)). Our `alignment="tight"` pads each convolution by half
-# its kernel instead: maps cover the photo and no more. What does that save? Count the
-# multiplications, without computing anything, on PyTorch's `meta` device:
+# The authors' net pads the photo by 100 pixels on each side, so that even a tiny photo
+# has a cell in the coarsest map, and crops the surplus at the end (chapter
+# [4](04_upsampling.ipynb)). Our `alignment="tight"` pads each convolution by half its
+# kernel instead: maps cover the photo and no more. How much work does that save?
+# PyTorch's `meta` device lets us count multiplications without computing anything:
 
 
 # %%
@@ -170,17 +184,19 @@ assert 1.7 < padded / tight < area
 shared.glue_values(work=padded / tight)
 
 # %% [markdown]
-# The map of the first layers is more than twice as large. The deepest layers save less:
-# `fc6`, a 7×7 convolution without padding, loses what the border added. What remains of
-# the ratio of times, beyond that of the multiplications, is the upsampling.
+# The padded net's first map has more than twice as many pixels. The deepest layers save
+# less: `fc6`, a 7×7 convolution without padding, removes what the border added. Padding
+# is not the only difference between the port and our default. To separate the two, look
+# at *ours, reference* in {numref}`tab-speed-forward`: it pads like the port, but runs
+# our code.
 #
 # ## A fixed bilinear deconvolution is two thin matrix products
 #
-# The authors upsample by a deconvolution with a *fixed* bilinear filter of 16×16 taps, one
-# filter for each *pair* of classes: all zero except for a class with itself. In the port,
-# as in Caffe, these zeros are multiplied. One filter per class is the same function, and
-# so is a product with one matrix from the left and one from the right, since a bilinear
-# filter is separable:
+# The authors upsample by a deconvolution with a *fixed* bilinear filter of 16×16 taps.
+# It has one filter for each *pair* of classes, and all are zero except those of a class
+# with itself. The port, like Caffe, multiplies these zeros. One filter per class is the
+# same function. So is a product with one matrix from the left and one from the right,
+# since a bilinear filter is separable:
 
 # %%
 classes, factor, height, width = 21, 8, 12, 16
@@ -218,20 +234,19 @@ for name, count in counts.items():
     print(f"{name:32}{count:12,}")
 
 # %% [markdown]
-# *Multiplications of each way for a map of 12×16 cells. The last line leaves out
-# the zeros of the thin matrices.*
+# These are the multiplications for a map of 12×16 cells. The last line leaves out the
+# zeros of the thin matrices.
 #
-# The package interpolates fixed filters everywhere
-# (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` runs through the taps.
+# The package interpolates wherever the filter is fixed
+# (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` goes through all taps.
 #
-# A former fully connected layer such as `fc6` has a large kernel and few windows. In
-# training, its gradients are faster as products of matrices, of the weights with the
+# A former fully connected layer such as `fc6` has a large kernel and few windows. When
+# we train on single photos on a CPU, it runs as the product of its weights with the
 # unfolded windows (`fcn.convolutionalize.WindowConvolution`).
 #
-# The loss gains most. It needs the softmax of every pixel, but not all at once:
-# with `upsample=False` the net returns the coarse scores with the two matrices, and the
-# loss works through the photo in strips that fit the cache of a core. Same loss, same
-# gradient:
+# The loss needs the softmax of every pixel, but not all at once. With `upsample=False`
+# the net returns the coarse scores and the two matrices, and the loss works through the
+# photo in strips that fit the cache of a core. The loss and its gradient stay the same:
 
 # %%
 net = fcn.FCN("googlenet", 8, 21, width=1 / 8).eval()  # no dropout
@@ -252,14 +267,20 @@ torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 #
 # A photo is stored channel after channel (*contiguous*), or pixel after pixel with all
 # channels of each (*channels last*). Which is faster depends on the net, the CPU, and
-# whether gradients are needed. So does bfloat16: half the bytes, and several times faster
-# where the CPU multiplies in it (AVX512-BF16, AMX), but several times *slower* where it
-# does not. So `train` assumes neither. It takes the precision from the CPU's capability
-# and the memory format from a short probe, says which, and writes both into the record
-# (`fcn.training.execution`).
+# whether gradients are needed. bfloat16 halves the bytes; it can be faster where the
+# CPU multiplies in it (AVX512-BF16, AMX), and is several times *slower* elsewhere. So
+# `train` assumes neither: it uses bfloat16 only on a CPU that has the instructions,
+# finds the memory format by a short probe, reports both, and writes both into the
+# record (`fcn.training.execution`).
 
 # %% tags=["full-width"]
 tables.formats(found)
+
+# %% [markdown]
+# :::{caption} tab-speed-formats
+# Seconds of our nets in both memory formats and, where this CPU is faster in bfloat16,
+# in both precisions.
+# :::
 
 # %% tags=["hide-input"]
 for precision in found.rates:
@@ -268,15 +289,14 @@ for text in found.skipped:
     print("not measured:", text)
 
 # %% [markdown]
-# *Seconds of our nets in both memory formats and, where this CPU is faster in
-# bfloat16, in both precisions. Below it, the rate of a matrix product and what was left
-# out.*
+# The lines above give the rate of a matrix product in each precision, and say what was
+# not measured.
 #
 # ## Where a training step goes
 #
-# The recipe of the tuned SIFT Flow run (chapter [6](06_sift_flow.ipynb)): FCN-8s on
-# GoogLeNet, two heads, eight images of 256×256. The real training loop runs, with a clock
-# between its parts; for the evaluation likewise.
+# We time the parts of the real training loop with the recipe of the tuned SIFT Flow run
+# (chapter [6](06_sift_flow.ipynb)): FCN-8s on GoogLeNet, two heads, eight images of
+# 256×256. The evaluation is timed in the same way.
 
 # %% tags=["remove-input"]
 figures.parts(found.profiles)
@@ -284,9 +304,10 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-parts
-# :alt: Two stacked bars, one for a training step and one for an evaluation, divided into the
-# :  shares of their parts in percent of the time.
-# The shares of the parts of a training step and of an evaluation.
+# :alt: Two stacked bars from 0 to 100 percent, one for a training step and one for
+# :  an evaluation. The forward and backward passes fill most of the first; the forward
+# :  pass fills most of the second.
+# The parts of a training step and of an evaluation, in percent of their time.
 # :::
 
 # %% tags=["hide-input"]
@@ -298,41 +319,59 @@ shared.glue_values(
 )
 tables.profile(training)
 
+# %% [markdown]
+# :::{caption} tab-speed-training
+# The parts of a training step.
+# :::
+
 # %% tags=["hide-input"]
 tables.profile(evaluation)
 
 # %% [markdown]
-# *The same in numbers. Precision of the training step: {glue:text}`precision`.*
+# :::{caption} tab-speed-evaluation
+# The parts of an evaluation.
+# :::
 #
-# That is {glue:text}`images_per_second:.1f` images per second in training and
-# {glue:text}`scored_per_second:.1f` in an evaluation, which takes them one at a time.
-# Upsampling and loss are linear and cheap in theory; the targets below say whether they
-# are in practice.
+# Training processes {glue:text}`images_per_second:.1f` images per second, in
+# {glue:text}`precision`; the evaluation, which takes images one at a time,
+# {glue:text}`scored_per_second:.1f`. Upsampling, loss and metric need few
+# multiplications; the targets below limit their share of the time as well.
 #
 # ## The first photo
 #
-# A net that answers in a fraction of a second is of little use if its program takes ten to
-# start. Compiling a net, or exporting it, is also paid before the first result:
+# Before the first result, the program has to start, and a net may have to be compiled
+# or exported:
 
 # %%
 tables.commands(found)
+
+# %% [markdown]
+# :::{caption} tab-speed-commands
+# Commands from start to end, each in a process of its own, with its largest memory.
+# :::
 
 # %%
 tables.first_results(found)
 
 # %% [markdown]
-# *Commands from start to end, each in a process of its own, with its largest
-# memory; and the time to the first result of one net within a process. "Pays after" is
-# the number of photos at which the preparation has paid for itself. An exported net is
-# saved once and starts without this cost from then on.*
+# :::{caption} tab-speed-first
+# Time to the first result of one net within a process. "Pays after" is the number of
+# photos after which the preparation has paid for itself. A net is exported once; from
+# then on it starts without this cost.
+# :::
 #
 # ## The targets
 #
-# These goals were set before the work began. The verdicts are computed from the record.
+# We set these goals before the work began. The verdicts are computed from the record.
 
 # %% tags=["full-width"]
 judged = tables.judged(found)
 judged
+
+# %% [markdown]
+# :::{caption} tab-speed-targets
+# The goals, our measurements and the verdicts.
+# :::
 
 # %% tags=["remove-input"]
 counts = judged["verdict"].value_counts()
@@ -349,17 +388,17 @@ shared.glue_values(
 
 # %% [markdown]
 # {glue:text}`reached:.0f` targets are reached, {glue:text}`not_reached:.0f` missed. How
-# much room is left? Our fastest forward pass reaches {glue:text}`share_ours:.0f` % of the
-# machine's rate of matrix products, ONNX Runtime {glue:text}`share_onnx` with the same
-# multiplications, the padded port {glue:text}`share_port:.0f` %, and our training step
-# {glue:text}`share_step:.0f` %. A share above 100 % is possible: some convolution
-# algorithms (Winograd) need fewer multiplications than we count. Between the two runtimes,
-# the net and its operations are the same; what differs are their convolution kernels and
-# how they pass data from layer to layer.
+# much room is left? Our fastest forward pass reaches {glue:text}`share_ours:.0f` % of
+# the machine's rate of matrix products, ONNX Runtime {glue:text}`share_onnx` with the
+# same multiplications, the padded port {glue:text}`share_port:.0f` %, and our training
+# step {glue:text}`share_step:.0f` %. A share above 100 % is possible, since some
+# convolution algorithms (Winograd) need fewer multiplications than we count. PyTorch
+# and ONNX Runtime run the same net with the same operations; they differ in their
+# convolution kernels and in how they pass data from layer to layer.
 #
 # ## Other nets, sizes and machines
 #
-# Each record has its cases in one table per workload.
+# Each record has one table per workload.
 
 # %% tags=["hide-output", "full-width"]
 from IPython.display import display
@@ -373,37 +412,39 @@ if not any(record.device == "cuda" for record in records):
     print("no record of a GPU: python -m fcn benchmark --device cuda --save results")
 
 # %% [markdown]
-# *FCN-8s on VGG16 and GoogLeNet, FCN-32s on AlexNet, and the paper's nets of
-# Table 1 and 3 at 500×500 (chapter [7](07_pascal_voc.ipynb)). On a CPU a training step
-# has one photo, since eight take the port half a minute. On a GPU there are also tf32 and
-# steps captured as one CUDA graph.*
+# These are FCN-8s on VGG16 and GoogLeNet, FCN-32s on AlexNet, and the paper's nets of
+# Tables 1 and 3 at 500×500 (chapter [7](07_pascal_voc.ipynb)). On a CPU a training step
+# has one photo, because eight take the port too long. On a GPU there are also tf32 and
+# steps captured as one CUDA graph.
 #
 # :::{note}
-# One machine, one version of every library, one size of photo at a time: the ratios move
-# with each of them. Random weights change no time. torchvision's net has a backbone of
-# another decade (ResNet-50, stride 8) and is a peer for its use, not for its design. The
-# port is ours, written from its published architecture, not its package.
+# This is one machine, one version of every library, and one size of photo at a time;
+# the ratios change with each of them. The weights are random. torchvision's net has
+# another backbone, a ResNet-50 at stride 8: we include it because people use it, not
+# because it is the same design. The port is ours, written from its published
+# architecture, not its package.
 # :::
 #
 # ## Summary
 #
-# - Peers are timed in turn in one process; a record has every trial, and all numbers of
-#   this chapter come from it.
+# - We time all peers in turn in one process. A record keeps every trial, and all times
+#   in this chapter come from it.
 # - The padded net needs {glue:text}`work:.1f` times the multiplications of a net that
 #   covers just the photo.
 # - A fixed bilinear deconvolution is two thin matrix products. Dense filters multiply
 #   zeros, and the loss does not need the scores of all pixels at once.
 # - Memory format and precision are properties of the machine: probe, do not assume.
-# - Compiling and exporting pay after a number of photos, which can be computed.
+# - Compiling and exporting pay, if at all, after a number of photos that can be
+#   computed.
 #
 # ## Exercises
 #
-# 1. *Your machine.* Run `python -m fcn benchmark`. Which verdicts change, and does the
-#    matrix rate in bfloat16 explain it?
-# 2. *The break-even size.* Count the multiplications of both alignments for photos from
-#    64×64 to 2048×2048 pixels with `multiplications`. Where does padding cost less than
-#    10 %?
-# 3. *Sparse, then.* Store `thin(cells)` as a sparse tensor and time both products. From
-#    which factor on is sparsity worth it?
-# 4. *Strips.* Change `fcn.losses.STRIP` and time the loss for photos of 500×375. Can you
-#    see the size of your CPU's cache?
+# 1. *Your machine.* Run `python -m fcn benchmark`. Which verdicts change? Does the
+#    matrix rate in bfloat16 explain them?
+# 2. *The break-even size.* With `multiplications`, count the work of both alignments
+#    for photos from 64×64 to 4096×4096 pixels. From which size on does padding cost
+#    less than 10 %?
+# 3. *Sparse matrices.* Store `thin(cells)` as a sparse tensor and time both products.
+#    From which factor on does sparsity pay?
+# 4. *Strips.* Change `fcn.losses.STRIP` and time the loss for photos of 500×375. Can
+#    you see the size of your CPU's cache?
