@@ -241,7 +241,7 @@ SHORT = {
 #
 # Now a whole split: the scenes of the `val` split, and three predictions whose faults
 # we know, since we make them from the truth. (A prediction must name a class where the
-# truth is void. It takes the nearest one.)
+# truth is void. It takes that of the nearest labelled pixel.)
 #
 # - **shifted**: everything is right, but 3 pixels to the right and 3 down;
 # - **nothing thin**: poles, cars and boats are missing, and their neighbours fill the
@@ -530,7 +530,8 @@ print(f"a perfect prediction would have a mean IU of {100 * 30 / 33:.1f}")
 # and the loss of an image is the sum of this over its labelled pixels. (The mean
 # differs from it by a factor, which the learning rate can absorb.) The sum makes one
 # image a whole batch: its gradient is the sum of the gradients of all its pixels, each
-# seen through its own receptive field (section 3 of the paper).
+# seen through its own receptive field, the part of the image that its scores depend on
+# (section 3 of the paper).
 #
 # We have no net yet, so we invent scores: the true classes, blurred as a coarse net
 # would blur them, plus some noise.

@@ -788,13 +788,13 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 #    map interpolated to the same grid. What did the fourfold cost buy?
 #
 #    :::{dropdown} Solution
-#    Moved to the right by 16 pixels, the sheet has at cell $i$ what was 16 pixels further
-#    left: the cell is centred on pixel $32\,i + o - 16$ of the original, $o$ being the
-#    offset of the map. So each shifted map fills the gaps of the first, in columns, in
-#    rows or in both. Where the first map has a cell, the interlaced and the interpolated
-#    map agree. Between, the one holds the net's answer for that place, the other an
-#    average of its neighbours' answers. But every answer still has the same receptive
-#    field: the cost buys a finer grid, not a finer eye ([chapter
+#    Moved to the right by 16 pixels, the sheet has at cell $i$ what was 16 pixels
+#    further left: the cell is centred on pixel $32\,i + o - 16$ of the original, $o$
+#    being the offset of the map. So each shifted map fills the gaps of the first, in
+#    columns, in rows or in both. Where the first map has a cell, the interlaced and the
+#    interpolated map agree. Between, the one holds the net's answer for that place, the
+#    other an average of its neighbours' answers. But every answer still has the same
+#    receptive field: the cost buys a finer grid, not a finer eye ([chapter
 #    11](11_patches_shifts_stitches.ipynb)). How much that changes the outline of the
 #    cat takes the weights and a look.
 #    :::

@@ -251,7 +251,9 @@ for name, filters in (("even", even), ("odd", odd)):
 # %% [markdown]
 # Both also agree with `F.interpolate`, once the maps are aligned: the odd filter with
 # cells on pixels (`align_corners=True`), the even one with cells between them
-# (`align_corners=False`), if the border cells are repeated first.
+# (`align_corners=False`), if the border cells are repeated first. `Deconvolution` is
+# the package's layer with this filter. Its output extends beyond the cells on all
+# sides, and `crop` cuts it.
 
 # %%
 maps = torch.randn(1, 3, 6, 7)
@@ -320,7 +322,7 @@ plt.show()
 # Does it matter? Take the true label maps of some synthetic scenes and average them
 # over cells, which is about as much as the cells of a net could say at that stride.
 # Then upsample them with a wrong offset: `upsample_onto` does its work correctly, on
-# the wrong grid.
+# the wrong grid. (`IMAGE` is the grid of the pixels.)
 
 # %%
 count = {"read": 6, "smoke": 4, "small": 40, "paper": 200}[here.preset]
