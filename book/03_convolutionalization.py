@@ -280,11 +280,11 @@ print(f"typical difference: {difference:.2f} standard deviations of the scores")
 #
 # ## A classifier that shows where
 #
-# Time for real weights. We use the GoogLeNet released with Caffe
-# {cite:p}`szegedy2015,jia2014`, trained on the 1000 classes of ImageNet
-# {cite:p}`russakovsky2015`, twice. First, as it was published, on a photo of Chelsea
-# the cat. If the folder `weights_root` holds the weights, this page computes the
-# answers; otherwise it shows the ones that this project saved.
+# Time for real weights. We use the GoogLeNet of BVLC, the group behind Caffe
+# {cite:p}`szegedy2015,jia2014`, twice. It was trained on the 1000 classes of ImageNet
+# {cite:p}`russakovsky2015`. First, as it was published, on a photo of Chelsea the cat.
+# If the folder `weights_root` holds the weights, this page computes the answers;
+# otherwise it shows the ones that this project saved.
 
 # %%
 weights = (here.weights or Path()) / "bvlc_googlenet.caffemodel"
