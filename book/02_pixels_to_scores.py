@@ -80,8 +80,8 @@ style.plt.show()
 # Each of the three tasks in {numref}`fig-label-tasks` asks more of the same photo than
 # the one before. *Classification* names what it shows. *Detection* puts a box around
 # each thing that can be counted. *Semantic segmentation* gives every pixel a class. The
-# outline of a tree now matters, and so do sky and road, which have no sensible box. It
-# does not separate two overlapping cars: both are *car*. (Telling them apart is called
+# outline of a tree now matters, and so do sky and road, which have no sensible box. Two
+# overlapping cars are not separated: both are *car*. (Telling them apart is called
 # instance segmentation, which the paper leaves to others.)
 #
 # :::{note}
@@ -115,7 +115,8 @@ style.plt.show()
 # :  Right, the 14 by 14 numbers in the frame, 8 for the car at the upper right and 4
 # :  for the road, separated by a band of dots.
 # A label map and its numbers. Where two classes meet, a border of void (dots) replaces
-# a doubtful outline. Thin things keep their pixels.
+# a doubtful outline. The border is taken from the farther class, so thin things in
+# front keep their pixels.
 # :::
 #
 # A net does not output labels. For each class it outputs a **score** at each pixel: an
@@ -183,8 +184,8 @@ style.plt.show()
 # :alt: Three grids of 4 by 4 pixels, one per class. Sky has 4 of 7 pixels ticked, tree
 # :  5 of 7 and pole 2 of 3. The other pixels of each union are marked as missed or
 # :  wrong.
-# For each class: the pixels that are right (✓), missed, and wrongly called so. Each
-# title counts intersection and union.
+# For each class: the pixels that are right (✓), missed, and wrongly called that class
+# (*wrong*). Each title counts intersection and union.
 # :::
 #
 # **Mean IU**
@@ -218,9 +219,9 @@ print(
 )
 
 # %% [markdown]
-# Then with the class that scores every net of this book. It counts with one `bincount`
-# over the numbers $C \cdot \text{truth} + \text{prediction}$, and computes the metrics,
-# in percent, from the matrix:
+# Then with `ConfusionMatrix`, which scores every net of this book. It counts with one
+# `bincount` over the numbers $C \cdot \text{truth} + \text{prediction}$, and computes
+# the metrics, in percent, from the matrix:
 
 # %%
 confusion = ConfusionMatrix(num_classes=3)
@@ -240,7 +241,7 @@ SHORT = {
 #
 # Now a whole split: the scenes of the `val` split, and three predictions whose faults
 # we know, since we make them from the truth. (A prediction must name a class where the
-# truth is void. It takes the nearest one.)
+# truth is void. It takes that of the nearest labelled pixel.)
 #
 # - **shifted**: everything is right, but 3 pixels to the right and 3 down;
 # - **nothing thin**: poles, cars and boats are missing, and their neighbours fill the
@@ -380,9 +381,9 @@ style.plt.show()
 # :::
 #
 # A pole is a few pixels wide. Once the shift exceeds its width, the two sets of pixels
-# share only what falls on another pole. A net that predicts on a grid of 32 pixels is
-# in no better position. That is why [chapter 5](05_skips.ipynb) adds skips, and why it
-# reads mean IU to see what they gain.
+# share only what falls on another pole. A net that predicts only once per 32 pixels is
+# in no better position. That is why [chapter 5](05_skips.ipynb) adds scores from finer
+# maps, and why it measures the gain by mean IU.
 #
 # ### Weighting by frequency
 #
@@ -408,7 +409,7 @@ style.plt.show()
 #
 # Neither average is the right one. Frequency weighted IU tells what share of a photo
 # looks right; mean IU tells whether the net knows its classes. The paper reports all
-# four numbers, and so does every record of this book.
+# four numbers, and so does this book for every run.
 #
 # ### Where the errors went
 #
@@ -457,9 +458,10 @@ style.plt.show()
 # a class has the vote of all its pixels, whatever image they are in. A result is
 # comparable with the paper's only if it was computed the paper's way.
 #
-# The matrix is a sum over pixels, so several processes can count parts of a split and
-# add up. Here the parts are the kinds of scene. Their matrices add up to that of the
-# split, but the mean IU of the split does not follow from the mean IUs of the parts:
+# The matrix is a sum over pixels, so several processes can each count a part of a split
+# and add up their matrices. Here the parts are the kinds of scene. Their matrices add
+# up to that of the split, but the mean IU of the split does not follow from the mean
+# IUs of the parts:
 
 # %%
 by_kind = {}
@@ -507,8 +509,8 @@ pd.Series(conventions, name="mean IU").round(1).to_frame()
 # :::
 #
 # This book follows the paper: both means leave out classes that are absent from the
-# ground truth of the split, and every record says how many classes were counted. On
-# SIFT Flow three of the 33 classes (cow, desert, moon) have no pixel in the 200 test
+# ground truth of the split, and the record of a run says how many classes were counted.
+# On SIFT Flow three of the 33 classes (cow, desert, moon) have no pixel in the 200 test
 # images. The net may still predict them, and each such pixel is an error: it is missing
 # from the intersection of its true class. If the three counted as zeros, they would cap
 # the score:
@@ -528,7 +530,8 @@ print(f"a perfect prediction would have a mean IU of {100 * 30 / 33:.1f}")
 # and the loss of an image is the sum of this over its labelled pixels. (The mean
 # differs from it by a factor, which the learning rate can absorb.) The sum makes one
 # image a whole batch: its gradient is the sum of the gradients of all its pixels, each
-# seen through its own receptive field (section 3 of the paper).
+# seen through its own receptive field, the part of the image that its scores depend on
+# (section 3 of the paper).
 #
 # We have no net yet, so we invent scores: the true classes, blurred as a coarse net
 # would blur them, plus some noise.
@@ -562,8 +565,8 @@ style.plt.show()
 # %% [markdown]
 # :::{caption} fig-label-losses
 # :alt: Above, blurred score maps of building, tree and car. Below, the prediction with
-# :  soft outlines and no lamp posts, the ground truth, and a map of the loss that
-# :  traces lamp posts and outlines.
+# :  soft outlines, in which the near lamp posts are missing and the far ones merge into
+# :  blobs; the ground truth; and a map of the loss that traces lamp posts and outlines.
 # Above: invented scores of three classes. Below: the class with the largest score, the
 # truth, and the loss of each pixel. The loss is high (dark) at outlines and on whatever
 # is thinner than the blur. Void pixels are blank.
@@ -582,9 +585,8 @@ print("a batch of void alone:", pixel_softmax_loss(scores[None], only_void).item
 
 # %% [markdown]
 # The loss counts pixels as pixel accuracy does, so common classes dominate it. One
-# could give rare classes a larger weight; the paper tried this and found it
-# unnecessary. Its answer to thin things is not in the loss but in the net, and that is
-# where we go next.
+# could give rare classes a larger weight; the paper finds that unnecessary. Its answer
+# to thin things is not in the loss but in the net, and that is where we go next.
 #
 # ## Summary
 #
@@ -594,8 +596,8 @@ print("a batch of void alone:", pixel_softmax_loss(scores[None], only_void).item
 # - One confusion matrix over all pixels of the split holds everything the metrics need.
 #   Pixel accuracy counts pixels, mean accuracy and mean IU give each class one vote,
 #   frequency weighted IU gives each class as many votes as it has pixels.
-# - Pixel accuracy hardly notices small things. IU punishes both what is missed and what
-#   is claimed wrongly.
+# - Pixel accuracy hardly notices small things. IU punishes both missed pixels and false
+#   ones.
 # - An average over images is another number, and so is a mean that counts absent
 #   classes. Say which one you computed.
 # - The loss is the sum, or the mean, over labelled pixels of the softmax loss that
@@ -609,9 +611,9 @@ print("a batch of void alone:", pixel_softmax_loss(scores[None], only_void).item
 #
 #    :::{dropdown} Solution
 #    Both have the numerator $n_{ii}$, and the union holds all $t_i$ pixels of the
-#    class. The two are equal if no other pixel was called so, or if no pixel of the
-#    class is right. For the prediction, correct the sky pixel that was called *tree*,
-#    and call one of the right tree pixels *pole*. The mean accuracy rises to
+#    class. The two are equal if no other pixel was given that class, or if no pixel of
+#    the class is right. For the prediction, correct the sky pixel that was called
+#    *tree*, and call one of the right tree pixels *pole*. The mean accuracy rises to
 #    $\frac13(\frac55 + \frac46 + \frac23) = \frac79 \approx 77.8\,\%$: sky gains a
 #    fifth, tree loses a sixth. The mean IU falls to
 #    $\frac13(\frac57 + \frac46 + \frac24) = \frac{79}{126} \approx 62.7\,\%$, because
@@ -627,7 +629,7 @@ print("a batch of void alone:", pixel_softmax_loss(scores[None], only_void).item
 #    If a share $s$ of the pixels gets one of ten classes at random, a pixel stays right
 #    with probability $a = 1 - 0.9\,s$, and $a$ is the pixel accuracy: choose
 #    $s = (1 - a) / 0.9$. Of a class with a share $p$ of the pixels, $a p$ are hits, and
-#    $0.1\,s\,(1 - p)$ are called so by mistake. Its IU is about
+#    $0.1\,s\,(1 - p)$ are given that class by mistake. Its IU is about
 #    $a \,/\, (1 + 0.1\,s\,(1/p - 1))$. It depends on $p$ alone: for a rare class $1/p$
 #    is large, and false pixels swamp its union. A shift adds only as many false pixels
 #    as the outline is long, so it spares what is rare but compact, such as boats and

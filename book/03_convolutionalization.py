@@ -100,8 +100,8 @@ plt.show()
 # takes an image of any size and outputs a map of scores.
 #
 # Nets had run on larger inputs before, as the paper's section on related work says.
-# {cite:t}`matan1991` extended a digit classifier to strings of digits; to the knowledge
-# of the paper's authors, theirs was the first convnet for inputs of arbitrary size.
+# {cite:t}`matan1991` extended a digit classifier to strings of digits: the first
+# convnet for inputs of arbitrary size, as far as the FCN's authors know.
 # {cite:t}`wolf1994` computed two-dimensional maps of detection scores for the four
 # corners of postal address blocks. OverFeat {cite:p}`sermanet2014` slid a classifier
 # over photos to find objects. The FCN trains the whole net, end to end, for a label at
@@ -261,8 +261,10 @@ with torch.no_grad():
     print(f"its cell ({j}, {j}) is the cell ({i}, {i}) of the whole image")
 
 # %% [markdown]
-# The numbers are the same: a cell depends on its receptive field and on nothing else.
-# Second, run the published classifier on the window that it was made for:
+# The cut-out is larger than the classifier's window, so it yields 5×5 cells; the middle
+# one has the whole cut-out as its receptive field. Its numbers are the same as before:
+# a cell depends on its receptive field and on nothing else. Second, run the published
+# classifier on the window that it was made for:
 
 # %%
 with torch.no_grad():
@@ -278,11 +280,11 @@ print(f"typical difference: {difference:.2f} standard deviations of the scores")
 #
 # ## A classifier that shows where
 #
-# Time for real weights. We use BVLC's GoogLeNet {cite:p}`szegedy2015,jia2014`, trained
-# on the 1000 classes of ImageNet {cite:p}`russakovsky2015`, twice. First, as it was
-# published, on a photo of Chelsea the cat. If the folder `weights_root` holds the
-# weights, this page computes the answers; otherwise it shows the ones that this project
-# saved.
+# Time for real weights. We use the GoogLeNet of BVLC, the group behind Caffe
+# {cite:p}`szegedy2015,jia2014`, twice. It was trained on the 1000 classes of ImageNet
+# {cite:p}`russakovsky2015`. First, as it was published, on a photo of Chelsea the cat.
+# If the folder `weights_root` holds the weights, this page computes the answers;
+# otherwise it shows the ones that this project saved.
 
 # %%
 weights = (here.weights or Path()) / "bvlc_googlenet.caffemodel"
@@ -372,11 +374,12 @@ plt.show()
 # :alt: A sheet of six photos, shown twice. Above, class names mark the cells that are
 # :  surest of their class. Below, a heatmap lights up on the photo of the cat and is
 # :  dark on the other five.
-# Above: the likeliest of 1000 classes, at cells that are more than half sure of it. The
-# 1000 include no dahlia, so the flower is called a honeycomb. Below: the total
-# probability of the five breeds of cat, over the area that has cells; the dashed square
-# is the window of the cell that is surest. Photos: Rachel Michetti, SpaceX, Stéfan van
-# der Walt (CC0), NASA (public domain), danielbuechele and vultilion (CC BY 2.0).
+# Above: the likeliest of 1000 classes, at the surest cells, all more than half sure and
+# well apart. The 1000 include no dahlia, so the flower is called a honeycomb. Below:
+# the total probability of the five classes of domestic cat, over the (darker) area that
+# has cells; the dashed square is the window of the surest cell. Photos: Rachel
+# Michetti, SpaceX, Stéfan van der Walt (CC0), NASA (public domain), danielbuechele and
+# vultilion (CC BY 2.0).
 # :::
 
 # %% tags=["hide-input"]
@@ -437,10 +440,10 @@ pd.DataFrame(rows, columns=columns).set_index("net")
 # AlexNet saves least: more than half of its work in one pass is in the layers that were
 # fully connected, where each cell has its own window and shares nothing. Now measure
 # the time of one pass over a 500×500 image and of 100 patches, forward and backward.
-# The paper measured on a GPU: 22 ms against $100 \times 1.2$ ms forward, and 37 ms
-# against $100 \times 2.4$ ms backward, "more than 5 times faster". Its 1.2 ms is the
-# time of a patch in a batch; alone, a patch takes 5.4 ms. So we vary the batch size,
-# and time the convolutional and the fully connected layers separately.
+# The paper measured on a GPU: 22 ms against $100 \times 1.2$ ms forward, "more than 5
+# times faster", and 37 ms against $100 \times 2.4$ ms backward. Its 1.2 ms is the time
+# of a patch in a batch; alone, a patch takes 5.4 ms. So we vary the batch size, and
+# time the convolutional and the fully connected layers separately.
 
 # %%
 TRIES = {"read": 2, "smoke": 1, "small": 4, "paper": 20}[here.preset]
@@ -545,15 +548,15 @@ shared.glue_values(
 # backward time of the one pass.
 #
 # The batch size matters too. A backward pass writes a gradient for each of AlexNet's 61
-# million weights, once per batch. So one pass is {glue:text}`alone:.0f` times as fast
-# backward as patches one by one, but {glue:text}`batched:.1f` times as fast as a batch
-# of 100. The paper's times amount to 6.5.
+# million weights, once per batch. So, backward, one pass is {glue:text}`alone:.0f`
+# times as fast as patches one by one, but only {glue:text}`batched:.1f` times as fast
+# as a batch of 100. The paper's backward times amount to 6.5.
 #
 # ## The three nets as FCNs
 #
 # Drop the last layer, which knows only ImageNet's classes, add a 1×1 convolution that
 # scores the 21 classes of PASCAL VOC, and the classifiers become FCNs (section 4.1).
-# Table 1 of the paper compares them. Its mean IU and its times need training and its
+# Table 1 of the paper compares them. Its mean IU needs training and its times need its
 # GPU, but the other columns are properties of the nets, which we compute here:
 
 
@@ -650,9 +653,9 @@ savings = [without / reduced for reduced, without in work]
 print(f"all {len(blocks)} blocks: {min(savings):.1f} to {max(savings):.1f} times fewer")
 
 # %% [markdown]
-# How much can such a network tell from the pixels alone? Train one on a few synthetic
-# scenes. It sees three numbers, the colour of one pixel, and has to name the class of
-# that pixel.
+# How much can a network tell that is *all* 1×1 convolutions? Train one on a few
+# synthetic scenes. It sees three numbers, the colour of one pixel, and has to name the
+# class of that pixel.
 
 
 # %%
@@ -780,9 +783,21 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 #    :::
 #
 # 2. **Shift and stitch.** Shift the sheet by 16 pixels to the right, down, and both,
-#    run the convolutionalized GoogLeNet on each (section 3.2; it needs the weights),
+#    run the convolutionalized GoogLeNet on each (section 3.2; this needs the weights),
 #    and interlace the four maps into one of stride 16. Compare it with the stride-32
 #    map interpolated to the same grid. What did the fourfold cost buy?
+#
+#    :::{dropdown} Solution
+#    Moved to the right by 16 pixels, the sheet has at cell $i$ what was 16 pixels
+#    further left: the cell is centred on pixel $32\,i + o - 16$ of the original, $o$
+#    being the offset of the map. So each shifted map fills the gaps of the first, in
+#    columns, in rows or in both. Where the first map has a cell, the interlaced and the
+#    interpolated map agree. Between, the one holds the net's answer for that place, the
+#    other an average of its neighbours' answers. But every answer still has the same
+#    receptive field: the cost buys a finer grid, not a finer eye ([chapter
+#    11](11_patches_shifts_stitches.ipynb)). How much that changes the outline of the
+#    cat takes the weights and a look.
+#    :::
 #
 # 3. **Trading the average pool.** GoogLeNet averages 7×7 cells and then classifies
 #    linearly. Both steps are linear. Show that scoring each cell of `inception_5b`

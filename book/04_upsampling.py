@@ -90,9 +90,9 @@ plt.show()
 # 3.3) close the gap inside the net. Upsampling by a factor $f$ is a convolution with a
 # stride of $1/f$: take a convolution of stride $f$, exchange its forward and backward
 # passes, and you have a layer that turns each coarse cell into many fine ones. Bilinear
-# interpolation is one choice of its filter. Since it is a layer like any other, its
-# filter can also be learned, and the loss can be computed where we want it, at the
-# pixels.
+# interpolation is one choice of its filter. Since upsampling is now a layer like any
+# other, the filter can also be learned, and the loss can be computed where we want it,
+# at the pixels.
 #
 # :::{note}
 # The demonstrations of this chapter use label maps of synthetic scenes, which are
@@ -237,9 +237,9 @@ plt.show()
 # them. In two dimensions the filter is the product of two tents.
 # :::
 #
-# Does a filter keep a constant map constant? Its taps tell. A fine cell is reached only
-# by taps that are a whole number of strides apart. If the taps of each such set add up
-# to 1, the constant survives. Both filters pass:
+# Does a filter keep a constant map constant? Its *taps*, the numbers in it, tell. A
+# fine cell is reached only by taps that are a whole number of strides apart. If the
+# taps of each such set add up to 1, the constant survives. Both filters pass:
 
 # %%
 phases = [(i, j) for i in range(factor) for j in range(factor)]
@@ -251,7 +251,9 @@ for name, filters in (("even", even), ("odd", odd)):
 # %% [markdown]
 # Both also agree with `F.interpolate`, once the maps are aligned: the odd filter with
 # cells on pixels (`align_corners=True`), the even one with cells between them
-# (`align_corners=False`), if the border cells are repeated first.
+# (`align_corners=False`), if the border cells are repeated first. `Deconvolution` is
+# the package's layer with this filter. Its output extends beyond the cells on all
+# sides, and `crop` cuts it.
 
 # %%
 maps = torch.randn(1, 3, 6, 7)
@@ -294,8 +296,11 @@ pd.DataFrame(first)
 #
 # VGG16 pools over 2×2 cells, so a cell is in the middle of its block, between pixels:
 # at 3.5, 7.5 and 15.5. AlexNet and GoogLeNet pool over 3×3 cells at a stride of 2.
-# Their cells are on pixels, and not in the middle of their stride. GoogLeNet's first
-# cell of stride 32 is centred on pixel 30.
+# Their cells are on pixels, but not in the middle of the 8, 16 or 32 pixels that they
+# stand for. GoogLeNet's first cell of stride 32 is centred on pixel 30. (The nets here
+# are padded so that their maps begin at the edge of the image. In [chapter
+# 3](03_convolutionalization.ipynb), AlexNet was not, and its first cell was centred on
+# pixel 113.)
 
 # %% tags=["remove-input"]
 figures.centres(fields, width=112)
@@ -305,7 +310,7 @@ plt.show()
 # :::{caption} fig-upsampling-centres
 # :alt: Nine rows of dots and rings over 112 pixels, for three nets at three strides. In
 # :  the rows of VGG16 every ring surrounds its dot. In those of AlexNet and GoogLeNet
-# :  they are apart, most of all for GoogLeNet at stride 32.
+# :  they are apart, least for AlexNet at stride 8, most for GoogLeNet at stride 32.
 # Dots: the centres of the cells of each map. Rings: where they end up if the map is
 # simply stretched over the image, as `F.interpolate(scores, size=...)` does. For VGG16
 # the two agree, so the mistake goes unnoticed. For GoogLeNet at stride 32 the stretched
@@ -317,7 +322,7 @@ plt.show()
 # Does it matter? Take the true label maps of some synthetic scenes and average them
 # over cells, which is about as much as the cells of a net could say at that stride.
 # Then upsample them with a wrong offset: `upsample_onto` does its work correctly, on
-# the wrong grid.
+# the wrong grid. (`IMAGE` is the grid of the pixels.)
 
 # %%
 count = {"read": 6, "smoke": 4, "small": 40, "paper": 200}[here.preset]
@@ -359,9 +364,9 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-upsampling-shifts
 # :alt: Above, a street three times with the outline of what is labelled tree. At stride
-# :  32 the outline is a blob on the tree, shifted by 16 pixels it misses much of it,
-# :  and at stride 8 it follows the crown. Below, mean IU falls with the shift for
-# :  strides 32, 16 and 8, fastest for stride 8.
+# :  32 the outlines are blobs on the trees, shifted by 16 pixels they miss much of
+# :  them, and at stride 8, 4 pixels off, they follow each tree. Below, mean IU falls
+# :  with the shift for strides 32, 16 and 8, fastest for stride 8.
 # Above: the outline of what is labelled tree after a round trip through cells of 32
 # pixels (and of 8). Below: mean IU of the true labels after that trip, against the
 # shift. At a shift of zero the curves show what the stride alone loses, the subject of
@@ -433,7 +438,7 @@ print(f"{corner[0]:.2f} faded, {corner[1]:.2f} repeated")
 # The authors' release takes another way. It pads every image by 100 pixels, so that the
 # stamps of the outermost cells reach beyond the image on every side, and crops what is
 # outside. The crop offsets in the released nets look like magic numbers: 19 for
-# FCN-32s, 27 for FCN-16s, and 5, 9 and 31 for FCN-8s. None of them is arbitrary.
+# FCN-32s, 5 and 27 for FCN-16s, and 5, 9 and 31 for FCN-8s. None of them is arbitrary.
 #
 # ## Deriving the crops
 #
@@ -462,7 +467,7 @@ pd.DataFrame(rows, columns=columns)
 # :::
 #
 # The padding of 100 and half of the 3×3 kernel put the first cell at $-100 + 1 = -99$.
-# The other 3×3 convolutions are padded by their half and move nothing. Each pool moves
+# The other 3×3 convolutions are padded by one cell and move nothing. Each pool moves
 # the centre by half a cell of its finer map. `fc6`, seven cells wide and no longer
 # padded, moves it by 3 cells of 32 pixels, into the image, to 12.5. The 64 taps of the
 # upsampling reach back by 31.5. So the first upsampled value belongs to pixel $-19$:
@@ -581,16 +586,15 @@ shared.glue_values(
 # label maps are sharp. The gain is small: the error falls from
 # {glue:text}`rmse_fixed:.3f` to {glue:text}`rmse_learned:.3f`.
 #
-# A common belief says that learned upsampling is "much more effective" than
-# interpolation. Nothing that we measured supports it. We trained FCN-8s on GoogLeNet
-# for one epoch of SIFT Flow both ways: mean IU is {glue:text}`learned_iu:.1f` with
-# learned upsampling and {glue:text}`fixed_iu:.1f` with fixed, a difference of
-# {glue:text}`learned_gain:+.1f` points. So short a comparison, with one seed on the
-# learned side, cannot exclude a small effect in either direction ([chapter
-# 12](12_results.ipynb), "intermediate upsampling learned"). The paper learns the
-# intermediate upsamplings, starting from bilinear, and fixes the last. The authors'
-# release fixes all of them, and its README says that learning them made no significant
-# difference.
+# It is often said that learned upsampling is much better than interpolation. Nothing
+# that we measured supports it. We trained FCN-8s on GoogLeNet for one epoch of SIFT
+# Flow both ways: mean IU is {glue:text}`learned_iu:.1f` with learned upsampling and
+# {glue:text}`fixed_iu:.1f` with fixed, a difference of {glue:text}`learned_gain:+.1f`
+# points. So short a comparison, with one seed on the learned side, cannot exclude a
+# small effect in either direction ([chapter 12](12_results.ipynb), "intermediate
+# upsampling learned"). The paper learns the intermediate upsamplings, starting from
+# bilinear, and fixes the last. The authors' release fixes all of them, and its README
+# says that learning them made no significant difference.
 #
 # A learned filter also has a risk that a fixed one does not have. Nothing keeps the
 # sums of its taps equal. Where they differ, a smooth map comes out with a pattern that
@@ -616,8 +620,9 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-upsampling-checkerboards
-# :alt: Three squares of 10 by 10 cells. The first is a checkerboard of four strong
-# :  shades, the second a weaker regular pattern, the third a single colour.
+# :alt: Three squares of 10 by 10 cells. The first is a checkerboard of three shades,
+# :  the second a weaker pattern that repeats every two cells, the third a single
+# :  colour.
 # A constant map, upsampled by a factor of 2 with three filters. Only the last one keeps
 # it constant.
 # :::
@@ -640,8 +645,9 @@ plt.show()
 # 1. **Two steps or one.** Upsample a random map twice by 2 and once by 4, both
 #    bilinearly, on the grids that their filters define. Where do the results agree,
 #    where do they differ, and by how much? Try the odd filters, then the even ones, and
-#    explain why `upgrade_from` promises exact predictions for GoogLeNet but not for
-#    VGG16.
+#    explain why FCN-16s, which upsamples by 2 and then by 16 ([chapter
+#    5](05_skips.ipynb)), can start with exactly the predictions of FCN-32s on GoogLeNet
+#    but not on VGG16.
 #
 #    :::{dropdown} Solution
 #    Upsample a single 1. With the odd filters both ways give the same tent, 4, 8, 12,
@@ -650,14 +656,26 @@ plt.show()
 #    taps, 1, 3, 6, 10, 12, 12, 10, 6, 3, 1, and one step gives eight, 2, 6, 10, 14, 14,
 #    10, 6, 2. The outermost of the ten extend one fine cell further. Two steps flatten
 #    the peak, by 2 of 14, because no sample of the first step was at the centre of the
-#    cell. GoogLeNet's cells are on pixels and need odd filters, VGG16's are between
-#    pixels and need even ones.
+#    cell. GoogLeNet's cells are on pixels and need odd filters, so two steps equal one.
+#    VGG16's are between pixels and need even ones.
 #    :::
 #
 # 2. **A cubic stamp.** Build the filter of bicubic interpolation (four cells wide) as
 #    the stamp of a transposed convolution. Check that the sums of its taps are 1, and
 #    add its error to the bars of {numref}`fig-upsampling-learning`. Why may a filter
 #    with negative taps be a bad idea for scores that are probabilities?
+#
+#    :::{dropdown} Solution
+#    Along one axis the filter has $4f$ taps: the cubic kernel at the distances of the
+#    fine cells from the centre of the coarse one, in coarse cells. For a factor of 2
+#    these are ±0.25, ±0.75, ±1.25 and ±1.75. With $a = -0.75$, the constant of
+#    `F.interpolate`, the taps are 0.879, 0.262, −0.105 and −0.035. The two sets of taps
+#    that are two apart each hold all four of these numbers, which add up to 1. Take the
+#    outer product with itself, apply it with `F.conv_transpose2d`, crop 3 fine cells,
+#    and compare with `F.interpolate(mode="bicubic")` away from the border. Because of
+#    the negative taps the result can leave the range of its cells: next to a sharp edge
+#    probabilities fall below 0 and rise above 1.
+#    :::
 #
 # 3. **Enough padding.** With a padding of 100 the first pixels of FCN-32s on VGG16 are
 #    faded. Derive the smallest padding of the first layer at which they are not. What

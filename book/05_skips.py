@@ -97,8 +97,9 @@ plt.show()
 # **How far this chapter goes.** All caveats are collected here.
 #
 # - *A demonstration is not evidence.* The nets are tiny, a program paints their scenes,
-#   and each net is trained once. The control shows that in this run the skips, not more
-#   training, made the difference. It does not show how much skips gain on photographs.
+#   and each net is trained once. A control that trains as long without skips shows that
+#   in this run the skips, not more training, made the difference. It does not show how
+#   much skips gain on photographs.
 # - *The second skip gains far more here than in the paper.* The scenes are small, their
 #   objects are a few cells wide, and the backbone learns its shallow filters together
 #   with the skips.
@@ -211,7 +212,7 @@ plt.show()
 # :::{caption} fig-skips-coarsened
 # :alt: Three scenes with their ground truth and its winners at 1/32, 1/16 and 1/8. At
 # :  1/32 the cars, the boat, the street lamps and the trunk of the tree are gone; at
-# :  1/8 most of them are back as rough shapes.
+# :  1/8 the cars and the boat are back as rough shapes, and of the lamps a few scraps.
 # Ground truth and the winners of its blocks. Light outlines are void.
 # :::
 #
@@ -251,10 +252,10 @@ pd.DataFrame(
 # :::
 #
 # Those images are about five times as wide as our scenes and their objects are larger.
-# What counts is the size of things *in cells*. Even so, 86.1 is far above the 62.7 of
-# the paper's own FCN-8s on these images. As the paper remarks, a good mean IU does not
-# need exact borders and, conversely, says little about them. [Chapter
-# 10](10_how_good_can_it_get.ipynb) takes these bounds apart.
+# What counts is the size of things *in cells*. On these images, even the bound at
+# stride 32, 86.1, is far above the 62.7 of the paper's FCN-8s. As the paper remarks, a
+# good mean IU does not need exact borders and, conversely, says little about them.
+# [Chapter 10](10_how_good_can_it_get.ipynb) takes these bounds apart.
 #
 # ## What against where
 #
@@ -278,7 +279,8 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # :::{caption} tab-skips-fields
-# The layers that FCN-8s scores, and the width of their receptive fields.
+# The layers that FCN-8s scores, and the width of their receptive fields. (`drop7` and
+# `drop` are the dropout layers at the end of the backbone.)
 # :::
 
 # %% tags=["hide-input"]
@@ -294,7 +296,7 @@ plt.show()
 # :  large dots, a finer grid and a dense grid of small dots.
 # VGG16 on a photo of 427×640 pixels. A cell at stride 32 sees most of the photo, but
 # there are few such cells. A cell at stride 8 sees a window or the end of a roof, and
-# there is one every 8 pixels.
+# there is one every 8 pixels. Dashed: the detail on the right.
 # :::
 
 # %% tags=["remove-input"]
@@ -498,7 +500,7 @@ image = torch.rand(2, 3, 75, 100)
 torch.testing.assert_close(plain(caffe(image)), package(image))
 
 # %% [markdown]
-# The paper's training step (section 4.3) is as short: the softmax loss of every
+# The paper's training step (section 4.3) is just as short: the softmax loss of every
 # labelled pixel, and gradient descent with momentum. Biases learn at twice the rate and
 # do not decay.
 
@@ -548,7 +550,7 @@ print("the loss falls:", losses[0] > losses[1] > losses[2])
 # %% [markdown]
 # ## A skip that changes nothing, at first
 #
-# A new score layer starts at zero. So FCN-16s begins exactly where FCN-32s ended:
+# A new score layer starts at zero. So FCN-16s begins where FCN-32s ended:
 
 # %%
 coarser = nets["32s"]
@@ -563,6 +565,10 @@ print(
 )
 
 # %% [markdown]
+# This holds on AlexNet and GoogLeNet. On VGG16, whose cells are between pixels,
+# upsampling twice differs a little from upsampling once, so the start is only nearly
+# the same (exercise 1 of [chapter 4](04_upsampling.ipynb)).
+#
 # Does a layer of zeros learn? Let $g$ be the gradient of the loss at $s_{16}$. The
 # gradient of the layer is the sum over cells of $g\,h_{16}^\top$, which is not zero
 # because $h_{16}$ is not. What *is* zero at the first step is the gradient that the
@@ -636,17 +642,17 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-skips-losses
 # :alt: Loss against images seen. FCN-32s falls from 2.3 to 0.7 within 1280 images.
-# :  FCN-16s and then FCN-8s go on from there, down to 0.5 and 0.35, with a jump at the
-# :  start of each stage. The control ends at 0.55.
+# :  FCN-16s and then FCN-8s continue from there, down to 0.5 and 0.4, with a jump at
+# :  the start of each stage. The control jumps as well and ends at 0.6.
 # Bold: the loss on 16 fixed training scenes, without dropout. Faint: the training loss
 # of each batch. The bold curves join at the grey lines, where each finer net starts
 # from the coarser one.
 # :::
 #
-# Right after each grey line the loss jumps, more for the nets with a new skip than for
-# the control. The cause is the learning rate. It falls to zero by the end of a stage
-# and restarts at $1.5 \cdot 10^{-3}$, and in its first steps AdamW moves every weight
-# by about that much, however small the gradient. To check this, we repeat the first ten
+# Right after each grey line the loss jumps, for the control as for the nets with a new
+# skip. The cause is the learning rate. It falls to zero by the end of a stage and
+# restarts at $1.5 \cdot 10^{-3}$, and in its first steps AdamW moves every weight by
+# about that much, however small the gradient. To check this, we repeat the first ten
 # steps of FCN-16s with the same batches and the same dropout, at that rate and at a
 # hundredth of it:
 
@@ -688,8 +694,9 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-skips-predictions
 # :alt: Three held-out scenes with ground truth and the label maps of FCN-32s, FCN-16s
-# :  and FCN-8s. All get the layout. FCN-8s alone puts cars on the street and separates
-# :  the trees from the houses; the street lamps are missing in all.
+# :  and FCN-8s. All get the layout. FCN-8s draws the finest tree and shore, and is the
+# :  only one to find the boat; its cars are one blob, and the street lamps are missing
+# :  in all.
 # Scenes that no net has trained on. From left to right, blobs become regions with
 # borders.
 # :::
@@ -732,9 +739,9 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-skips-classes
-# :alt: One line of dots per class. FCN-8s leads in every class but pole, often by ten
-# :  points or more over FCN-16s; the control is close to FCN-32s except for mountain.
-# :  Car and boat stay below 26 percent, pole near zero.
+# :alt: One line of dots per class. FCN-8s leads in every class but pole, by 5 to 16
+# :  points over FCN-16s. The control is between FCN-32s and FCN-16s in most classes.
+# :  Car and boat stay below 20 percent, pole near zero.
 # IU of each class; the mean at the top.
 # :::
 #
@@ -772,7 +779,7 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-skips-distance
 # :alt: Percentage of wrong pixels against distance from the nearest border. All four
-# :  curves fall from around 50 percent at one pixel to nearly zero beyond twelve.
+# :  curves fall from 50 percent or more at one pixel to below 5 percent from twelve on.
 # :  FCN-8s is lowest throughout; FCN-16s lies between it and the control.
 # Errors at each distance from a border, and the share of the pixels there.
 # :::
@@ -840,17 +847,18 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-skips-streams
 # :alt: A meadow with a tree in front of mountains. Stride 32 alone gives two bands,
-# :  mountain above ground. Stride 8 alone outlines the tree but calls parts of the
-# :  mountains car and boat. The sum has sky, mountains, tree and ground in their
-# :  places.
+# :  mountain above ground, with a wedge of water between. Stride 16 alone is mostly
+# :  water and ground. Stride 8 alone outlines the tree but calls parts of the mountains
+# :  road and building. The sum has sky, mountains, tree and ground in their places.
 # Top: the labels that each stream would give alone, and those of their sum. Below:
 # scores for the three largest classes of the scene (red for, blue against), on one
 # scale in each row.
 # :::
 #
-# Stride 32 alone lays out the scene and nothing else. Stride 8 alone follows outlines,
-# but gives some regions names that make no sense there. It need not make sense alone:
-# it was trained to correct a sum whose other parts say what is likely.
+# Stride 32 alone lays out the scene and little else. Stride 8 alone follows outlines.
+# Both finer streams give some regions names that make no sense there. They need not
+# make sense alone: they were trained to correct a sum whose other parts say what is
+# likely.
 #
 # ## Why the sum, and why zero
 #
@@ -922,9 +930,9 @@ table
 #
 # **Small rates.** A finer net starts from a good one and should not wreck it, so
 # section 4.2 divides the learning rate by 100 for FCN-16s. Our catalogue divides once
-# more for FCN-8s, as the authors' release does. The scenes of this chapter allow no
-# such patience: after a few hundred batches a net still has everything to learn, and
-# its later stages keep half the rate of the first.
+# more for FCN-8s, as the authors' release does. This chapter cannot afford such small
+# steps: after a few hundred batches a net still has much to learn, so the later stages
+# keep half the rate of the first.
 #
 # **Diminishing returns.** The first skip gains ten times as much as the second.
 #

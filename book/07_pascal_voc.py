@@ -92,9 +92,9 @@ plt.show()
 # :alt: An astronaut in an orange suit, her helmet on her arm. In the label map she is
 # :  one pink shape on black with a thin white outline, and the helmet is white all
 # :  over. The detail shows the white outline around her head.
-# A photo and its labels in the manner of VOC. Void, drawn white, is the border around
-# the person, and the helmet. (Photo: NASA, public domain. VOC's own photos may not be
-# reprinted, so we drew the labels of this one by hand.)
+# A photo and its labels in the manner of VOC. Void, drawn white, covers a border around
+# the person and the whole helmet. (Photo: NASA, public domain. VOC's own photos may not
+# be reprinted, so we drew the labels of this one by hand.)
 # :::
 #
 # ## What you will learn
@@ -141,7 +141,8 @@ shared.glue_values(gain=100 * (float(test["FCN-8s"]) / float(test["SDS"]) - 1))
 # to the command that trains it. The published rows are single runs, and their recipes
 # differ. Our own runs at the end of the chapter use part of VOC's photos, a small
 # backbone, a recipe of our own and one seed; none of their numbers can be compared with
-# the paper's tables. In both, a finer net has also been trained longer.
+# the paper's tables. In the paper's rows as in ours, a finer net has also been trained
+# longer.
 # :::
 #
 # ## Photos of objects
@@ -412,7 +413,7 @@ shared.glue_values(
 )
 
 # %% [markdown]
-# The price is a smaller set, in which fewer photos decide a point of mean IU. A class
+# The price is a smaller set, in which a point of mean IU hangs on fewer photos. A class
 # appears in {glue:text}`photos_median:.1f` photos in the median, and the rarest in
 # {glue:text}`photos_least:.0f`.
 #
@@ -421,9 +422,9 @@ shared.glue_values(
 # The paper's first question is which classifier to convert. Each of the three loses its
 # last layer, gets a score layer for 21 classes, and is fine-tuned as a whole, at stride
 # 32. Four columns of Table 1 describe the nets themselves and need no training, so we
-#     compute them from ours. Receptive field and stride compose layer by layer
-#     (`fcn.receptive_field`); the depth is the number of convolutions on the longest
-#     path to the scores.
+# compute them from ours. Receptive field and stride compose layer by layer
+# (`fcn.receptive_field`); the depth is the number of convolutions on the longest path
+# to the scores.
 
 
 # %%
@@ -546,10 +547,12 @@ for name, benchmark in times.items():
 # There are two columns because there are two ways to score the whole image. *tight* is
 # this package's default, where the maps cover the image and no more. *reference* pads
 # the first layer by 100 pixels, as the authors' release does, and so computes
-# $700^2 / 500^2 \approx 2$ times as much in the early layers. The paper does not say
-# which it timed.
+# $700^2 / 500^2 \approx 2$ times as much in the early layers. (For FCN-AlexNet these
+# are the smaller part: most of its work is in the layers that were fully connected.)
+# The paper does not say which way it timed.
 #
-# The two cores belong to a virtual machine and compute with 32-bit floats, so only
+# The two cores belong to a virtual machine and compute with 32-bit floats, and the
+# trials scatter widely (the percentage above is that of the noisiest net), so only
 # large ratios mean something. As on the K40c, VGG16 costs more than either of the small
 # nets. GoogLeNet's depth, 22 convolutions in a row, costs less than VGG16's width.
 # FCN-8s adds two 1×1 convolutions and two upsamplings to FCN-32s, which is next to
@@ -703,8 +706,8 @@ shared.glue_values(
 # %% [markdown]
 # Each of the other 14 classes appears in at most {glue:text}`most_train:.0f` training
 # photos and {glue:text}`most_scored:.0f` scored ones; {glue:text}`never` appear in no
-# training photo. A net cannot learn a class from a handful of photos, and a handful
-# cannot score it. Such classes dominate the mean over all classes present, so we also
+# training photo. A handful of photos is too few to learn most classes from, and too few
+# to score any. Such classes dominate the mean over all classes present, so we also
 # report the mean over background and six classes: the five animals and person.
 #
 # The recipe is AdamW, a decaying learning rate, mirrored photos and a few epochs; the
@@ -859,6 +862,17 @@ if net_file.is_file():
 # 3. **Your machine's Table 1.** Run `python -m fcn benchmark`. Which net is slower,
 #    relative to FCN-VGG16, on your machine than on the K40c, and why? Count
 #    multiply-adds as chapter [3](03_convolutionalization.ipynb) does, and divide.
+#
+#    :::{dropdown} Solution
+#    On our two cores, neither: relative to FCN-VGG16 both small nets are faster there
+#    than on the K40c ({numref}`tab-voc-times`). The counts for *tight* maps on 500×500
+#    pixels are about 18 (AlexNet), 108 (VGG16) and 8 (GoogLeNet) billion, or 0.16, 1
+#    and 0.07. Divide the ratios of the times by these, and both small nets take longer
+#    per multiply-add than VGG16, above all GoogLeNet and above all on the K40c. Small
+#    layers keep a large processor less busy, and pooling and normalisation take time
+#    without a multiply-add in the count.
+#    :::
+#
 # 4. **A deliberate leak.** On the painted scenes, train two nets: one whose training
 #    list includes a third of the validation images, and one without them. How many
 #    points does the leak gain on that third, and how many on the rest?
