@@ -666,7 +666,7 @@ def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
-    """Numbers of the best row for the chapter's sentences."""
+    """Numbers of the last row for the chapter's sentences."""
     first, best = attempts[0], attempts[-1]
     stages = speedrun.stages_of(best.experiment)
     work = [
@@ -718,7 +718,7 @@ def speedrun_trials(records: Sequence[Record]) -> pd.DataFrame:
             rows[run.experiment.removeprefix(PREFIX)] = {
                 "mean IU": f"{run.scores['mean_iu']:.1f}",
                 "images": f"{run.images_seen:,}",
-                "differs from the best row": ", ".join(
+                "differs from the last row": ", ".join(
                     f"{key} {value}" for key, value in changed.items()
                 )
                 or ABSENT,

@@ -400,7 +400,8 @@ class _Limit(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.empty:  # as layers allocate their parameters
+        on_meta = kwargs is not None and kwargs.get("device") == "meta"  # without memory
+        if func is torch.empty and not on_meta:  # as layers allocate their parameters
             size = args[0] if isinstance(args[0], Iterable) else args
             self.left -= math.prod(size)
             if self.left < 0:

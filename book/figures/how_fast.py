@@ -62,14 +62,15 @@ def seconds_per_photo(found: Benchmark) -> Figure:
 
 
 def parts(profiles: list[Profile]) -> Figure:
-    """One bar per profile: the share of each part in percent, with its name where it is wide enough."""
+    """One bar per profile: the share of each part in percent; a legend names those too narrow for their names."""
     figure, axes = plt.subplots(figsize=(7, 0.75 * len(profiles) + 0.7))
+    narrow = {}
     names = dict.fromkeys(part.name for one in profiles for part in one.parts)
     tints = dict(zip(names, sns.color_palette("Set2", len(names)), strict=True))
     for y, one in enumerate(profiles):
         left = 0.0
         for name, share in one.shares().items():
-            axes.barh(
+            bar = axes.barh(
                 y, share, left=left, color=tints[name], edgecolor="white", height=0.6
             )
             if share > 4 + 0.6 * len(name):
@@ -81,10 +82,14 @@ def parts(profiles: list[Profile]) -> Figure:
                     va="center",
                     fontsize=9,
                 )
+            else:
+                narrow[name] = bar
             left += share
     axes.set_yticks(range(len(profiles)), [one.name for one in profiles])
     axes.set(xlabel="% of the time", xlim=(0, 100), ylim=(len(profiles) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
+    if narrow:
+        figure.legend(narrow.values(), narrow, loc="outside lower center", ncols=3)
     return figure
 
 

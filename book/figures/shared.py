@@ -222,11 +222,13 @@ def labellings(
     names: Names,
     palette: Palette,
 ) -> Figure:
-    """One row per image (H x W x 3): the image, then its label map (H x W) in each of ``columns``, by title."""
+    """One row per image: the image, then its label map (H x W) in each of ``columns``, by title.
+
+    Images are H x W x 3, or 3 x H x W tensors.
+    """
     wide = len(columns) + 1
-    tall = (
-        sum(7.6 / wide * len(image) / len(image[0]) + 0.05 for image in images) + 1
-    )  # 1: titles, legend
+    shapes = [maps.shape for maps in next(iter(columns.values()))]
+    tall = sum(7.6 / wide * h / w + 0.05 for h, w in shapes) + 1  # titles, legend
     figure, axes = plt.subplots(len(images), wide, figsize=(7.6, tall), squeeze=False)
     for i, (image, row) in enumerate(zip(images, axes, strict=True)):
         style.show(row[0], image, "image" if i == 0 else "")

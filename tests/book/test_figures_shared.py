@@ -124,6 +124,13 @@ def test_labellings_shows_a_row_an_image_and_names_only_the_classes_in_it():
     np.testing.assert_array_equal(drawn[5][1, 1], COLOURS[1])
 
 
+def test_labellings_of_tensors_are_as_tall_as_those_of_arrays():
+    maps = {"truth": [LABELS]}
+    arrays = shared.labellings([IMAGE], maps, NAMES, COLOURS)
+    tensors = shared.labellings([torch.from_numpy(IMAGE).permute(2, 0, 1)], maps, NAMES, COLOURS)
+    assert tuple(tensors.get_size_inches()) == tuple(arrays.get_size_inches())
+
+
 @pytest.mark.parametrize("size", [(300, 500), (40, 30)])
 def test_probabilities_of_both_heads_sum_to_one(size):
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ from torch import nn
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 from torchvision.models import vgg16 as torchvision_vgg16
 
-from fcn import pretrained
+from fcn import models, pretrained
 from fcn.caffemodel import NetParameter, read_caffemodel
 from fcn.classifiers import CLASSIFIERS, alexnet, googlenet, vgg16
 from fcn.convolutionalize import convolutionalize
@@ -583,6 +583,14 @@ def test_settings_of_another_kind_or_of_a_wide_net_are_refused_at_once(tmp_path,
     save_file(net.state_dict(), path, {"settings": json.dumps(given)})
     with pytest.raises(ValueError, match=r"net\.safetensors: (no settings|weights of another)"):
         load(path)
+
+
+@pytest.mark.parametrize("net", ["vgg16", "alexnet"])
+def test_a_net_in_its_full_width_is_within_the_limit(tmp_path, monkeypatch, net):
+    """At full width the spare numbers are few against those of the fully connected layers."""
+    monkeypatch.setattr(models, "SPARE", 0)
+    save(FCN(net, 32, 3, width=WIDTH), tmp_path / "net.safetensors", {})
+    assert load(tmp_path / "net.safetensors").settings["net"] == net
 
 
 def test_too_little_memory_is_not_blamed_on_the_file(tmp_path, fcn, monkeypatch):

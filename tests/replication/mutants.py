@@ -1,4 +1,4 @@
-"""Damaged files, by the thousand, for every parser: seeded, so that a number always means the same.
+"""Damaged files, by the hundred, for every parser: seeded, so that a number always means the same.
 
 A parser must refuse a mutant in one line that names the file, or read it. Where the format has a
 checksum, it may read only what the whole file says.
