@@ -589,7 +589,7 @@ def test_settings_of_another_kind_or_of_a_wide_net_are_refused_at_once(tmp_path,
 def test_a_net_in_its_full_width_is_within_the_limit(tmp_path, monkeypatch, net):
     """At full width the spare numbers are few against those of the fully connected layers."""
     monkeypatch.setattr(models, "SPARE", 0)
-    save(FCN(net, 32, 3, width=WIDTH), tmp_path / "net.safetensors", {})
+    save(FCN(net, 32, 3, width=0.1), tmp_path / "net.safetensors", {})
     assert load(tmp_path / "net.safetensors").settings["net"] == net
 
 
