@@ -356,7 +356,7 @@ def fit(
     rate: Annotated[float | None, option("Learning rate; lower if diverging.")] = None,
     balance: Annotated[float, option("Favour rare classes; 1: inversely to their pixels.")] = 0,
     side: Annotated[int, option("Shrink larger photos to this longer side, px.")] = 512,
-    val_list: Annotated[Path | None, option("Names of the photos to hold out, one per line.")] = None,
+    val_list: Annotated[Path | None, option("Names of photos to hold out, one per line.")] = None,
     val_folders: Annotated[HeldOut, option("Photos and label maps to hold out instead.")] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
