@@ -96,7 +96,7 @@ plt.show()
 # :::{note}
 # The photos of this chapter are procedural scenes, written to disk and read back with
 # no knowledge except what is in the files. After two epochs on 54 of them, the scores
-# show that every step works. They say nothing about real photos.
+# on the other six show that every step works. They say nothing about real photos.
 # :::
 #
 # ## Start from a net that has seen photos
@@ -322,7 +322,7 @@ fitted.per_class()
 # The net finds the thin and the rare classes worst, if at all: those at the bottom of
 # {numref}`fig-own-balance`. In pixel accuracy they hardly count; in mean IU each counts
 # as much as the sky. Which of the two matters depends on your task. Decide before the
-# first run.
+# first run. And on a few held-out photos, a class can rest on one object, or have none.
 #
 # You can use the saved net like any other: `python -m fcn predict PHOTO --weights FILE`
 # writes a label map and an overlay in your colours. In Python:
@@ -342,8 +342,8 @@ plt.show()
 # :  red. The predictions have the right large areas with rounded borders. Poles are
 # :  missing, and red lines follow the borders of the classes.
 # Three held-out scenes, their labels, the net's predictions, and its errors in red
-# (void is not counted). The errors are at borders, where stride 8 is coarse, and on
-# whole objects that the net has seldom seen.
+# (void is not counted). Most errors are at borders and on thin things such as poles,
+# for which stride 8 is coarse.
 # :::
 #
 # ## What mistakes print
