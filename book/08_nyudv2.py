@@ -146,8 +146,8 @@ shared.glue_values(
 # Table 4 are "not run". The painted rooms teach how the parts work; they say nothing
 # about the paper's scores. Their depth is exact and their colours are random, while in
 # real photos a bed looks like a bed and depth has noise and holes. The nets are small
-# and trained briefly, and their scores depend on the machine: two runs with one seed
-# can differ by a few points of mean IU.
+# and trained briefly. Their scores depend on the machine, too: two runs with the same
+# seed can differ by a few points of mean IU.
 # :::
 #
 # ### Running the experiments
@@ -532,8 +532,8 @@ def learn(net: Net, data: Nyud, steps: int, rate: float, seed: int) -> None:
 # %% [markdown]
 # Late fusion starts from the trained colour net and the trained HHA net, and trains
 # both together. To tell the gain of fusion from the gain of more training, a copy of
-# the HHA net trains for the same number of extra steps: the control. It has half the
-# parameters of the pair, which it does not control for (exercise 1 does).
+# the HHA net trains for the same number of extra steps: the control. It does not
+# control for the pair's doubled number of parameters; exercise 1 does.
 
 
 # %%
@@ -677,8 +677,8 @@ several.round(1)
 # Mean IU (%) on held-out rooms. A long run has {glue:text}`long_rooms:.0f` rooms and
 # {glue:text}`long_steps:.0f` steps, a short one {glue:text}`short_rooms:.0f` rooms and
 # {glue:text}`short_steps:.0f` steps. The control is the HHA net, trained longer. The
-# short run with seed 0 repeats {numref}`tab-nyud-rooms`; where the two differ, so did
-# the machines or the versions of the code.
+# short run with seed 0 repeats {numref}`tab-nyud-rooms`; any difference comes from the
+# machine or the version of the code.
 # :::
 
 # %% tags=["remove-input"]

@@ -649,9 +649,9 @@ pd.DataFrame(rows, index=index).T
 # multiply-adds.
 # :::
 #
-# These are two answers to one question: how do we learn *what* is *where*? FCN-8s asks
-# shallow layers, which see little, for the *where*. The dilated net asks the deepest
-# layer for both, at sixteen times as many places, and pays for it.
+# These are two answers to one question: *what* is *where*? FCN-8s asks shallow layers,
+# which see little, for the *where*. The dilated net asks the deepest layer for both, at
+# sixteen times as many places, and pays for it.
 #
 # Does it buy finer information? Shift-and-stitch has the answer: its cells are the
 # coarse net's own, computed by filters that still read cells 32 pixels apart, as they

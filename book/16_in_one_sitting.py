@@ -85,7 +85,8 @@ plt.show()
 # :  round blobs, FCN-16s rough shapes, FCN-8s the eaves of the temple and the thin
 # :  rocket.
 # The paper's figure 4 with our nets, trained in stages on SIFT Flow
-# ([chapter 6](06_sift_flow.ipynb)). With each skip, borders get sharper.
+# ([chapter 6](06_sift_flow.ipynb)). FCN-32s scores one cell per 32×32 pixels, FCN-16s
+# and FCN-8s add the scores of finer maps. With each such skip, borders get sharper.
 # :::
 #
 # ## What you will learn
@@ -411,10 +412,10 @@ shared.glue_values(learned=learned.difference, learned_verdict=learned.verdict)
 # the intermediate layers as bilinear, learns them and fixes the last; the authors'
 # release fixes all of them, and says that learning them made no significant difference.
 #
-# *What we found.* Learning them changes mean IU by {glue:text}`learned:+.1f` points in
-# a short run: {glue:text}`learned_verdict`. Trained alone, from random numbers, a
-# filter becomes a tent like the bilinear one ([chapter 4](04_upsampling.ipynb)).
-# [Chapter 12](12_results.ipynb) explains the other rows.
+# *What we found.* Learning them changes [mean IU](#metrics) by
+# {glue:text}`learned:+.1f` points in a short run: {glue:text}`learned_verdict`. Trained
+# alone, from random numbers, a filter becomes a tent like the bilinear one ([chapter
+# 4](04_upsampling.ipynb)). [Chapter 12](12_results.ipynb) explains the other rows.
 #
 # ### Skips
 
@@ -565,7 +566,8 @@ shared.glue_values(
 # :::{caption} fig-sitting-sampling
 # :alt: Two panels with three falling loss curves each, for 100, 50 and 25 % of the
 # :  cells, against iterations and against images.
-# Training loss of FCN-32s with all cells in the loss and with a random part of them.
+# Training loss of FCN-32s on SIFT Flow, with all cells in the loss and with a random
+# part of them, one seed each.
 # :::
 #
 # A loss summed over cells trains on all patches of an image at once; drawing patches
