@@ -338,9 +338,9 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-own-predictions
-# :alt: Three held-out scenes in rows: photo, labels, prediction, and wrong pixels in
-# :  red. The predictions have the right large areas with rounded borders. Poles are
-# :  missing, and red lines follow the borders of the classes.
+# :alt: Three held-out scenes in rows, each with photo, labels, prediction, and wrong
+# :  pixels in red. The predictions have the right large areas with rounded borders.
+# :  Poles are missing, and red lines follow the borders of the classes.
 # Three held-out scenes, their labels, the net's predictions, and its errors in red
 # (void is not counted). Most errors are at borders and on thin things such as poles,
 # for which stride 8 is coarse.

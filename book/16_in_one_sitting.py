@@ -598,7 +598,7 @@ shared.glue_values(**dict(zip(("voc_32s", "voc_16s", "voc_8s"), finer, strict=Tr
 
 # %% [markdown]
 # :::{caption} fig-sitting-voc
-# :alt: Three bars: R-CNN, SDS, and FCN-8s, which is the longest.
+# :alt: Three bars, R-CNN at 47.9, SDS at 52.6 and FCN-8s at 62.7.
 # The paper's Table 3: mean IU on the test photos of VOC 2011.
 # :::
 #
