@@ -110,7 +110,7 @@ plt.show()
 # - how much an unstated choice is worth: the treatment of void, the content of a cell,
 #   the upsampling;
 # - which classes a coarse grid costs most, and how to predict that from their shape;
-# - why these bounds can be passed, and what they still say about FCN-32s, 16s and 8s.
+# - why these bounds can be exceeded, and what they still say about FCN-32s, 16s and 8s.
 #
 # ## The claim
 #
@@ -469,7 +469,7 @@ shared.glue_values(
 # Each class has the same weight in mean IU, whatever its area. Pixel accuracy weights
 # the classes by their area, which is small for these (exercise 2).
 #
-# ## Bounds that can be passed
+# ## Bounds that can be exceeded
 #
 # The paper says *approximate* upper bounds, and rightly. A net does not give one label
 # per cell. It gives each cell a score for every class and interpolates the scores.
@@ -625,7 +625,7 @@ shared.glue_values(
 # - What a grid costs a class follows from how much of the class lies near a border.
 #   Thin things pay most.
 # - Scores can place a border more exactly than the grid, so a bound from hard labels
-#   can be passed.
+#   can be exceeded.
 # - 62.7 is far below 86.1: the stride is not what limits FCN-8s. Telling classes apart
 #   seems to be.
 #

@@ -220,8 +220,8 @@ assert hit == {"chelsea"}
 # :::{caption} fig-sitting-heatmap
 # :alt: A sheet of six photos, shown twice. Above, class names mark the cells that are
 # :  surest. Below, a heatmap lights up on the photo of the cat and is dark elsewhere.
-# GoogLeNet as published, made convolutional, on six photos at once: the surest classes,
-# and the probability of a cat.
+# BVLC's GoogLeNet, trained on ImageNet and made convolutional, on six photos at once:
+# the surest classes, and the probability of a cat.
 # :::
 #
 # A classifier that slides outputs a map of scores for every class: a heatmap. No
