@@ -477,7 +477,7 @@ shared.glue_values(
 #
 # The first skip gains 3.0 points of mean IU, the second 0.3, and there the paper stops.
 #
-# *What we found.* With one seed, {glue:text}`step_16s:+.1f` and
+# *What we found.* In stages, with one seed, {glue:text}`step_16s:+.1f` and
 # {glue:text}`step_8s:+.1f` points. Each finer net is also trained longer. Compared with
 # FCN-32s trained as long, the first skip is worth {glue:text}`from_skip:+.1f` ([chapter
 # 6](06_sift_flow.ipynb)).
