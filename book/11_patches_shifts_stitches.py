@@ -1043,8 +1043,9 @@ if control and 0.25 in runs:
 #    With the dilated net. A plain layer that pads a fragment puts its zeros directly
 #    around the cells of that class. `dilated` multiplies the padding by the dilation,
 #    so each class of the dilated map meets the same number of zeros before its first
-#    cell and after its last one. Shift-and-stitch differs: its first layers pad each
-#    shifted image at its own edge, where the other two still see pixels.
+#    cell and after its last one. On narrow AlexNet, VGG16 and GoogLeNet with random
+#    weights, the difference is exactly zero. Shift-and-stitch differs: its first layers
+#    pad each shifted image at its own edge, where the other two still see pixels.
 #    :::
 #
 # 2. **Dilate and train.** Build an FCN from `dilated(backbone(alexnet(width=1/8)), 8)`
