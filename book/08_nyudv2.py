@@ -145,8 +145,9 @@ shared.glue_values(
 # **What to keep in mind.** NYUDv2 was not available for this edition, so our rows of
 # Table 4 are "not run". The painted rooms teach how the parts work; they say nothing
 # about the paper's scores. Their depth is exact and their colours are random, while in
-# real photos a bed looks like a bed and depth has noise and holes. The nets are small,
-# and the last digits of their scores depend on the machine.
+# real photos a bed looks like a bed and depth has noise and holes. The nets are small
+# and trained briefly. Their scores depend on the machine, too: two runs with the same
+# seed can differ by a few points of mean IU.
 # :::
 #
 # ### Running the experiments
@@ -223,7 +224,7 @@ span.agg(["min", "max", "std"]).T.round(1)
 # clipped to 0 to 255. **H**orizontal disparity is nearness, as a stereo camera would
 # measure it. **H**eight counts centimetres from the lowest point. The **a**ngle is 38
 # for floors, 128 for walls and 218 for ceilings. The scales are those of the code
-# published with that paper; `fcn.data.hha` is our own code.
+# published with that paper; the code of `fcn.data.hha` is our own.
 
 # %%
 encoded = hha(one.depth, one.camera, one.gravity)
@@ -236,8 +237,8 @@ plt.show()
 # :  the table. Height rises evenly from a black floor to a bright ceiling. The angle
 # :  shows floor, bed and table top in one dark shade, walls in a middle one, and the
 # :  ceiling in a bright one.
-# The three channels of HHA. In the third, all level surfaces have one value and all
-# upright ones another, wherever they are.
+# The three channels of HHA. In the third, all surfaces that face up have one value and
+# all upright ones another, wherever they are.
 # :::
 #
 # In a painted room we know the answer, so we can check the code, well inside the
@@ -267,7 +268,7 @@ pd.DataFrame(rows).T
 #
 # over a plane, the *inverse* of depth is linear in the image. So we fit a linear
 # function to $1 / z$ in a window of 7×7 pixels; its three coefficients are the normal,
-# up to length. No point has to be moved to space for it.
+# up to length. No pixel has to be projected into space.
 #
 # ### Which way is down?
 #
@@ -531,7 +532,8 @@ def learn(net: Net, data: Nyud, steps: int, rate: float, seed: int) -> None:
 # %% [markdown]
 # Late fusion starts from the trained colour net and the trained HHA net, and trains
 # both together. To tell the gain of fusion from the gain of more training, a copy of
-# the HHA net trains for the same number of extra steps: the control.
+# the HHA net trains for the same number of extra steps: the control. It does not
+# control for the pair's doubled number of parameters; exercise 1 does.
 
 
 # %%
@@ -578,7 +580,8 @@ pd.DataFrame(
 
 # %% [markdown]
 # :::{caption} tab-nyud-rooms
-# Percent on held-out rooms, over the twelve or so classes that they show.
+# Percent on held-out rooms, over the twelve or so classes that they show, with one
+# seed.
 # :::
 
 # %% tags=["hide-input"]
@@ -595,10 +598,10 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-nyud-classes
-# :alt: Four dots for each of twelve classes. The dots of HHA alone and of colour and
-# :  HHA together are far to the right of those of colour and of colour with depth, most
-# :  of all for bed, cabinet and table. For picture, door and window all dots are near
-# :  zero.
+# :alt: Four dots for each of twelve classes. For bed, cabinet and table, the dots of
+# :  HHA alone and of colour and HHA together are far to the right of those of colour
+# :  and of colour with depth. For ceiling, HHA alone is left of colour. For picture,
+# :  door and window all dots are near zero.
 # IU of each class that the held-out rooms show, with the mean at the top.
 # :::
 
@@ -634,12 +637,12 @@ plt.show()
 #
 # Colour and HHA come out in the reverse of the paper's order, by construction: these
 # rooms' colours mean nothing and their depth is exact. What carries over is how the
-# inputs differ. HHA soon finds beds and ceilings, whose height and tilt give them away.
-# What hangs on a wall comes late: a picture or a window is four centimetres thick here,
-# a faint edge to HHA, and a short run learns next to nothing of it. In real depth,
-# noise may hide such an edge altogether, and only the photo shows it. Raw depth,
-# appended to colour, gains much less than HHA: the net has to work out heights and
-# angles itself, while HHA spells them out.
+# inputs differ. HHA soon finds beds, whose height and tilt give them away. What hangs
+# on a wall comes late: a picture or a window is four centimetres thick here, a faint
+# edge to HHA, and a short run learns next to nothing of it. In real depth, noise may
+# hide such an edge altogether, and only the photo shows it. Raw depth, appended to
+# colour, gains much less than HHA, if anything. One reason may be that the net has to
+# work out heights and angles itself, while HHA spells them out.
 #
 # Averaging two nets that were never trained together need not beat the better one,
 # since the worse one has half the weight. The paper trains the pair end to end, and so
@@ -673,7 +676,9 @@ several.round(1)
 # :::{caption} tab-nyud-late-fusion
 # Mean IU (%) on held-out rooms. A long run has {glue:text}`long_rooms:.0f` rooms and
 # {glue:text}`long_steps:.0f` steps, a short one {glue:text}`short_rooms:.0f` rooms and
-# {glue:text}`short_steps:.0f` steps. The control is the HHA net, trained longer.
+# {glue:text}`short_steps:.0f` steps. The control is the HHA net, trained longer. The
+# short run with seed 0 repeats {numref}`tab-nyud-rooms`; any difference comes from the
+# machine or the version of the code.
 # :::
 
 # %% tags=["remove-input"]
@@ -732,8 +737,8 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 # - Over a plane the inverse of depth is linear in the image, which gives normals;
 #   normals give gravity; gravity gives height and angle. Rooms of known geometry
 #   confirm each step.
-# - A fourth channel whose filters are the mean of the colours' changes nothing while
-#   depth is at its mean, and little when it is not.
+# - Before training, a fourth channel whose filters are the mean of the colours' changes
+#   nothing while depth is at its mean, and little when it is not.
 # - Late fusion is the mean of two nets' scores, before or after upsampling alike. It
 #   can pay where the two err differently; it doubles the net and its training, so it
 #   needs a control.
@@ -747,8 +752,8 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    over colour remains when measured against this pair?
 # 2. **A louder depth.** Before training, multiply the fourth filter of the early-fusion
 #    net by the ratio of the two standard deviations in {numref}`tab-nyud-ranges`, so
-#    that depth varies as much as colour. Does it help? What do you conclude about the
-#    whisper as an explanation?
+#    that depth varies as much as colour. Does it help? Is the whisper of the fourth
+#    channel then a good explanation of the small gain in Table 4?
 # 3. **Noise.** Add noise to the rooms' depth that grows with its square, as a Kinect's
 #    does, cut holes into it, and compute HHA with an estimated gravity. Which of the
 #    three channels suffers most, and which window (`radius` of `surface_normals`)
@@ -757,12 +762,13 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    :::{dropdown} Solution
 #    The angle, because it depends on differences of neighbouring depths. We took ten
 #    rooms of 144×192 pixels, noise with a standard deviation of $0.003\,z^2$ metres,
-#    and 5 % of the pixels as holes. Relative to how much a channel varies, its RMS
-#    error is 5 % for disparity, 9 % for height and 40 % for the angle. Over the whole
-#    image, radii of 2 and 3 have the smallest error of the angle, 16 degrees RMS; a
-#    radius of 1 has 26, and one of 8 has 27. The median error tells why: it falls from
-#    17 degrees to 2 as the window grows. Large windows average the noise within a
-#    surface and blur the edges between surfaces.
+#    and 5 % of the pixels as holes, and compared angles with those of exact depth in
+#    windows of radius 1. Relative to how much a channel varies, its RMS error is about
+#    4 % for disparity, 8 % for height and 40 % for the angle. Over the whole image,
+#    radii of 2 and 3 have the smallest error of the angle, 16 degrees RMS; a radius of
+#    1 has 26, and one of 8 has 27. The median error tells why: it falls from 17 degrees
+#    to 2 as the window grows. Large windows average the noise within a surface and blur
+#    the edges between surfaces.
 #    :::
 #
 # 4. **One channel at a time.** Train on HHA with two of its channels set to their

@@ -17,7 +17,7 @@
 # such a net were never wrong about its cells. How good could its labelling of the
 # pixels be? Appendix A of the paper asks this of the ground truth itself and answers
 # with six numbers. This chapter finds out how far those numbers can be trusted, and
-# what really limits the nets.
+# what they say about the limits of the nets.
 
 # %% tags=["parameters", "hide-input"]
 preset = "read"  # "read", "smoke", "small" or "paper"
@@ -95,9 +95,9 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-bounds-round-trips
 # :alt: A painted park by a lake and its label map at 1/64, 1/32, 1/16 and 1/8, as cells
-# :  and back at the pixels. Large cells keep only sky, water, ground and blocks of
-# :  trees; wrong pixels shrink from 38 percent at 1/64 to thin outlines and 4 percent
-# :  at 1/8.
+# :  and back at the pixels. Large cells keep only rough blocks of the large classes,
+# :  and the pole is lost; wrong pixels shrink from 38 percent at 1/64 to thin outlines
+# :  and 4 percent at 1/8.
 # A scene's labels, reduced to a grid and enlarged again. Top, the winners of the cells;
 # middle, back at the pixels; bottom, the wrong pixels in red. Light outlines are void,
 # which is not scored.
@@ -110,7 +110,7 @@ plt.show()
 # - how much an unstated choice is worth: the treatment of void, the content of a cell,
 #   the upsampling;
 # - which classes a coarse grid costs most, and how to predict that from their shape;
-# - why these bounds can be passed, and what they still say about FCN-32s, 16s and 8s.
+# - why these bounds can be exceeded, and what they still say about FCN-32s, 16s and 8s.
 #
 # ## The claim
 #
@@ -277,23 +277,23 @@ shared.glue_values(
 #   exception: with `sample, repeat, void abstains`, a cell whose middle pixel is void
 #   has no vote at all and becomes background, which is an error nearly as often as void
 #   itself.) The paper's 96.4 and 98.5 are clearly lower, among the rows in which a
-#   predicted void is an error. So the authors most likely treated void as one label
-#   among the others.
+#   predicted void is an error. So the authors probably treated void as one label among
+#   the others.
 # - *Nothing here reaches down to the paper's 50.9 at 1/128.* A VOC image then has four
 #   cells by three, and how the grid meets the image's edge matters: ours starts in the
 #   upper left corner and cuts the last cells. Software that resizes an image to a
-#   rounded number of cells, or pads it as the authors' net does, would differ most
-#   exactly here.
+#   rounded number of cells, or pads it as the authors' net does, would differ from ours
+#   most at this scale.
 # - *The argument does not depend on it.* At 1/32 the fifteen answers are all far above
 #   what any net of the paper reaches.
 #
-# A replication can stop here: five of the six numbers are confirmed to within a point
-# or so, and the coarsest is not reproduced.
+# A replication can stop here: one of fifteen protocols reproduces five of the six
+# numbers to within a point or so, and none reproduces the coarsest.
 #
 # ## The same on painted scenes
 #
-# Here is the same computation, live, on the procedural scenes. They are half as wide as
-# a VOC image and hold thinner things:
+# Here is the same computation, live, on the procedural scenes. They are about half as
+# wide as a VOC image and hold thinner things:
 
 
 # %%
@@ -462,14 +462,14 @@ shared.glue_values(
 # At 1/32 the grid costs *{glue:text}`most_lost`* **{glue:text}`most:.0f` points** of IU
 # and *{glue:text}`least_lost`* {glue:text}`least:.0f`. The rank correlation of the two
 # axes is {glue:text}`rank_correlation:.2f`: the share of a class near a border predicts
-# most of what a grid costs it. The five classes that lose most take
-# {glue:text}`lost_by_five:.0f` % of all points lost.
+# most of what a grid costs it. The five classes that lose most, of 21, take
+# {glue:text}`lost_by_five:.0f` % of all points lost. They are things with thin parts:
+# spokes, leaves, legs, wings and masts.
 #
-# Thin and small things, spokes, wings, legs, leaves and masts, bear most of the cost.
-# Each class has the same weight in the mean, whatever its area. Pixel accuracy weights
-# the classes by their area, which is small here (exercise 2).
+# Each class has the same weight in mean IU, whatever its area. Pixel accuracy weights
+# the classes by their area, which is small for these (exercise 2).
 #
-# ## Bounds that can be passed
+# ## Bounds that can be exceeded
 #
 # The paper says *approximate* upper bounds, and rightly. A net does not give one label
 # per cell. It gives each cell a score for every class and interpolates the scores.
@@ -534,8 +534,8 @@ pd.DataFrame(reached).round().astype(int)
 
 # %% [markdown]
 # :::{caption} tab-bounds-scores
-# Mean IU on six scenes. The best scores are the best for the softmax loss, not for mean
-# IU, so even they are no strict bound.
+# Mean IU on six scenes. The best scores are those that 60 steps of Adam find for the
+# softmax loss, not for mean IU, so even they are no strict bound.
 # :::
 #
 # From the same coarse grid, the best scores paint a better labelling than votes do. A
@@ -598,11 +598,12 @@ shared.glue_values(
 # {glue:text}`grid_short:.1f`. FCN-32s, with 59.4, is {glue:text}`coarse_short:.1f`
 # points below what its own grid allows.
 #
-# So the coarse grid is not what limits these nets. Even FCN-8s with 62.7 is far below
-# the 86.1 of a grid four times coarser than its own. Most of what is missing must be
-# *what*, not *where*: a sheep taken for a cow costs whole regions, and no finer stride
-# repairs that. This fits the paper's diminishing returns. Once borders are a few pixels
-# wrong, the next skip has little left to win in this metric, and the authors stop at 8.
+# So the coarse grid is not the main limit of these nets. Even FCN-8s with 62.7 is far
+# below the 86.1 of a grid four times coarser than its own. Most of what is missing is
+# probably *what*, not *where*: a sheep taken for a cow costs whole regions, and no
+# finer stride repairs that. This fits the paper's diminishing returns. Once borders are
+# only a few pixels wrong, the next skip has little left to win in this metric, and the
+# authors stop at 8.
 #
 # It does not follow that skips could not have gained more. The bound says what a stride
 # allows, not what a net does with it. The borders of FCN-32s may be worse than its grid
@@ -624,9 +625,9 @@ shared.glue_values(
 # - What a grid costs a class follows from how much of the class lies near a border.
 #   Thin things pay most.
 # - Scores can place a border more exactly than the grid, so a bound from hard labels
-#   can be passed.
-# - 62.7 is far below 86.1: the stride is not what limits FCN-8s. Mostly, it seems, it
-#   is telling classes apart.
+#   can be exceeded.
+# - 62.7 is far below 86.1: the stride is not what limits FCN-8s. Telling classes apart
+#   seems to be.
 #
 # ## Exercises
 #
@@ -635,9 +636,9 @@ shared.glue_values(
 #    the last ones: `F.interpolate` from the pixels to `(round(H / 64), round(W / 64))`
 #    and back. Do the bounds at 1/64 rise or fall? What happens if the number of cells
 #    is rounded down?
-# 2. *Frequency against classes.* `Bounds.metrics` gives all four metrics. Which of them
-#    suffers least at 1/32, which most, and why? What would the paper's argument look
-#    like in the other one?
+# 2. *Frequency against classes.* `Bounds.metrics` returns all four metrics. Which of
+#    them suffers least at 1/32, which most, and why? What would the paper's argument be
+#    in the one that suffers least?
 #
 #    :::{dropdown} Solution
 #    On the painted scenes (vote, bilinear, void abstains) pixel accuracy suffers least,

@@ -649,19 +649,19 @@ pd.DataFrame(rows, index=index).T
 # multiply-adds.
 # :::
 #
-# These are two answers to one question. FCN-8s asks shallow layers, which see little,
-# for the *where*. The dilated net asks the deepest layer for both, at sixteen times as
-# many places, and pays for it.
+# These are two answers to one question: *what* is *where*? FCN-8s asks shallow layers,
+# which see little, for the *where*. The dilated net asks the deepest layer for both, at
+# sixteen times as many places, and pays for it.
 #
 # Does it buy finer information? Shift-and-stitch has the answer: its cells are the
 # coarse net's own, computed by filters that still read cells 32 pixels apart, as they
-# did in training. There are more answers, and none of them looks closer. Removing
+# did in training. There are more cells, and none of them looks closer. Removing
 # strides *without* dilating would make the filters look closer, but it shrinks the
 # receptive field and uses weights that were trained for something else. The paper
-# weighs these trades, leaves shift-and-stitch out of its final model, and upsamples
+# weighs these trade-offs, leaves shift-and-stitch out of its final model, and upsamples
 # with skips instead ([chapter 4](04_upsampling.ipynb), [chapter 5](05_skips.ipynb)). A
 # dilated net becomes more than a stitched one only when it is *trained* at its fine
-# stride, as its successors were: then the loss reaches every cell.
+# stride, as the nets after the paper were: then the loss reaches every cell.
 #
 # ## Part 2: Patches are cells of a loss
 #
@@ -878,14 +878,14 @@ plt.show()
 # by $1/p$.
 # :::
 #
-# Leaving out three cells of four hardly changes the gradient. The cells of one image
-# are much alike, and at stride 32 the scores of neighbouring pixels are interpolated
-# from the same few cells, so most of them repeat what the others said. The noise in a
-# batch's gradient comes from *which images* are in it. More images reduce it in
-# proportion. Sampling cells does not hurt, and does not save anything either, since
-# they are computed anyway. A sampled batch with $1/p$ times as many images has a
-# steadier gradient, for $1/p$ times the work. Whether this pays depends on whether
-# noise is what holds training back.
+# For this small net and these scenes, leaving out three cells of four adds hardly any
+# noise to the gradient. The cells of one image are much alike, and at stride 32 the
+# scores of neighbouring pixels are interpolated from the same few cells, so most of
+# them repeat what the others said. The noise in a batch's gradient comes from *which
+# images* are in it. More images reduce it in proportion. Sampling cells does not hurt
+# here, and does not save anything either, since they are computed anyway. A sampled
+# batch with $1/p$ times as many images has a steadier gradient, for $1/p$ times the
+# work. Whether this pays depends on whether noise is what holds training back.
 #
 # (The training loop divides by the number of cells kept, which is itself random. With
 # thousands of cells it varies by about one percent.)
@@ -932,7 +932,8 @@ if runs:
 # :::{caption} fig-sampling-curves
 # :alt: Training loss of three runs. Against iterations, the run with all cells is
 # :  highest and noisiest, the run with 25 percent lowest. Against images processed, the
-# :  curves are close together, and the sampled runs continue further right.
+# :  curves are closer together, the run with all cells is still highest, and the
+# :  sampled runs continue further right.
 # Our version of the paper's Figure 5: the training loss, summed over both heads. Thin
 # lines are the values of single iterations, bold ones a running mean of nine points.
 # With sampling, it is the loss of the cells that were kept.
@@ -1009,9 +1010,9 @@ if control and 0.25 in runs:
 # {glue:text}`quarter_less_control:.1f` %).
 #
 # If leaving out cells were what helped, the run with all cells would have the higher
-# loss. The two agree, so the images made the difference, and the missing cells were not
-# missed. At equal batches, this is what the paper says of sampling. The other half of
-# the explanation, that a small rate brings the curves together, is not tested here
+# loss. The two agree, so in these runs, of one seed each, the images made the
+# difference. At equal batches, this is what the paper says of sampling. The other half
+# of the explanation, that a small rate brings the curves together, is not tested here
 # (exercise 5).
 #
 # ## Summary
@@ -1023,26 +1024,28 @@ if control and 0.25 in runs:
 #   every pixel, both need more than a hundred times the multiply-adds of an FCN that
 #   upsamples.
 # - Removing only the last strides is affordable, and later nets did so.
-# - Patches are cells of a loss. Sampling them adds little noise to the gradient, since
-#   the cells of an image are alike, and saves nothing, since they are computed anyway.
+# - Patches are cells of a loss. In our measurement, sampling them adds little noise to
+#   the gradient, since the cells of an image are alike. It saves nothing, since they
+#   are computed anyway.
 # - Sampling comes with more images per batch, and these make the gradient steadier. In
 #   our short runs at a high rate the sampled runs reach a lower loss; in the paper's
-#   Figure 5 they do not. A control shows that the batch made the difference, not the
-#   sampling.
+#   Figure 5 they do not. A control with one seed says that the batch made the
+#   difference, not the sampling.
 #
 # ## Exercises
 #
-# 1. **Fragments.** Write a third way: after each strided layer, keep all $s^2$ classes
-#    of its cells as separate maps (along the batch), continue with the plain net on
-#    each, and interlace at the end {cite:p}`giusti2013`. With padding as published,
-#    which of the other two does it agree with, and why everywhere?
+# 1. **Fragments.** Write a third way: pad before each strided layer, run it on all
+#    $s^2$ shifts of the padded map, keep the results as separate maps, continue with
+#    the plain net on each, and interlace at the end {cite:p}`giusti2013`. With padding
+#    as published, which of the other two does it agree with, and why everywhere?
 #
 #    :::{dropdown} Solution
 #    With the dilated net. A plain layer that pads a fragment puts its zeros directly
 #    around the cells of that class. `dilated` multiplies the padding by the dilation,
 #    so each class of the dilated map meets the same number of zeros before its first
-#    cell and after its last one. Shift-and-stitch differs: its first layers pad each
-#    shifted image at its own edge, where the other two still see pixels.
+#    cell and after its last one. On narrow AlexNet, VGG16 and GoogLeNet with random
+#    weights, the difference is exactly zero. Shift-and-stitch differs: its first layers
+#    pad each shifted image at its own edge, where the other two still see pixels.
 #    :::
 #
 # 2. **Dilate and train.** Build an FCN from `dilated(backbone(alexnet(width=1/8)), 8)`

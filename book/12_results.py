@@ -18,10 +18,10 @@
 #
 # | results | |
 # | :-- | :-- |
-# | agrees | parameters, strides and receptive fields, except GoogLeNet's 907 pixels; Appendix A's upper bounds, to {glue:text}`nearest:.1f` points on average |
+# | agrees | parameters, strides and receptive fields, except GoogLeNet's 907 pixels; Appendix A's upper bounds, by the nearest of our protocols, to {glue:text}`nearest:.1f` points on average |
 # | not comparable | SIFT Flow, mean IU: **{glue:text}`tuned:.1f`** with FCN-8s on GoogLeNet, our recipe and one seed; in the paper {glue:text}`paper_16s:.1f` with FCN-16s on VGG16 |
 # | claims on training | **{glue:text}`claims:.0f`**, of which {glue:text}`compared:.0f` have runs on both sides: **{glue:text}`agree:.0f`** agree, **{glue:text}`differ:.0f`** do not, **{glue:text}`early:.0f`** are too early to tell |
-# | not run | Tables 1, 2, 4 and 6; Table 5 on VGG16 |
+# | not run | Tables 1 to 4 and 6; Table 5 on VGG16 |
 #
 # Below, the tables are folded: open the ones you need.
 
@@ -154,8 +154,9 @@ plt.show()
 #
 # A row without a record says "not run"; **`python -m fcn train NAME`**, with the name
 # of the row, runs it. All numbers are in percent. Only *final* runs enter these tables:
-# trained on all the training images, and scored once, with their last weights, on
-# images that played no part in any choice.
+# trained on all the training images, and scored once, with their last weights. The test
+# images played no part in the choice of a recipe, with one exception that [chapter
+# 15](15_speedrun.ipynb) explains.
 #
 # :::{note}
 # Most rows are not run, for two reasons. Of the data sets, only SIFT Flow is complete
@@ -311,13 +312,13 @@ if ours:
 # %% [markdown]
 # Among our own runs, pixel accuracy differs by at most
 # {glue:text}`range_pixel_accuracy:.1f` points, and mean accuracy by
-# {glue:text}`range_mean_accuracy:.1f`: how a net is trained shows above all in the rare
+# {glue:text}`range_mean_accuracy:.1f`: recipe and stride show above all in the rare
 # classes.
 #
 # ## Table 6: whole scenes
 #
-# PASCAL-Context: the photos of VOC 2010, with every pixel labelled. Chapter
-# [9](09_pascal_context.ipynb) says more.
+# PASCAL-Context: the photos of VOC 2010, labelled as whole scenes. Chapter
+# [9](09_pascal_context.ipynb) is about it.
 
 # %% tags=["remove-input", "hide-output", "full-width", "wrap-last-column"] mystnb={"code_prompt_show": "Show Table 6"}
 linked(tables.comparison("Table 6", found))
@@ -360,8 +361,8 @@ chapter_tables.bounds(lines)
 #
 # Does it help to learn from a random part of the output cells, with more images per
 # batch in exchange? The paper shows curves and no numbers. Section 4.3 concludes that
-# sampling has no significant effect on convergence, and costs time. Chapter
-# [11](11_patches_shifts_stitches.ipynb) draws our curves and asks why they differ.
+# sampling has no significant effect on convergence, and costs time. Our runs have one
+# seed each; chapter [11](11_patches_shifts_stitches.ipynb) draws their curves.
 
 # %% tags=["remove-input", "full-width"]
 sampled = figure_5.find(found)
@@ -391,13 +392,10 @@ links = [
 Markdown("Records: " + (", ".join(links) or "none") + ".")
 
 # %% [markdown]
-# Read this with care. The cells that are kept or dropped here are the pixels of the
-# upsampled scores. A pixel says nearly what its neighbours say, so a quarter of the
+# Read this with care. A pixel says nearly what its neighbours say, so a quarter of the
 # pixels of four times as many images is in effect a larger batch, and in a few steps at
-# a high learning rate a larger batch pays. The lower loss of a sampled run says more
-# about the batch than about the sampling, even after as many images, where batches of 8
-# are too noisy for the rate. One more run is the control, with all cells and batches as
-# large as the quarter's.
+# a high learning rate a larger batch pays. One more run is the control, with all cells
+# and batches as large as the quarter's.
 
 # %% tags=["remove-input"]
 control = next(
@@ -467,7 +465,7 @@ linked(claims.table(found, results="../results"))
 
 # %% [markdown]
 # :::{caption} tab-claims-short
-# What the paper says, and what runs of one epoch show: mean IU on the test photos, or
+# What the paper says, and what our shortest runs show: mean IU on the test photos, or
 # geometric accuracy where it says so. The number before a colon is the section of the
 # paper; *in points* is what the paper says, as rule 4 reads it.
 # :::
@@ -490,7 +488,7 @@ if compared := [pair for pair in pairs if pair]:
 # :::{caption} fig-claims-short
 # :alt: One row per claim with a dot for our difference in points. All dots are open.
 # :  The few intervals are wide and cross zero. Most dots are within the shaded bands.
-# :  The backbone left fixed is farthest from the paper's number.
+# :  The row in which only the score layers learn is farthest from the paper's number.
 # The differences of {numref}`tab-claims-short`. An open dot is too early to tell. Bars
 # are the corrected intervals, where both sides have at least two seeds. A diamond is
 # the paper's number; a shaded band is where its words put the difference.
@@ -509,7 +507,8 @@ for pair in compared:
 # net reaches **{glue:text}`fixed_here:.0f` %** of the mean IU of the net that is
 # trained whole, after one epoch each. In the paper's Table 2 it is
 # {glue:text}`fixed_in_paper:.0f` %, 45.4 of 59.4. It may be that a whole net needs more
-# than an epoch to show what the paper saw, and the other metrics need not agree.
+# than an epoch to show what the paper saw. Other metrics disagree: pixel accuracy is
+# lower with the backbone fixed ({numref}`tab-claims-metrics`).
 #
 # One metric is not everything. Weights for rare classes, for example, are meant to
 # raise mean accuracy, and their cost shows in pixel accuracy.
@@ -695,12 +694,13 @@ chapter_tables.costs_by_table(costs)
 
 # %% [markdown]
 # :::{caption} tab-results-cost
-# The cost of the experiments by table of the paper: modelled on an H100, and measured.
+# The cost of the experiments by table of the paper: modelled on an H100, and measured
+# for one run of each experiment that has a record.
 # :::
 #
 # If the assumption holds, the whole catalogue takes between **{glue:text}`gpu_low:.0f`
-# and {glue:text}`gpu_high:.0f` GPU hours** per seed. Our runs took
-# {glue:text}`measured_hours:.1f` hours on {glue:text}`measured_on`, at
+# and {glue:text}`gpu_high:.0f` GPU hours** per seed. Our runs, counted with one seed
+# each, took {glue:text}`measured_hours:.1f` hours on {glue:text}`measured_on`, at
 # {glue:text}`measured_gigaflops:.0f` billion operations per second. At that rate, the
 # whole catalogue would take {glue:text}`years:.1f` years.
 #
@@ -711,10 +711,10 @@ chapter_tables.costs_by_table(costs)
 #   have not been run, for lack of data, weights and GPU days.
 # - What can be computed without training agrees with the paper: the sizes of the nets,
 #   except GoogLeNet's receptive field, where the printed number counts a layer that the
-#   text says was removed; and the bounds of Appendix A to a point or so, except the
-#   coarsest.
+#   text says was removed; and, by the nearest of our protocols, the bounds of Appendix
+#   A to a point or so, except the coarsest.
 # - On SIFT Flow, a small backbone comes near the paper's row with our own recipe, and
-#   stays well below it in mean IU with short runs of the paper's recipe. This says
+#   stays well below it in mean IU with short runs of the paper's procedure. This says
 #   nothing against VGG16.
 # - In other people's numbers, ImageNet weights and recipe move a result about as far as
 #   skips do, or farther. Compare nets only where these are the same.
