@@ -21,7 +21,7 @@ DISTORTED = """() => [...document.images].filter(image => {
 PLAIN_CODE = """() => document.querySelectorAll(".highlight pre").forEach(code => {
     code.textContent = code.textContent;
 })"""
-"""Code is coloured alike on all pages; to check thousands of coloured words takes seconds a page."""
+"""Code is coloured alike on all pages, and thousands of coloured words take seconds to check."""
 SHOW_ALL = """async () => {
     document.querySelectorAll("img").forEach(image => image.loading = "eager");
     await Promise.all([...document.images].map(image => image.decode()));
