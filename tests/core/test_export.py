@@ -166,6 +166,9 @@ class AllStrides(nn.Module):
         return tuple(net.score(maps, images.shape[2:]) for net in self.nets.values())
 
 
+EXPORTS = pytest.mark.skipif(
+    torch.__version__.startswith("2.11."), reason="torch 2.11 exports no free sizes"
+)
 EVERY = pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet"])
 
 
@@ -175,6 +178,7 @@ def test_nets_can_be_traced(name: str) -> None:
     assert_same(torch.jit.trace(nets, torch.rand(1, 3, 64, 96), check_trace=False), nets)
 
 
+@EXPORTS
 def test_nets_can_be_exported_by_torch() -> None:
     """The export to ONNX, below, begins with the same step for every net."""
     nets = AllStrides("alexnet").eval()
@@ -196,6 +200,7 @@ def test_onnx_runtime_finds_the_scores_of_every_net(name: str) -> None:
     assert_same(run, nets)
 
 
+@EXPORTS
 @pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
 def test_every_upsampling_can_be_traced_and_exported(upsampling: Upsampling) -> None:
     net = random_net("vgg16", 8, upsampling)
