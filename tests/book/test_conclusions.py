@@ -218,6 +218,12 @@ def fixed_backbone_is_not_worse() -> bool:
     return np.mean(one.changed) / np.mean(one.base) > fixed / whole
 
 
+def excludes_zero(name: str) -> bool:
+    (claim,) = [one for one in claims.FAST_CLAIMS if one.id == name]
+    one = claims.compare(claim, RECORDS)
+    return one is not None and one.uncertain < abs(one.difference)
+
+
 def few_epochs_on_two_cores() -> bool:
     finals = [one for one in RECORDS if one.purpose == "final"]
     longest = max(one.recipe["epochs"] for one in finals)
@@ -330,6 +336,11 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
     ),
     ("12", "A flat loss is not enough", flat_after_one_epoch),
     ("12", "receptive fields, except GoogLeNet's 907 pixels", sizes_agree_except_googlenets),
+    (
+        "12",
+        "Both intervals exclude zero",
+        lambda: excludes_zero("skips") and excludes_zero("scores-only"),
+    ),
     ("12", "with 95 % confidence", lambda: claims.SURE == 0.95 and claims.SEEDS == 3),
     (
         "12",
