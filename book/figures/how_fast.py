@@ -83,13 +83,15 @@ def parts(profiles: list[Profile]) -> Figure:
                     fontsize=9,
                 )
             else:
-                narrow[name] = bar
+                narrow[name] = bar.patches[0]
             left += share
     axes.set_yticks(range(len(profiles)), [one.name for one in profiles])
     axes.set(xlabel="% of the time", xlim=(0, 100), ylim=(len(profiles) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
     if narrow:
-        figure.legend(narrow.values(), narrow, loc="outside lower center", ncols=3)
+        figure.legend(
+            [*narrow.values()], [*narrow], loc="outside lower center", ncols=3
+        )
     return figure
 
 
