@@ -557,16 +557,13 @@ if fast := [pair for pair in pairs if pair]:
 # :::
 
 # %% tags=["remove-input"]
+one = {pair.claim.id: pair for pair in fast}
+skips, scores = one["skips"], one["scores-only"]
 shared.glue_values(
-    **{
-        f"fast_{pair.claim.id.replace('-', '_')}_{name}": value
-        for pair in fast
-        for name, value in (
-            ("share", 100 * np.mean(pair.changed) / np.mean(pair.base)),
-            ("gain", pair.difference),
-            ("seeds", min(len(pair.changed), len(pair.base))),
-        )
-    }
+    fast_skips_gain=skips.difference,
+    fast_skips_seeds=min(len(skips.changed), len(skips.base)),
+    fast_scores_only_share=100 * np.mean(scores.changed) / np.mean(scores.base),
+    fast_scores_only_seeds=len(scores.changed),
 )
 
 # %% [markdown]
