@@ -567,14 +567,15 @@ shared.glue_values(
 )
 
 # %% [markdown]
-# Two things are already visible, although neither recipe is known to have converged.
+# Two things are already visible, although we do not know whether the runs are long
+# enough.
 #
 # - **Skips pay.** FCN-8s is {glue:text}`fast_skips_gain:.1f` points of mean IU above
-#   FCN-32s, with {glue:text}`fast_skips_seeds:.0f` seeds on the smaller side.
+#   FCN-32s, with {glue:text}`fast_skips_seeds:.0f` seeds of each.
 # - **Fine-tuning the backbone pays.** With the score layers alone, the mean IU of
 #   {glue:text}`fast_scores_only_seeds:.0f` seeds is
 #   {glue:text}`fast_scores_only_share:.0f` % of that of the nets trained whole. After
-#   one epoch it was {glue:text}`fixed_here:.0f` %: a whole net needs more than that.
+#   one epoch of the tuned recipe it was {glue:text}`fixed_here:.0f` %.
 #
 # Both intervals exclude zero. These runs shared their machine with other work: ignore
 # their times.

@@ -910,12 +910,12 @@ def test_a_net_in_torch_needs_nothing_else_that_is_large(net_file, tmp_path):
 
 def test_a_missing_extra_is_named():
     code = (
-        "import sys\nsys.modules['filelock'] = None\nfrom fcn.__main__ import main\n"
+        "import sys\nsys.modules['torchvision'] = None\nfrom fcn.__main__ import main\n"
         "sys.argv[1:] = ['train', 'scenes-googlenet-8s-demo']\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    refused((done.returncode, done.stdout, done.stderr), "filelock", '"fcn-book[train]"')
-    code = code.replace("filelock", "onnxscript").replace(
+    refused((done.returncode, done.stdout, done.stderr), "torchvision", '"fcn-book[train]"')
+    code = code.replace("torchvision", "onnxscript").replace(
         "'train', 'scenes-googlenet-8s-demo'", "'export', 'default'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

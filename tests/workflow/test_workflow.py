@@ -147,15 +147,19 @@ def test_only_what_is_unfinished_runs_again_and_a_faulty_run_stops_no_other(chec
     (checkout / SMOKE).mkdir(parents=True)
     (checkout / SMOKE / f"{stem(faulty)}.checkpoint").write_bytes(b"damaged")
     config = {"smoke": "true", "experiments": ",".join(CHAIN), "retries": 1}
+    announced = []
 
-    # The first run is preempted and resumes; during the second the graph is killed.
-    process = start(checkout, "records", **config)
-    wait_for(lambda: "step" in read(log(checkout, first)), process)
-    preempt(process, first)
-    wait_for(log(checkout, second).exists, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert trained(finish(process)[0]) == [stem(first), stem(first), stem(second)]
-    assert not record(checkout, second).exists()
+    # The first run is preempted and resumes; during the second the graph is killed twice.
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        log(checkout, second).unlink(missing_ok=True)
+        process = start(checkout, "records", **config)
+        if kind == signal.SIGTERM:
+            wait_for(lambda: "step" in read(log(checkout, first)), process)
+            preempt(process, first)
+        wait_for(log(checkout, second).exists, process)
+        os.killpg(process.pid, kind)
+        announced.append(trained(finish(process)[0]))
+        assert not record(checkout, second).exists()
     assert "resumed" in read(log(checkout, first))
     known = identity(record(checkout, first))
 
@@ -164,6 +168,7 @@ def test_only_what_is_unfinished_runs_again_and_a_faulty_run_stops_no_other(chec
         checkout, "records", **config | {"experiments": ",".join(CHAIN + FAULTY_CHAIN)}
     )
     assert status == 1, output
+    assert announced == [[stem(first), stem(first), stem(second)], [stem(second)]]
     assert sorted(trained(output)) == sorted([stem(second), stem(faulty), stem(faulty)])
     assert record(checkout, second).is_file()
     assert identity(record(checkout, first)) == known
