@@ -259,7 +259,8 @@ for name, block in blocks.items():
     counts["without"][name] = multiplications(without_reductions(block), *shape)
 
 # %% tags=["remove-input"]
-one_sitting.reductions({way: counts[way] for way in ("without", "with 1×1 reductions")})
+ways = ("without", "with 1×1 reductions")
+one_sitting.reductions({way: counts[way] for way in ways})
 plt.show()
 
 reduced, full = (sum(blocks.values()) for blocks in counts.values())
