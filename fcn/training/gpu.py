@@ -79,13 +79,11 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
 
     Raises ValueError for an augmentation that is unknown or not available on the device.
     """
-    mirrored, right, down = False, 0, 0
-    if augment == "none":
-        return mirrored, right, down
     from torchvision.transforms.v2 import RandomHorizontalFlip  # takes seconds to import
 
     from fcn.data.augment import AlternateFlip, RandomShift, augmentation
 
+    mirrored, right, down = False, 0, 0
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for transform in augmentation(augment).transforms:

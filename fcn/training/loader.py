@@ -149,8 +149,6 @@ def load_batch(
     dataset: SegmentationDataset, indices: Sequence[int], augment: str, seeds: Sequence[int]
 ) -> Batch:
     """Load, augment and collate images. Raises ValueError for an unknown augmentation."""
-    if augment == "none":
-        return collate([dataset[index] for index in indices])
     from fcn.data.augment import augmentation  # torchvision takes seconds to import
 
     change = augmentation(augment)
