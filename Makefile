@@ -27,7 +27,7 @@ help: ## list the targets
 
 setup: $(READY) ## create the environment .venv from uv.lock
 
-book: $(READY) ## check the committed notebooks, smoke-test the chapters that train or measure, build the site
+book: $(READY) ## check the committed notebooks, smoke-test every chapter, build the site
 	$(BIN)/python book/build.py check
 	$(BIN)/python book/build.py execute --preset smoke
 	@$(MAKE) --no-print-directory site

@@ -4,7 +4,6 @@ A chapter is a text file, NN_name.py (jupytext, percent format); the site shows 
 NN_name.ipynb. Two runs on one machine are equal byte for byte.
 
     execute         run the chapters with papermill into _build/executed; each takes the parameters that it declares
-                    (without --only, the preset smoke runs the chapters that train or measure)
     notebooks       run the chapters with their default parameters and replace the committed notebooks
     prose           copy changed prose, captions and tags into the committed notebooks, without running them
     check           compare the committed notebooks with their sources, without running them
@@ -97,12 +96,6 @@ def sources(book: Path = BOOK, only: list[str] | None = None) -> list[Path]:
                 f"no chapter begins with {start!r}; choose one of {names}"
             )
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
-
-
-def smoke_tested(chapters: list[Path]) -> list[Path]:
-    """The chapters in which ``smoke`` computes more than ``read``: experiments, or a benchmark."""
-    more = re.compile(r"\b(here\.run|measured)\(")
-    return [one for one in chapters if more.search(one.read_text(encoding="utf-8"))]
 
 
 def read_source(source: Path) -> NotebookNode:
@@ -516,8 +509,6 @@ def main(arguments: list[str] | None = None) -> int:
         repeatable=options.preset in (None, "read", "smoke"),
     )
     chapters = sources(only=options.only)
-    if options.preset == "smoke" and not options.only:
-        chapters = smoke_tested(chapters)
     try:
         if options.mode == "check":
             check()

@@ -86,3 +86,10 @@ def test_the_parts_fill_the_bar():
     (axes,) = figures.parts([PROFILE]).axes
     assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(100)
     assert [text.get_text() for text in axes.texts] == ["forward\n25 %", "optimizer\n75 %"]
+
+
+def test_parts_too_narrow_for_their_names_are_in_the_legend():
+    parts = [Part("forward", [9.5]), Part("metric", [0.5])]
+    figure = figures.parts([Profile("evaluation", 8, parts)])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["metric"]

@@ -166,10 +166,11 @@ class AllStrides(nn.Module):
         return tuple(net.score(maps, images.shape[2:]) for net in self.nets.values())
 
 
-EXPORTS = pytest.mark.skipif(
-    torch.__version__.startswith("2.11."), reason="torch 2.11 exports no free sizes"
+FREE_SIZES = pytest.mark.skipif(
+    torch.__version__.startswith("2.11."), reason="torch.export of torch 2.11 has no free sizes"
 )
 EVERY = pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet"])
+EVERY_UPSAMPLING = pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
 
 
 @EVERY
@@ -178,10 +179,10 @@ def test_nets_can_be_traced(name: str) -> None:
     assert_same(torch.jit.trace(nets, torch.rand(1, 3, 64, 96), check_trace=False), nets)
 
 
-@EXPORTS
-def test_nets_can_be_exported_by_torch() -> None:
-    """The export to ONNX, below, begins with the same step for every net."""
-    nets = AllStrides("alexnet").eval()
+@FREE_SIZES
+@EVERY
+def test_nets_can_be_exported_by_torch(name: str) -> None:
+    nets = AllStrides(name).eval()
     height, width = (torch.export.Dim(side, min=64) for side in "hw")  # more than one cell
     example, free = (torch.rand(1, 3, 96, 128),), ({2: height, 3: width},)
     assert_same(torch.export.export(nets, example, dynamic_shapes=free).module(), nets, 64)
@@ -200,12 +201,17 @@ def test_onnx_runtime_finds_the_scores_of_every_net(name: str) -> None:
     assert_same(run, nets)
 
 
-@EXPORTS
-@pytest.mark.parametrize("upsampling", ["bilinear", "learned", "interpolate"])
-def test_every_upsampling_can_be_traced_and_exported(upsampling: Upsampling) -> None:
+@EVERY_UPSAMPLING
+def test_every_upsampling_can_be_traced(upsampling: Upsampling) -> None:
     net = random_net("vgg16", 8, upsampling)
     with pytest.warns(torch.jit.TracerWarning):  # the checks of the input are not traced
         assert_same(torch.jit.trace(net, torch.rand(1, 3, 64, 96), check_trace=False), net)
+
+
+@FREE_SIZES
+@EVERY_UPSAMPLING
+def test_every_upsampling_can_be_exported(upsampling: Upsampling) -> None:
+    net = random_net("vgg16", 8, upsampling)
     free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
     exported = torch.export.export(net, (torch.rand(1, 3, 96, 128),), dynamic_shapes=free)
     assert_same(exported.module(), net, 64)
