@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from fcn import models
+from fcn.data.class_lists import read_classes
 from fcn.data.folder import Folder, checked
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.models import FCN, LateFusion
@@ -42,9 +43,9 @@ def evaluate_folder(
     has all the classes is scored. ``side``: photos are scaled to a longer side of at most that many
     pixels; by default as in the training by ``fcn fit``, otherwise 512.
 
-    Every file is read before the first is scored. Raises what Folder raises, for all files at once,
-    and ValueError for a net that takes more than RGB, for a class that no head of it has and if no
-    pixel is labelled.
+    Every file is checked before the first is scored. Raises what Folder raises, for all files at
+    once, and ValueError for a net that takes more than RGB, for a class that no head of it has and
+    if no pixel is labelled.
     """
     if Path(weights).suffix != ".safetensors":
         raise ValueError(f"{quote(str(weights))}: {SAVED}")
@@ -52,11 +53,11 @@ def evaluate_folder(
     if (inputs := net.settings.get("inputs", "rgb")) != "rgb":
         raise ValueError(f"{quote(str(weights))}: a net for {inputs.upper()}, not for photos alone")
     heads, trained_at = _described(Path(weights), net)
+    head = _matching_head(heads, read_classes(classes).names, classes, weights)
     side = trained_at if side is None else side
     folder, counts = checked(photos, labels, classes, side=side, log=log)
     if not any(pixels.any() for pixels in counts.values()):
         raise ValueError(f"{quote(str(labels))}: no labelled pixel; label some of the photos")
-    head = _matching_head(heads, folder.classes.names, classes, weights)
     own, known = ([_nfc(name) for name in names] for names in (folder.classes.names, heads[head]))
     if missing := [name for name in heads[head] if _nfc(name) not in own]:
         number = f"{len(missing)} of the net's {len(known)} classes"

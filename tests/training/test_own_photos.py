@@ -164,6 +164,16 @@ def test_a_bad_label_map_is_named(cli, root, net):
     refused(cli(*command(root, net)), root / "labels" / "3.png", "label 3")
 
 
+def test_files_are_checked_after_the_classes_and_before_the_first_is_scored(cli, root, net):
+    for name in ("3", "8"):
+        (root / "labels" / f"{name}.png").write_bytes(b"damaged")
+    code, _, err = cli(*command(root, net))
+    assert code == 2
+    assert all(f"{root / 'labels' / name}.png" in err for name in ("3", "8"))
+    (root / "classes.txt").write_text("sky\nland\ncar\n")
+    refused(cli(*command(root, net)), "no class 'car'")
+
+
 def test_the_table_of_a_confusion_matrix_by_hand():
     matrix = ((6, 2, 0), (3, 1, 0), (0, 0, 0))
     table = own_photos.per_class(Head.scored(NAMES, ConfusionMatrix.from_matrix(matrix)))
