@@ -212,7 +212,7 @@ style.plt.show()
 # :alt: Three rows. Top, a 6 by 6 map is flattened into a strip of 36 cells above 36
 # :  columns of weights. Middle, a 6 by 9 map has 54 cells, and the last ones have no
 # :  weights. Bottom, the same weights slide over the wider map as a 6 by 6 filter and
-# :  give four scores for each class.
+# :  output four scores for each class.
 # Top: a fully connected layer on the map it was made for, flattened row by row (each
 # cell stands for all of its channels). Middle: a wider image leaves cells without
 # weights. Bottom: the same weights as the filter of a convolution, at the last of its
@@ -225,7 +225,7 @@ style.plt.show()
 #
 # ## How the FCN gets back to pixels
 #
-# A sliding classifier gives scores on a coarse grid: it halves the resolution five
+# A sliding classifier outputs scores on a coarse grid: it halves the resolution five
 # times, which leaves one cell for every 32×32 pixels. The paper's second half is the
 # way back to pixels. It has three parts:
 #
@@ -493,7 +493,7 @@ shown.rename(
 #   detours until the FCN made it one net, trained end to end.
 # - A fully connected layer has weights for each cell of its input. This fixes the
 #   input's size, and the output has no place. The same weights, used as a filter, slide
-#   over a map of any size and give a map of scores.
+#   over a map of any size and output a map of scores.
 # - An FCN is a classifier's backbone, 1×1 score layers at strides 32, 16 and 8, sums,
 #   and upsampling. It maps an image of any size to scores of the same size.
 # - The tables of this book show our records next to the paper's rows.
