@@ -24,7 +24,6 @@ from numpy.typing import ArrayLike
 from fcn.environment import resolve_device
 from fcn.replication import smoke, snapshots
 from fcn.replication.catalogue import EXPERIMENTS
-from fcn.replication.run import run_queue
 from fcn.training.record import Purpose, Record, load_records, read
 
 PRESETS = ("read", "smoke", "small", "paper")
@@ -124,6 +123,8 @@ class Settings:
         ]
         if not chosen:
             return pd.DataFrame(columns=COLUMNS)
+        from fcn.replication.run import run_queue  # takes seconds to import
+
         progress = Progress()
         options: dict[str, Any] = {"data": self.data, "weights_root": self.weights}
         options |= {"out": self.runs, "results": self.results, "recorded": [COMMITTED]}

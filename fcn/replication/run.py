@@ -168,7 +168,7 @@ def run_queue(
             log(f"{stem}: wrote the record {path}")
             if is_main_process():
                 done(path)
-        except (Stopped, ModuleNotFoundError):  # a missing package fails every run
+        except Stopped:
             raise
         except Exception as error:  # one failed run does not end the queue
             if not alone or os.environ.get("FCN_DEBUG"):

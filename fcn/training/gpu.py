@@ -15,8 +15,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from fcn.data.sample import GREY, VOID, Sample, SegmentationDataset
+from fcn.data.augment import AUGMENTATIONS, GREY, AlternateFlip, RandomShift, augmentation
+from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
 from fcn.training.memory import decoded
@@ -79,14 +81,11 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
 
     Raises ValueError for an augmentation that is unknown or not available on the device.
     """
-    from torchvision.transforms.v2 import RandomHorizontalFlip  # takes seconds to import
-
-    from fcn.data.augment import AlternateFlip, RandomShift, augmentation
-
+    augmentation(augment)  # raises if it is unknown
     mirrored, right, down = False, 0, 0
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        for transform in augmentation(augment).transforms:
+        for transform in AUGMENTATIONS[augment].transforms:
             match transform:
                 case RandomHorizontalFlip():
                     mirrored = bool(torch.rand(1) < transform.p)

@@ -19,9 +19,9 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from fcn.data import sift_flow
-from fcn.data.augment import AUGMENTATIONS, Compose, RandomShift, augmentation
+from fcn.data.augment import AUGMENTATIONS, GREY, Compose, RandomShift, augmentation
 from fcn.data.reading import checked_labels, read_list, read_photo
-from fcn.data.sample import GREY, VOID, Sample, list_checksum
+from fcn.data.sample import VOID, Sample, list_checksum
 from fcn.data.sift_flow import COLLECTION, GEOMETRIC, SEMANTIC, SiftFlow, split_names
 
 SIZE = (12, 16)
