@@ -240,9 +240,10 @@ for name, count in counts.items():
 # The package interpolates wherever the filter is fixed
 # (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` goes through all taps.
 #
-# A former fully connected layer such as `fc6` has a large kernel and few windows. When
-# we train on single photos on a CPU, it runs as the product of its weights with the
-# unfolded windows (`fcn.convolutionalize.WindowConvolution`).
+# A former fully connected layer such as `fc6` has a large kernel and few windows. Where
+# that is faster on a CPU, it runs as the product of its weights with the unfolded
+# windows (`fcn.convolutionalize.WindowConvolution`): on photos stored channels last,
+# and in training on single photos.
 #
 # The loss needs the softmax of every pixel, but not all at once. With `upsample=False`
 # the net returns the coarse scores and the two matrices, and the loss works through the

@@ -56,10 +56,11 @@ def convolutionalize(classifier: nn.Sequential, channels: int = 3) -> nn.Sequent
 
 
 class WindowConvolution(nn.Conv2d):
-    """A former fully connected layer, whose large gradients a CPU computes as matrix products.
+    """A former fully connected layer, which a CPU computes as a product of matrices where faster.
 
-    The result is that of ``nn.Conv2d``, up to rounding. Over the few windows of a single image, the
-    product of the weights with the unfolded windows trains up to twice as fast.
+    The result is that of ``nn.Conv2d``, up to rounding. With channels last, the product of the
+    windows with the weights takes two thirds of the time of a convolution; else it trains up to
+    twice as fast on the few windows of a single image.
     """
 
     @classmethod
@@ -70,12 +71,28 @@ class WindowConvolution(nn.Conv2d):
         return one
 
     def forward(self, x: Tensor) -> Tensor:
-        single = self.training and x.device.type == "cpu" and len(x) == 1
-        if not single or self.dilation != (1, 1) or torch.is_autocast_enabled("cpu"):
+        off_cpu = x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+        if off_cpu or self.dilation != (1, 1):
             return super().forward(x)
+        if _channels_last(x) and self.weight.is_contiguous(memory_format=torch.channels_last):
+            return self._by_rows(x)
+        if self.training and len(x) == 1:
+            return self._by_columns(x)
+        return super().forward(x)
+
+    def _by_rows(self, x: Tensor) -> Tensor:
+        """Each row of a matrix is a window, channels last."""
+        pad, kernel = int(self.padding[0]), self.kernel_size[0]
+        padded = F.pad(x, (pad, pad, pad, pad))
+        windows = padded.unfold(2, kernel, 1).unfold(3, kernel, 1).permute(0, 2, 3, 4, 5, 1)
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # a view
+        return F.linear(windows.flatten(3), weight, self.bias).permute(0, 3, 1, 2)
+
+    def _by_columns(self, x: Tensor) -> Tensor:
+        """Each column of a matrix is a window, channels first."""
         windows = F.unfold(x, self.kernel_size, padding=self.padding)  # type: ignore[arg-type]
-        pad, kernel = self.padding[0], self.kernel_size[0]
-        size = [side + 2 * int(pad) - kernel + 1 for side in x.shape[2:]]
+        pad, kernel = int(self.padding[0]), self.kernel_size[0]
+        size = [side + 2 * pad - kernel + 1 for side in x.shape[2:]]
         assert self.bias is not None
         scores = self.weight.flatten(1) @ windows + self.bias[:, None]
         return scores.unflatten(2, size)
@@ -134,6 +151,11 @@ def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:
                 layers[f"pad_{name}"] = nn.ZeroPad2d((kernel // 2, kernel // 2 - 1) * 2)
         layers[name] = layer
     return Backbone(layers, classifier.taps)
+
+
+def _channels_last(x: Tensor) -> bool:
+    """True for channels last and for nothing else: maps of one channel or one pixel are both."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _out_channels(layer: nn.Module) -> int | None:

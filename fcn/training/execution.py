@@ -1,9 +1,9 @@
 """Execution of a net on a machine: the precision and the memory format that are fast there.
 
 Convolutions in bfloat16 are twice as fast as in float32 on a CPU that has instructions for them,
-and several times slower on one that has none. Channels last helps GoogLeNet on a CPU and costs
-VGG16 a third of its training speed. Precision follows from the CPU, the memory format from a probe.
-Rounding differs: a resumed run continues with both as it began.
+and several times slower on one that has none; whether channels last is faster depends on the net
+as well. Precision follows from the CPU, the memory format from a probe. Rounding differs: a resumed
+run continues with both as it began.
 """
 
 import os

@@ -164,23 +164,27 @@ def test_a_fully_connected_layer_is_a_convolution_that_covers_its_input():
     torch.testing.assert_close(as_convolution(linear, 3)(x).flatten(1), linear(x.flatten(1)))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("kernel", "padding"), [(7, 3), (7, 0), (1, 0)])
-def test_in_training_a_connected_layer_is_a_product_over_windows(kernel, padding):
+def test_a_connected_layer_is_a_product_over_windows(kernel, padding, memory_format):
     layer = as_convolution(nn.Linear(3 * kernel * kernel, 5), kernel).double()
     layer.padding = (padding, padding)
+    layer.to(memory_format=memory_format)
     fast, x = WindowConvolution.of(layer).train(), torch.randn(1, 3, 9, 12, dtype=torch.double)
-    unfolded = []
+    convolutions = []
     results = []
     for one in (layer, fast):
-        images = x.clone().requires_grad_()
+        images = x.to(memory_format=memory_format).requires_grad_()
         maps = one(images)
-        unfolded.append("View" in type(maps.grad_fn).__name__)
+        convolutions.append("Convolution" in type(maps.grad_fn).__name__)
+        assert maps.is_contiguous(memory_format=memory_format)
         (maps**2).sum().backward()
         results.append((maps, images.grad, layer.weight.grad, layer.bias.grad))
         layer.zero_grad()
-    assert unfolded == [False, True]
+    assert convolutions == [True, False]
     torch.testing.assert_close(*results)
-    torch.testing.assert_close(fast.eval()(x), layer(x))
+    images = torch.randn(2, 3, 9, 12, dtype=torch.double).to(memory_format=memory_format)
+    torch.testing.assert_close(fast.eval()(images), layer(images))
 
 
 def test_inputs_that_are_no_maps_are_refused():

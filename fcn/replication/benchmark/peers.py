@@ -227,7 +227,8 @@ def variants(work: Workload, device: str) -> list[Variant]:
         return [plain, reference, *peers]
     if work.batch > 1 and not gpu:
         return [plain, last, *peers]
-    ours = [plain, last, reference, replace(plain, upsampling="learned")]
+    ours = [plain, last, reference, replace(last, alignment="reference")]
+    ours.append(replace(plain, upsampling="learned"))
     ours += [replace(one, precision="bf16") for one in (plain, last)]
     if training and device == "cuda":
         ours += [replace(last, precision=p, mode="captured") for p in get_args(Precision)]
