@@ -51,7 +51,7 @@ class Memory:
         self.before = self._now()
 
     def peak(self, work: Callable[[], object]) -> float | None:
-        """The largest memory while ``work`` runs."""
+        """The largest memory while ``work`` runs; None if more was freed since ``before``."""
         if self.before is None:
             work()
             return None
@@ -76,7 +76,8 @@ class Memory:
         finally:
             done.set()
             thread.join()
-        return float(max(one for one in seen if one is not None) - self.before)
+        more = float(max(one for one in seen if one is not None) - self.before)
+        return more if more > 0 else None
 
     def _now(self) -> int | None:
         if self.device == "cuda":
