@@ -81,9 +81,10 @@ class ConfusionMatrix:
         _check_integers(labels, "label")
         _check_integers(predictions, "prediction")
         device, n = predictions.device, self.num_classes
-        labels, predictions = labels.to(device, torch.int64), predictions.long()
         rows = self.void + 1 if 0 <= self.void <= 255 else n  # void pixels are counted, too
-        if not (_below(labels, rows) and _below(predictions, n)):
+        valid = _below(labels, rows) and _below(predictions, n)
+        labels, predictions = labels.to(device, torch.int64), predictions.long()
+        if not valid:
             check_classes(labels, n, "label", self.void)
             labelled = labels != self.void
             labels, predictions = labels[labelled], predictions[labelled]
@@ -144,5 +145,7 @@ def _below(values: Tensor, limit: int) -> bool:
     """True if all values are in 0..limit-1."""
     if not values.numel():
         return True
+    if values.dtype != torch.uint8:  # one byte per value is faster
+        values = values.long()  # there is no minimum of other unsigned types
     low, high = torch.stack(values.aminmax()).tolist()
     return bool(low >= 0 and high < limit)

@@ -247,10 +247,15 @@ def coarse(request):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("balance", [False, True])
-def test_the_fused_loss_equals_the_loss_of_the_upsampled_scores(coarse, reduction, balance):
+@pytest.mark.parametrize("scale", [1, 300])  # 300: cells so far apart that numbers underflow
+def test_the_fused_loss_equals_the_loss_of_the_upsampled_scores(coarse, reduction, balance, scale):
+    dtype = torch.float32 if scale == 1 else torch.float64
+    coarse = coarse._replace(cells=scale * coarse.cells.to(dtype))
+    low, high = coarse.cells.flatten(1).aminmax(dim=1)
+    assert torch.equal(high - low < 80, torch.tensor(scale == 1).expand(2))
     labels = torch.randint(5, (2, *coarse.shape[2:]))
     labels[0, :10] = VOID
-    weights = torch.rand(5) if balance else None
+    weights = torch.rand(5, dtype=dtype) if balance else None
     results = []
     for fused in (True, False):
         cells = coarse.cells.clone().requires_grad_()
