@@ -443,12 +443,44 @@ if not any(record.device == "cuda" for record in records):
 #
 # ## Exercises
 #
-# 1. *Your machine.* Run `python -m fcn benchmark`. Which verdicts change? Does the
-#    matrix rate in bfloat16 explain them?
-# 2. *The break-even size.* With `multiplications`, count the work of both alignments
-#    for photos from 64×64 to 4096×4096 pixels. From which size on does padding cost
-#    less than 10 %?
+# 1. *Your machine.* Run `python -m fcn benchmark`, whose last lines are the verdicts.
+#    Which of them differ from {numref}`tab-speed-targets`? Which can the matrix rate in
+#    bfloat16 explain?
+#
+#    :::{dropdown} Solution
+#    Only those on a training step's parts. The targets for times are ratios in float32,
+#    so the rate in bfloat16 does not enter them; cores, caches and the versions of the
+#    libraries do. But `train`, and with it the profile, runs convolutions in bfloat16
+#    where the CPU multiplies in it. On a CPU that does not, the forward and the
+#    backward pass take longer, so that upsampling, loss and waiting for data take a
+#    smaller share. We have timed one CPU only.
+#    :::
+#
+# 2. *The break-even size.* With `multiplications`, count the work of `fcn.FCN` on VGG16
+#    with `alignment="tight"` and with `alignment="reference"`, for square photos from
+#    64×64 to 4096×4096 pixels. From which size on does padding cost less than 10 %?
+#
+#    :::{dropdown} Solution
+#    From about 3000×3000 pixels on.
+#
+#    ```python
+#    for side in (64, 500, 1024, 2048, 3000, 4096):
+#        counts = [
+#            multiplications(lambda: fcn.FCN("vgg16", 8, 21, alignment=way), side, side)
+#            for way in ("tight", "reference")
+#        ]
+#        print(side, f"{counts[1] / counts[0]:.2f}")
+#    ```
+#
+#    The ratio is 12.95 at 64 pixels, 1.68 at 500, 1.16 at 2048 and 1.08 at 4096. It
+#    crosses 1.10 at 2913, and for the last time at 3136: maps have whole cells, so it
+#    is not smooth. The padding adds 198 pixels to the side $s$ of the first map, which
+#    is a share of about $2 \cdot 198 / s$ of its area. Of 3000 pixels that would be 13
+#    %, but `fc6` and `fc7`, more than a quarter of the work, hardly see it.
+#    :::
+#
 # 3. *Sparse matrices.* Store `thin(cells)` as a sparse tensor and time both products.
 #    From which factor on does sparsity pay?
+#
 # 4. *Strips.* Change `fcn.losses.STRIP` and time the loss for photos of 500×375. Can
 #    you see the size of your CPU's cache?

@@ -255,11 +255,75 @@ Markdown(tables.markdown(chapter_tables.speedrun_trials(here.records())))
 #
 # ## Exercises
 #
-# 1. *Freeze more.* Set `frozen` to `inception_3a` in `catalogue.toml` and run it with
-#    `--validation`. How many seconds do you save, and how much mean IU do you lose?
-# 2. *Count.* What share of the last row's operations comes before its second epoch?
-#    `fcn.replication.speedrun.operations` counts them.
+# 1. *Freeze more.* Add a row to `catalogue.toml` that freezes the layers up to
+#    `inception_3a`, and run it with `--validation`. How many seconds do you save, and
+#    how much mean IU do you lose?
+#
+#    :::{dropdown} Solution
+#    At the end of the file, add a row that takes all other settings from the last one
+#    of the ledger:
+#
+#    ```toml
+#    [experiments.speedrun-3a]
+#    like = "sift-flow-googlenet-8s-speedrun-brief"
+#    recipe = { frozen = "inception_3a" }
+#    ```
+#
+#    The last row has no validation run, so train both:
+#
+#    ```
+#    python -m fcn train speedrun speedrun-3a --validation \
+#        --out runs/trial --results runs/trial
+#    ```
+#
+#    The two records have the seconds of the second stage and mean IU. We have not run
+#    this. By `fcn.replication.speedrun.operations`, 9 % of the second stage's work is
+#    saved. It is one inception of nine, and most of the work is in those after it,
+#    which still learn.
+#    :::
+#
+# 2. *Count.* Which share of the last row's operations goes into its first stage, the
+#    score layers alone? `fcn.replication.speedrun.operations` counts them. Compare it
+#    with the stage's share of the seconds. Why do the two differ?
+#
+#    :::{dropdown} Solution
+#    ```python
+#    stages = speedrun.stages_of("sift-flow-googlenet-8s-speedrun-brief")
+#    work = [speedrun.operations(stage) for stage in stages]
+#    print(f"{100 * work[0] / sum(work):.0f} %")
+#    ```
+#
+#    This prints 14 %. The first stage takes {glue:text}`heads_seconds:,.0f` of
+#    {glue:text}`seconds:,.0f` seconds, a larger share. The operations are those of
+#    convolutions, and this stage has few: nine tenths of them are the one pass that
+#    computes the features. What is not counted takes the rest of its time, such as
+#    upsampling and the loss, which cost as much per image as in the second stage.
+#    :::
+#
 # 3. *Add a row.* Beat the last row by one change and send its records: three seeds, and
 #    a validation run that justifies the choice.
+#
+#    :::{dropdown} Solution
+#    One candidate is `small = 1`: the first epoch of the second stage on images of half
+#    the size. It saves 18 % of the row's operations; we have not run it. Write the row
+#    as in exercise 1, and its name and change at the end of `[order.speedrun]`. Run it
+#    with `--validation`. If its mean IU has not fallen, run it without, with `--seeds
+#    3`, and the last row too if your machine is not ours: seconds of two machines
+#    cannot be compared. The row has won if the ledger says that it counts, in fewer
+#    seconds.
+#    :::
+#
 # 4. *Another target.* How many seconds does 30 % mean IU take? How would you change the
 #    rules for PASCAL VOC, whose photos differ in size?
+#
+#    :::{dropdown} Solution
+#    The first stage alone scores {glue:text}`heads_scores` % after
+#    {glue:text}`heads_seconds:,.0f` seconds, so 30 % takes less. How much less takes
+#    runs of that stage with fewer epochs, chosen with `--validation`. For PASCAL VOC,
+#    the target could be FCN-8s on VGG16 in Table 2, 62.7 % on the 736 photos of
+#    seg11valid. The rules would have to name the training set (with or without SBD's
+#    labels) and the ImageNet weights, since both move the score by several points.
+#    Photos that differ in size have to be padded, cut or scaled to make a batch: put
+#    that on the clock, count pixels instead of images, and score the photos at their
+#    own size. Features of frozen layers are kept only if all photos have one size.
+#    :::

@@ -1,0 +1,246 @@
+"""The exercises: each has a solution, and the code and the numbers in solutions are right.
+
+The numbers in solutions are written by hand. The tests compute those that need no training.
+"""
+
+import ast
+import io
+import re
+import textwrap
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import build
+import chapter_tables
+import figure_5
+import numpy as np
+import pytest
+import torch
+from figures.welcome import coarse_labels
+from rooms import room
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+import fcn
+from fcn.data.nyud import Nyud
+from fcn.data.pascal_context import PascalContext
+from fcn.data.sample import VOID
+from fcn.data.synthetic.outdoor import Scenes
+from fcn.data.synthetic.palette import CLASSES
+from fcn.metrics import ConfusionMatrix
+from fcn.models import FCN, LateFusion
+from fcn.preprocessing import MEAN_HHA
+from fcn.replication import catalogue, claims, deviations, smoke, speedrun, upper_bounds
+from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training.record import find, load_records
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = sorted(Path(build.BOOK).glob("[0-9][0-9]_*.py"))
+RECORDS = load_records(ROOT / "results")
+OPENED = ":::{dropdown} Solution\n"
+RACE = "sift-flow-googlenet-8s-speedrun"
+VOTE = upper_bounds.Protocol("vote", "bilinear", "abstains")
+
+
+def exercises(chapter: str) -> dict[int, str]:
+    """The exercises of a chapter by number, with their solutions, as Markdown without indents."""
+    (path,) = (one for one in CHAPTERS if one.name.startswith(chapter))
+    lines = path.read_text(encoding="utf-8").partition("# ## Exercises\n")[2].splitlines()
+    text = "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines)
+    parts = re.split(r"^(\d+)\. ", text, flags=re.MULTILINE)[1:]
+    numbers = [int(number) for number in parts[::2]]
+    assert numbers == list(range(1, len(numbers) + 1))
+    dedented = (textwrap.dedent("   " + body) for body in parts[1::2])
+    return dict(zip(numbers, dedented, strict=True))
+
+
+def solution(chapter: str, number: int) -> str:
+    """A solution in one line, as its reader sees it."""
+    return " ".join(exercises(chapter)[number].partition(OPENED)[2].split())
+
+
+def code(text: str, language: str = "python") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def run(chapter: str, number: int, **names: object) -> dict[str, object]:
+    """The names after the code of a solution has run; ``printed`` is what it printed."""
+    (source,) = code(exercises(chapter)[number])
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(compile(source, f"{chapter}.{number}", "exec"), names)
+    return names | {"printed": printed.getvalue()}
+
+
+@pytest.mark.parametrize("chapter", [path.name[:2] for path in CHAPTERS])
+def test_every_exercise_has_a_solution(chapter):
+    for number, text in exercises(chapter).items():
+        asked, opened, solved = text.partition(OPENED)
+        assert asked.strip(), number
+        assert opened, f"exercise {chapter}.{number} has no solution"
+        assert solved.strip().endswith(":::"), number
+        for source in code(text):
+            ast.parse(source)
+
+
+# Chapters 8 and 9: code that changes a data set or a net
+
+
+def test_a_pair_of_colour_nets_is_the_mean_of_two(tmp_path):
+    smoke.write_data("nyud-rgb", tmp_path)
+    settings = {"num_classes": 40, "width": 1 / 16, "upsampling": "interpolate"}
+    colour, other = (FCN("alexnet", 8, **settings).eval() for _ in range(2))
+    for net in (colour, other):
+        for parameter in net.heads.parameters():
+            torch.nn.init.normal_(parameter)
+    names = {"Nyud": Nyud, "torch": torch, "LateFusion": LateFusion, "SMALL_NET": settings}
+    made = run("08", 1, colour=colour, other=other, **names)
+    image = made["Twice"](tmp_path / "nyud", "test")[0].image[None].float() / 255
+    with torch.no_grad():
+        mean = (colour(image[:, :3]) + other(image[:, :3])) / 2
+        torch.testing.assert_close(made["pair"].eval()(image), mean)
+
+
+def test_one_channel_of_hha_is_left(tmp_path):
+    smoke.write_data("nyud-hha", tmp_path)
+    alone = run("08", 4, Nyud=Nyud, MEAN_HHA=MEAN_HHA)["Alone"]
+    hha = Nyud(tmp_path / "nyud", "test", "hha")[0].image
+    height = alone(1, tmp_path / "nyud", "test", "hha")[0].image
+    assert height[1].equal(hha[1])
+    assert (height[0].unique().tolist(), height[2].unique().tolist()) == ([132], [118])
+
+
+def test_other_classes_are_void(tmp_path):
+    smoke.write_data("pascal-context-59", tmp_path)
+    context = tmp_path / "pascal-context"
+    kept = run("09", 3, PascalContext=PascalContext, torch=torch, VOID=VOID)["Only"]
+    names = PascalContext(context, "val").heads["semantic"]
+    for i, sample in enumerate(PascalContext(context, "val")):
+        labels = sample.labels["semantic"]
+        found = kept(["sky", "cow"], context, "val")[i].labels["semantic"]
+        of_both = (labels == names.index("sky")) | (labels == names.index("cow"))
+        assert found.equal(labels.masked_fill(~of_both, VOID))
+
+
+# Chapters 1 and 10: painted scenes
+
+
+def test_what_vanishes_at_stride_32():
+    scenes = Scenes(24, (192, 288), split="test")
+    maps = [scenes[i].labels["semantic"].numpy() for i in range(24)]
+
+    def left(name: str, stride: int) -> tuple[int, int]:
+        label = CLASSES.index(name)
+        shown = [one for one in maps if (one == label).any()]
+        return sum(bool((coarse_labels(one, stride) == label).any()) for one in shown), len(shown)
+
+    assert (left("pole", 32), left("pole", 16), left("pole", 8)) == ((0, 12), (8, 12), (12, 12))
+    assert (left("car", 32), left("boat", 32)) == ((4, 8), (2, 4))
+
+
+def test_bounds_on_a_resized_grid():
+    resized = run("10", 1, F=F)["resized"]
+    scenes = Scenes(24, (180, 250), split="test")
+    labels = [scenes[i].labels["semantic"] for i in range(24)]
+
+    def bound(cells: tuple[int, int]) -> float:
+        confusion = ConfusionMatrix(len(CLASSES))
+        for one in labels:
+            confusion.update(one[None], resized(one, cells))
+        return confusion.metrics().mean_iu
+
+    counts = upper_bounds.Bounds(len(CLASSES), (64,), (VOTE,))
+    for one in labels:
+        counts.update(one)
+    found = [counts.metrics(VOTE, 64).mean_iu, bound((3, 4)), bound((2, 3))]
+    assert [round(one, 1) for one in found] == [39.3, 38.6, 34.9]
+
+
+# Chapters 11 and 12: records
+
+
+def test_five_runs_at_a_tenth_of_the_rate():
+    names = [*figure_5.EXPERIMENTS.values(), figure_5.CONTROL]
+    runs = [find(RECORDS, name)[0] for name in names]
+    quarter = EXPERIMENTS[figure_5.EXPERIMENTS[0.25]]
+    small = replace(quarter.recipe, batch_size=8, epochs=0.5)
+    steps = {round(one.recipe["epochs"] * 2486 / one.recipe["batch_size"]) for one in runs}
+    assert steps == {round(small.epochs * 2486 / small.batch_size)}
+    images = sum(one.images_seen for one in runs) + min(steps) * small.batch_size
+    assert f"{10 * images:,} images" in solution("11", 5)
+    assert {one.recipe["learning_rate"] for one in runs} == {10 * 1e-3}
+
+
+def test_metrics_that_disagree():
+    table = claims.metric_by_metric(RECORDS).replace("-", np.nan).astype(float)
+    both = table[(table > 0).any(axis=1) & (table < 0).any(axis=1)]
+    large = both[both.abs().max(axis=1) > 0.6]
+    assert (len(both), len(large)) == (5, 2)
+    assert chapter_tables.widest_range(RECORDS, "sift-flow") > 0.6
+    scores = large.loc["4.3: only the score layers learn"].to_dict()
+    weights = large.loc["4.3: rare classes weighted up"].to_dict()
+    assert (scores.pop("mean acc."), scores.pop("mean IU")) == (5.5, 2.4)
+    assert (weights.pop("mean acc."), weights["pixel acc."]) == (25.5, -13.7)
+    assert max(weights.values()) < 0
+    assert (max(scores.values()), min(scores.values())) == (-1.8, -3.0)
+
+
+def test_deviations_of_a_missing_row():
+    names = {"deviations": deviations, "EXPERIMENTS": EXPERIMENTS}
+    listed = run("12", 3, **names)["printed"].splitlines()
+    assert f"lists {len(listed)} deviations" in solution("12", 3)
+    assert listed[0].startswith("backbone: ")
+    assert listed[-1].endswith("bfloat16")
+    (one, *_), (heads, *_) = (find(RECORDS, f"{RACE}{end}") for end in ("-brief", "-heads"))
+    texts = [deviation.text for deviation in deviations.deviations_of(one)]
+    assert one.initial_weights.name == f"{heads.file_name[:-5]}.safetensors"
+    assert heads.recipe["epochs"] == 4
+    assert not any("inception_5b" in text or "4 of at least" in text for text in texts)
+    assert not find(RECORDS, f"{RACE}-plain")
+
+
+# Chapters 14 and 15: counts
+
+
+def multiplications(build, height: int, width: int) -> int:
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as count:
+        build()(torch.empty(1, 3, height, width))
+    return count.get_total_flops() // 2
+
+
+def test_padding_that_costs_less_than_a_tenth():
+    printed = run("14", 2, fcn=fcn, multiplications=multiplications)["printed"]
+    ratios = dict(line.split() for line in printed.splitlines())
+    for side in ("64", "500", "2048", "4096"):
+        assert re.search(rf"{ratios[side]} at {side}\b", solution("14", 2))
+
+    def ratio(side: int) -> float:
+        tight, padded = (
+            multiplications(lambda: fcn.FCN("vgg16", 8, 21, alignment=way), side, side)
+            for way in ("tight", "reference")
+        )
+        return padded / tight
+
+    assert ratio(2912) > 1.1 > ratio(2913)
+    assert ratio(3136) > 1.1 > ratio(3137)
+
+
+def test_operations_of_the_speedrun(tmp_path):
+    text = Path(catalogue.__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    (row,) = code(exercises("15")[1], "toml")
+    (tmp_path / "catalogue.toml").write_text(f"{text}\n{row}", encoding="utf-8")
+    frozen = catalogue.read(tmp_path / "catalogue.toml")[0]["speedrun-3a"]
+    last = catalogue.find("speedrun")
+    assert frozen == replace(last, name="speedrun-3a", recipe=frozen.recipe)
+    assert frozen.recipe == replace(last.recipe, frozen="inception_3a")
+
+    made = run("15", 2, speedrun=speedrun)
+    heads, later = made["work"]
+    assert f"prints {made['printed'].strip()}." in solution("15", 2)
+    saved = 1 - speedrun.operations(frozen) / later
+    assert f"{100 * saved:.0f} % of the second stage's work" in solution("15", 1)
+    small = replace(last, recipe=replace(last.recipe, small=1))
+    saved = (later - speedrun.operations(small)) / (heads + later)
+    assert f"{100 * saved:.0f} % of the row's operations" in solution("15", 3)
+    first, step = speedrun._counted(made["stages"][0], (256, 256))
+    assert 0.85 < first / (first + 4 * step) < 0.95  # nine tenths
