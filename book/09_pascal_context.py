@@ -580,5 +580,45 @@ pd.DataFrame(
 #
 # 3. **Stuff without things.** With the scenes above, make every thing void and train
 #    again. Does the IU of stuff change? Then do it the other way round.
+#
+#    :::{dropdown} Solution
+#    ```python
+#    class Only(PascalContext):
+#        """Pixels of all classes except those in ``kept`` are void."""
+#
+#        def __init__(self, kept, *args):
+#            super().__init__(*args)
+#            names = self.heads["semantic"]
+#            self.kept = torch.tensor([names.index(name) for name in kept])
+#
+#        def __getitem__(self, index):
+#            sample = super().__getitem__(index)
+#            labels = sample.labels["semantic"]
+#            void = ~torch.isin(labels, self.kept)
+#            return sample._replace(labels={"semantic": labels.masked_fill(void, VOID)})
+#    ```
+#
+#    For stuff alone, train on `Only(["background", *STUFF], context, "train")`; for
+#    things alone, keep `objects + others`. Stuff gains nothing: on the same pixels and
+#    with seeds 0, 1 and 2, its mean IU changed from 57, 56 and 50 to 55, 53 and 45.
+#    Things have few pixels, so a net for all classes gives up little for them. The
+#    other way round, 98 to 100 % of the pixels of boats and cars are right instead of 3
+#    to 8 %. But this net calls every pixel a boat or a car, and over whole photos both
+#    have an IU of 1 % or less. A net that only learned things needs a background to
+#    tell them from.
+#    :::
+#
 # 4. **A class for nothing.** Train with `background=False` and score both nets on the
-#    same pixels. Which one is better on the classes that both have?
+#    same pixels, those that are not background. Which one is better on the classes that
+#    both have?
+#
+#    :::{dropdown} Solution
+#    The net with background has 60 outputs, the other 59. Take 1 from the labels that
+#    the first predicts, and give predicted background a number of its own, so that it
+#    is an error. With seeds 0, 1 and 2, mean IU was 50, 49 and 43 with background as a
+#    class, and 43, 44 and 41 without. Leaving background out of the first net's answer,
+#    by the largest of the other scores, made no difference. In these scenes background
+#    is outlines and poles, so the class may teach where regions end. In real photos it
+#    is 400 other names, and the answer may be another. Three short runs on painted
+#    scenes do not settle it.
+#    :::

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import build
-import chapter_tables
 import figure_5
 import numpy as np
 import pytest
@@ -23,16 +22,20 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import fcn
+from fcn.classifiers import alexnet
+from fcn.convolutionalize import backbone
 from fcn.data.nyud import Nyud
 from fcn.data.pascal_context import PascalContext
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.data.synthetic.palette import CLASSES
+from fcn.dilation import dilated
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.preprocessing import MEAN_HHA
 from fcn.replication import catalogue, claims, deviations, smoke, speedrun, upper_bounds
 from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.experiment import Experiment
 from fcn.training.record import find, load_records
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +104,18 @@ def test_a_pair_of_colour_nets_is_the_mean_of_two(tmp_path):
         torch.testing.assert_close(made["pair"].eval()(image), mean)
 
 
+def test_ratio_of_colour_and_depth():
+    one = room(12, (144, 192))
+    names = {"centred": one.image - one.image.mean((0, 1)), "log_depth": np.log(1000 * one.depth)}
+    made = run(
+        "08",
+        2,
+        **names,
+        new_net=lambda inputs, seed: FCN("alexnet", 8, 40, inputs=inputs, width=1 / 16),
+    )
+    assert f"ratio is {made['ratio']:.0f} " in solution("08", 2)
+
+
 def test_one_channel_of_hha_is_left(tmp_path):
     smoke.write_data("nyud-hha", tmp_path)
     alone = run("08", 4, Nyud=Nyud, MEAN_HHA=MEAN_HHA)["Alone"]
@@ -156,6 +171,22 @@ def test_bounds_on_a_resized_grid():
     assert [round(one, 1) for one in found] == [39.3, 38.6, 34.9]
 
 
+# Chapter 11: a dilated net
+
+
+def test_a_dilated_net_takes_a_sixth_of_the_steps():
+    names = {"backbone": backbone, "alexnet": alexnet, "dilated": dilated, "nn": torch.nn}
+    with torch.device("meta"):
+        fine = run("11", 2, fcn=fcn, CLASSES=CLASSES, torch=torch, **names)
+    image = torch.rand(1, 3, 96, 96, device="meta")
+    assert fine["upsampled"](image).shape == (1, len(CLASSES), 96, 96)
+    settings = {"upsampling": "interpolate", "width": 1 / 8}
+    skips = multiplications(lambda: FCN("alexnet", 8, len(CLASSES), **settings), 96, 96)
+    times = multiplications(lambda: fine["net"], 96, 96) / skips
+    assert f"{times:.1f} times" in solution("11", 2)
+    assert f"{320 / times:.0f} of 320 steps" in solution("11", 2)
+
+
 # Chapters 11 and 12: records
 
 
@@ -174,9 +205,9 @@ def test_five_runs_at_a_tenth_of_the_rate():
 def test_metrics_that_disagree():
     table = claims.metric_by_metric(RECORDS).replace("-", np.nan).astype(float)
     both = table[(table > 0).any(axis=1) & (table < 0).any(axis=1)]
-    large = both[both.abs().max(axis=1) > 0.6]
-    assert (len(both), len(large)) == (5, 2)
-    assert chapter_tables.widest_range(RECORDS, "sift-flow") > 0.6
+    large = both[both.abs().max(axis=1) > 1]
+    assert both.index.tolist() == [*large.index, "5: the semantic task alone"]
+    assert both.iloc[-1].abs().max() <= 0.3
     scores = large.loc["4.3: only the score layers learn"].to_dict()
     weights = large.loc["4.3: rare classes weighted up"].to_dict()
     assert (scores.pop("mean acc."), scores.pop("mean IU")) == (5.5, 2.4)
@@ -211,21 +242,22 @@ def multiplications(build, height: int, width: int) -> int:
 def test_padding_that_costs_less_than_a_tenth():
     printed = run("14", 2, fcn=fcn, multiplications=multiplications)["printed"]
     ratios = dict(line.split() for line in printed.splitlines())
-    for side in ("64", "500", "2048", "4096"):
+    for side in ratios.keys() - {"3000"}:
         assert re.search(rf"{ratios[side]} at {side}\b", solution("14", 2))
-
-    def ratio(side: int) -> float:
-        tight, padded = (
-            multiplications(lambda: fcn.FCN("vgg16", 8, 21, alignment=way), side, side)
-            for way in ("tight", "reference")
-        )
-        return padded / tight
-
-    assert ratio(2912) > 1.1 > ratio(2913)
-    assert ratio(3136) > 1.1 > ratio(3137)
+    assert float(ratios["2048"]) > 1.1 >= float(ratios["3000"])
 
 
-def test_operations_of_the_speedrun(tmp_path):
+def test_operations_of_the_speedrun(tmp_path, monkeypatch):
+    counted = speedrun._counted
+    counts: dict[tuple[str, tuple[int, int]], tuple[int, int]] = {}
+
+    def once(experiment: Experiment, size: tuple[int, int]) -> tuple[int, int]:
+        key = experiment.recipe.frozen, size
+        if key not in counts:
+            counts[key] = counted(experiment, size)
+        return counts[key]
+
+    monkeypatch.setattr(speedrun, "_counted", once)
     text = Path(catalogue.__file__).with_suffix(".toml").read_text(encoding="utf-8")
     (row,) = code(exercises("15")[1], "toml")
     (tmp_path / "catalogue.toml").write_text(f"{text}\n{row}", encoding="utf-8")
@@ -242,5 +274,5 @@ def test_operations_of_the_speedrun(tmp_path):
     small = replace(last, recipe=replace(last.recipe, small=1))
     saved = (later - speedrun.operations(small)) / (heads + later)
     assert f"{100 * saved:.0f} % of the row's operations" in solution("15", 3)
-    first, step = speedrun._counted(made["stages"][0], (256, 256))
+    first, step = counts["inception_5b", (256, 256)]
     assert 0.85 < first / (first + 4 * step) < 0.95  # nine tenths
