@@ -486,9 +486,9 @@ if not any(record.device == "cuda" for record in records):
 #    With the small ones. A row of `thin(cells)` has at most two weights, the rest are
 #    zeros, so sparsity saves a factor of about `cells / 2`. In a photo of 512 pixels
 #    there are 256 cells for a factor of 2 and 16 for 32. A sparse product is far from
-#    the rate of a dense one: it has to look up where each weight belongs. On one core,
-#    dense and sparse products took 24 and 9 ms for a factor of 2, 4.2 and 1.9 for 4,
-#    1.2 and 1.1 for 8, 0.33 and 0.39 for 16, and 0.07 and 0.13 for 32. So with the
+#    the rate of a dense one: it has to look up where each weight belongs. In our
+#    trials, on one core, the sparse product was clearly faster for factors of 2 and 4,
+#    about as fast for 8, a little slower for 16 and clearly slower for 32. So with the
 #    factor of FCN-8s it makes no difference on this machine, and FCN-32s loses.
 #    :::
 #
@@ -498,10 +498,10 @@ if not any(record.device == "cuda" for record in records):
 #
 #    :::{dropdown} Solution
 #    Only just. A row of scores takes 500 · 21 · 4 bytes, or 42 kB, so 2 MB of cache,
-#    what a core of our CPU has to itself, hold about 50 rows. Of these strips, 16 and
-#    64 rows were the fastest there. Single rows took about three times as long: every
-#    strip has a fixed cost, and its matrix products are thin. The whole photo at once
-#    took up to twice as long as 16 rows. The step is small because a third, slower
+#    what a core of our CPU has to itself, hold about 50 rows. In our trials, 16 and 64
+#    rows were the fastest of these strips. Single rows took far longer: every strip has
+#    a fixed cost, and its matrix products are thin. The whole photo at once took longer
+#    than 16 rows, too, and sometimes clearly. The step is small because a third, slower
 #    level of cache catches what the second cannot hold, and other programs made the
 #    times scatter. Repeat, and take medians.
 #    :::
