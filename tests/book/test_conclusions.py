@@ -352,6 +352,15 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         "Both intervals exclude zero",
         lambda: excludes_zero("skips") and excludes_zero("scores-only"),
     ),
+    (
+        "12",
+        "although the runs may well be too short",
+        lambda: (
+            (twice := claims.compare(claims.LONGER, RECORDS)) is not None
+            and twice.difference > 0
+            and twice.verdict != claims.AGREES
+        ),
+    ),
     ("12", "with 95 % confidence", lambda: claims.SURE == 0.95 and claims.SEEDS == 3),
     (
         "12",
