@@ -273,8 +273,9 @@ def test_a_quick_run_measures_everything(quick: tuple[Benchmark, Path, list[str]
 
 def test_only_chooses_cases_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     found = run.measured(quick=True, only="Forward, FCN-8s VGG16, 64x48, batch 1: ours, ref")
-    [case] = found.cases
-    assert case.variant == Variant(alignment="reference")
+    reference = Variant(alignment="reference")
+    measured = [case.variant for case in found.cases]
+    assert measured == [reference, replace(reference, memory_format="channels last")]
     assert not found.profiles + found.commands  # type: ignore[operator]
     with pytest.raises(ValueError, match="--only abacus: no case"):
         run.measured(quick=True, only="abacus")
