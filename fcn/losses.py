@@ -17,7 +17,7 @@ from fcn.upsampling import CoarseScores
 
 Reduction = Literal["mean", "sum"]
 STRIP = 32  # rows of pixels at a time: their scores stay in the cache of a CPU core
-LOWEST = -80.0  # below e^-80, numbers become denormal and a hundred times slower
+FAR = 80.0  # below e^-80, numbers become denormal and a hundred times slower
 
 
 def pixel_softmax_loss(
@@ -104,7 +104,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
             for image, label, slope in zip(by_row, labels, gradient, strict=True):
                 low, high = image.aminmax()
                 # Pixels are averages of cells: where no cells are far apart, no pixel's scores are.
-                near = bool(high - low < -LOWEST)
+                near = bool(high - low < FAR)
                 wide = ((image - high) @ columns.T).flatten(1)  # h x (C W)
                 wide_slope = torch.zeros_like(wide)
                 for strip, reach, weight in strips:
@@ -116,7 +116,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                     if not near:
                         scores -= scores.amax(1, keepdim=True)
                     picked = scores.gather(1, target)
-                    slopes = (scores if near else scores.clamp_(min=LOWEST)).exp_()
+                    slopes = (scores if near else scores.clamp_(min=-FAR)).exp_()
                     share = slopes.sum(1, keepdim=True)
                     total += ((share.log() - picked) * scale).sum()
                     slopes.mul_(scale / share).scatter_add_(1, target, -scale)
