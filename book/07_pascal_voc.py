@@ -866,11 +866,11 @@ if net_file.is_file():
 #    :::{dropdown} Solution
 #    On our two cores, neither: relative to FCN-VGG16 both small nets are faster there
 #    than on the K40c ({numref}`tab-voc-times`). The counts for *tight* maps on 500×500
-#    pixels are about 18 (AlexNet), 108 (VGG16) and 8 (GoogLeNet) billion, or 0.16, 1
-#    and 0.07. Divide the ratios of the times by these, and both small nets take longer
-#    per multiply-add than VGG16, above all GoogLeNet and above all on the K40c. Small
-#    layers keep a large processor less busy, and pooling and normalisation take time
-#    without a multiply-add in the count.
+#    pixels are about 16 (AlexNet), 108 (VGG16) and 8 (GoogLeNet) billion, or 0.15, 1
+#    and 0.08. Divide the ratios of the times by these: on the K40c, both small nets take
+#    clearly longer per multiply-add than VGG16, on our machine only GoogLeNet does.
+#    Small layers keep a large processor less busy, and pooling and normalisation take
+#    time without a multiply-add in the count.
 #    :::
 #
 # 4. **A deliberate leak.** On the painted scenes, train two nets on as many scenes for

@@ -804,12 +804,11 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    The angle, because it depends on differences of neighbouring depths. We took ten
 #    rooms of 144×192 pixels, noise with a standard deviation of $0.003\,z^2$ metres,
 #    and 5 % of the pixels as holes, and compared angles with those of exact depth in
-#    windows of radius 1. Relative to how much a channel varies, its RMS error is about
-#    4 % for disparity, 8 % for height and 40 % for the angle. Over the whole image,
-#    radii of 2 and 3 have the smallest error of the angle, 16 degrees RMS; a radius of
-#    1 has 26, and one of 8 has 27. The median error tells why: it falls from 17 degrees
-#    to 2 as the window grows. Large windows average the noise within a surface and blur
-#    the edges between surfaces.
+#    windows of radius 1. In our trial, relative to how much a channel varies, its RMS
+#    error was small for disparity, larger for height and by far the largest for the
+#    angle. Over the whole image, radii of 2 and 3 had the smallest RMS error of the
+#    angle, while the median error went on falling as the window grew. Large windows
+#    average the noise within a surface and blur the edges between surfaces.
 #    :::
 #
 # 4. **One channel at a time.** Train on HHA with two of its channels set to their

@@ -590,8 +590,7 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.gif"))
 #    complains. To find them, run the net on all photos, training photos included, and
 #    sort them by pixel accuracy. A map that belongs to another photo disagrees with the
 #    prediction over large areas, so look at the worst photos first. When we swapped two
-#    pairs of the 60, the four photos came last, with 48 to 63 % of their pixels right;
-#    the next one had 80 %.
+#    pairs of the 60, these four photos came last, by a clear distance.
 #    :::
 #
 # 5. Write the label maps in colours, with a `void #rrggbb` line in the list of classes,

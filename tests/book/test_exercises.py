@@ -16,14 +16,15 @@ import figure_5
 import numpy as np
 import pytest
 import torch
+from figures.voc import drawn_labels
 from figures.welcome import coarse_labels
 from rooms import room
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 import fcn
 from fcn.classifiers import alexnet
 from fcn.convolutionalize import backbone
+from fcn.data import voc
 from fcn.data.nyud import Nyud
 from fcn.data.pascal_context import PascalContext
 from fcn.data.sample import VOID
@@ -34,6 +35,8 @@ from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.preprocessing import MEAN_HHA
 from fcn.replication import catalogue, claims, deviations, smoke, speedrun, upper_bounds
+from fcn.replication.benchmark import measure, paper_times
+from fcn.replication.benchmark.record import load_benchmarks
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training.record import find, load_records
@@ -230,13 +233,71 @@ def test_deviations_of_a_missing_row():
     assert not find(RECORDS, f"{RACE}-plain")
 
 
+# Chapter 7: metrics and counts
+
+
+def test_what_a_border_hides():
+    label = voc.CLASSES.index("person")
+    share = F.avg_pool2d((drawn_labels() == label).float()[None, None], 32)
+    coarse = label * (F.interpolate(share, scale_factor=32, mode="bilinear")[0, 0] > 0.5).long()
+    wrong, iu = {}, {}
+    for reach in (0, 2, 7, 8):
+        truth = drawn_labels(reach)
+        wrong[reach] = int(((truth != coarse) & (truth != VOID)).sum())
+        confusion = ConfusionMatrix(len(voc.CLASSES))
+        confusion.update(truth, coarse)
+        iu[reach] = confusion.metrics().mean_iu
+    text = solution("07", 1)
+    assert f"mean IU is {iu[0]:.1f} and {wrong[0]} pixels are wrong" in text
+    assert f"it is {iu[2]:.1f} and {wrong[2]} are wrong" in text
+    assert f"hides {100 * (1 - wrong[2] / wrong[0]):.0f} % of" in text
+    assert wrong[7] > wrong[8] == 0
+
+
+def test_one_matrix_and_one_per_image():
+    truth = torch.zeros(2, 100, dtype=torch.int64)
+    truth[0, :50] = truth[1, :2] = 1
+    misses_two, ten_too_many = truth.clone(), truth.clone()
+    misses_two[1] = 0
+    ten_too_many[0, 50:60] = 1
+
+    def score(labels: torch.Tensor, found: torch.Tensor) -> float:
+        confusion = ConfusionMatrix(2)
+        confusion.update(labels, found)
+        return confusion.metrics().mean_iu
+
+    one = [score(truth, found) for found in (misses_two, ten_too_many)]
+    each = [[*map(score, truth, found)] for found in (ten_too_many, misses_two)]
+    text = solution("07", 2)
+    assert f"the first prediction, {one[0]:.1f} to {one[1]:.1f}" in text
+    assert f"the second, {np.mean(each[0]):.1f} to {np.mean(each[1]):.1f}" in text
+    assert f"scores {each[1][1]:.0f} on the second image" in text
+
+
+def test_work_of_the_nets_of_table_1():
+    nets = ("alexnet", "vgg16", "googlenet")
+    work = [multiplications(lambda name=name: FCN(name, 32, 21), 500, 500) for name in nets]
+    alexnet_, vgg16, googlenet = (f"{one / 1e9:.0f}" for one in work)
+    text = solution("07", 3)
+    assert f"about {alexnet_} (AlexNet), {vgg16} (VGG16) and {googlenet} (GoogLeNet)" in text
+    shares = [one / work[1] for one in work]
+    assert f"or {shares[0]:.2f}, {shares[1]:.0f} and {shares[2]:.2f}." in text
+
+    names = ("FCN-AlexNet", "FCN-VGG16", "FCN-GoogLeNet")
+    cases = paper_times.measured_times(load_benchmarks(ROOT / "results")[0])["tight"]
+    paper = np.array([paper_times.PAPER[name] for name in names])
+    ours = np.array([cases[name].median for name in names])
+    of_paper, of_ours = paper / paper[1], ours / ours[1]
+    assert (of_ours <= of_paper).all()
+    assert ((of_paper / shares)[[0, 2]] > 1.3).all()
+    assert (of_ours / shares)[0] < 1.3 < (of_ours / shares)[2]
+
+
 # Chapters 14 and 15: counts
 
 
-def multiplications(build, height: int, width: int) -> int:
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as count:
-        build()(torch.empty(1, 3, height, width))
-    return count.get_total_flops() // 2
+def multiplications(build, height: int, width: int) -> float:
+    return measure.operations(build, (1, 3, height, width), training=False) / 2
 
 
 def test_padding_that_costs_less_than_a_tenth():
