@@ -1,13 +1,11 @@
 """The built site in headless Chromium: for every reader, light, and complete without a network."""
 
-import functools
-import http.server
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import build
+import load_times
 import pytest
 
 PAGES = ["index", *(path.stem for path in build.sources()), "references", "search"]
@@ -52,15 +50,8 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(site):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    handler = functools.partial(Quiet, directory=site)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with load_times.served(site) as address:
+        yield address
 
 
 @pytest.fixture
