@@ -19,11 +19,18 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """A server that does not mind a page closed in the middle of a file."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address of a folder, served on a free port of this machine."""
     handler = partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
