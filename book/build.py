@@ -9,6 +9,7 @@ NN_name.ipynb. Two runs on one machine are equal byte for byte.
     check           compare the committed notebooks with their sources, without running them
     compare         run the committed notebooks again (pytest --nbval book) and compare their outputs
     links           check the links of the built site, and that it needs nothing from other hosts
+    load            measure how long each page of the built site takes to load in Chromium, on a slow CPU
     pdf             print the whole book with Chromium into _build/book.pdf
     readme-picture  draw book/assets/results.png
     live            draw book/assets/live.jpg, and measure the live net of the first page in Chromium (live.json)
@@ -25,8 +26,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -35,12 +39,13 @@ from nbformat import NotebookNode
 from PIL import Image
 
 import links
+import load_times
 from fcn.environment import atomic_write
 
 BOOK = Path(__file__).resolve().parent
 BUILD = BOOK.parent / "_build"
 MODES = (
-    "execute", "notebooks", "prose", "check", "compare", "links", "pdf", "readme-picture", "live"
+    "execute", "notebooks", "prose", "check", "compare", "links", "load", "pdf", "readme-picture", "live"
 )  # fmt: skip
 PARAMETERS = (
     "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
@@ -368,16 +373,49 @@ def compare(chapters: list[Path], jobs: int) -> int:
 
 def check_links(site: Path = BUILD / "html") -> None:
     """Raise ChapterError with one line per broken link of the built site."""
-    if not (site / "index.html").is_file():
-        raise ChapterError(f"{_shown(site)}: no site; run `make site` first")
+    _need(site)
     if found := links.broken(site):
         raise ChapterError("\n".join(found))
 
 
-def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
-    """Print the book, built as one page, with Chromium; returns the PDF's path."""
+def _need(site: Path) -> None:
+    if not (site / "index.html").is_file():
+        raise ChapterError(f"{_shown(site)}: no site; run `make site` first")
+
+
+def print_load_times(site: Path = BUILD / "html") -> None:
+    """Print the time that each page of the built site takes to load, the slowest first."""
+    _need(site)
+    pages = sorted(path.stem for path in site.glob("*.html"))
+    with chromium() as browser, load_times.served(site) as address:
+        found = load_times.measure(browser, address, pages)
+    print(
+        f"milliseconds to the load event, CPU slowed down {load_times.SLOWDOWN} times"
+    )
+    for page, milliseconds in sorted(found.items(), key=lambda one: -one[1]):
+        print(f"{milliseconds:6.0f}  {page}")
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Headless Chromium. Raises ChapterError if there is none."""
     from playwright.sync_api import Error, sync_playwright
 
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=browser)
+        except Error:
+            raise ChapterError(
+                "no Chromium found: install it, or run `playwright install chromium`"
+            ) from None
+        yield started
+        started.close()
+
+
+def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
+    """Print the book, built as one page, with Chromium; returns the PDF's path."""
     jupyter_book = [
         str(Path(sys.executable).with_name("jupyter-book")),
         "build",
@@ -398,20 +436,8 @@ def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
         raise ChapterError(
             "jupyter-book could not build the book as one page; see above"
         )
-    browser = next(
-        filter(
-            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-        ),
-        None,
-    )
-    with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=browser)
-        except Error:
-            raise ChapterError(
-                "no Chromium found: install it, or run `playwright install chromium`"
-            ) from None
-        page = chromium.new_page()
+    with chromium() as browser:
+        page = browser.new_page()
         page.goto((BUILD / "singlehtml" / "index.html").as_uri(), timeout=120_000)
         page.evaluate(PRINTABLE)
         page.pdf(
@@ -421,7 +447,6 @@ def make_pdf(target: Path = BUILD / "book.pdf") -> Path:
             outline=True,
             tagged=True,
         )
-        chromium.close()
     return target
 
 
@@ -517,6 +542,8 @@ def main(arguments: list[str] | None = None) -> int:
                 update_prose(chapter)
         elif options.mode == "links":
             check_links()
+        elif options.mode == "load":
+            print_load_times()
         elif options.mode == "pdf":
             print(make_pdf())
         elif options.mode == "readme-picture":

@@ -1,9 +1,9 @@
 """The live net of the first page: a Sphinx extension that adds what the browser loads to the built site.
 
-The scripts are in ``assets/live``, with two files of ONNX Runtime Web, whose WebAssembly is gzipped (npm's package
-onnxruntime-web, folder dist). This module adds the net, exported from the weights of this project, its classes with
-their colours, and three photos. Pages can name numbers of the record ``live.json``: ``{{ live_megabytes }}``,
-``{{ live_seconds }}``, ``{{ live_milliseconds }}``, ``{{ live_on }}``.
+The scripts are in ``assets/live``, with four files of ONNX Runtime Web, two for the CPU and two for WebGPU, whose
+WebAssembly is gzipped (npm's package onnxruntime-web, folder dist). This module adds the net, exported from the
+weights of this project, its classes with their colours, and three photos. Pages can name numbers of the record
+``live.json``: ``{{ live_megabytes }}``, ``{{ live_seconds }}``, ``{{ live_milliseconds }}``, ``{{ live_on }}``.
 """
 
 import gzip

@@ -33,10 +33,25 @@ MATHJAX = """<script>addEventListener("load", () => {
 EDITS = (
     # Icons come from the style sheet's font; nothing runs code in the page.
     (
-        r'\s*<script src="[^"]*(?:scripts/fontawesome|sphinx-thebe)\.js[^"]*"></script>',
+        r'\s*<script [^>]*src="[^"]*(?:scripts/fontawesome|sphinx-thebe)\.js[^"]*"></script>',
         "",
     ),
-    (r"\s*<script>const THEBE_JS_URL.*?</script>", ""),
+    (r'\s*<link [^>]*href="[^"]*sphinx-thebe\.css[^>]*>', ""),
+    (
+        r"\s*<script[^>]*>(?:const THEBE_JS_URL|kernelName =|\s*{\s*requestKernel).*?</script>",
+        "",
+    ),
+    # Scripts run once the page is read, in their order; the lines between them need only the options.
+    (
+        r'<script ((?![^>]*\bdefer)[^>]*src="(?![^"]*documentation_options))',
+        r"<script defer \1",
+    ),
+    # The colours are known before anything is drawn: no second style of the whole page, no flash of white.
+    (
+        r'(dataset\.theme =) localStorage\.getItem\("theme"\) \|\| "auto";',
+        r"\1 document.documentElement.dataset.mode.replace("
+        r"""'auto', matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");""",
+    ),
     # A picture's size keeps its place until it is there, and may shrink with the page.
     (r'style="width: (\d+)px; height: (\d+)px;"', r'width="\1" height="\2"'),
     # Formulas are set once the page is there.
@@ -47,6 +62,11 @@ EDITS = (
     # Chapters are edited in their sources, not in the notebooks.
     (r'(href="[^"]*/edit/[^"]*)\.ipynb"', r'\1.py"'),
 )
+FORMULAS = re.compile(
+    r'\s*<script(?:>window\.MathJax = .*?| [^>]*src="[^"]*mathjax/[^"]*">)</script>',
+    re.DOTALL,
+)
+"""The scripts that set formulas."""
 PICTURE = re.compile(r'(?<=src=")_images/([^"]+\.png)(?=")')
 
 
@@ -129,11 +149,18 @@ def trim(app: Sphinx, error: Exception | None) -> None:
             if webp.is_file():
                 smaller[picture.name] = webp.name
     for page in site.glob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        for pattern, replacement in EDITS:
-            text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+        text = lighter(page.read_text(encoding="utf-8"))
         text = PICTURE.sub(lambda match: f"_images/{smaller[match[1]]}", text)
         page.write_text(text, encoding="utf-8")
+
+
+def lighter(page: str) -> str:
+    """A page's HTML without what it does not use."""
+    if 'class="math' not in page:
+        page = FORMULAS.sub("", page)
+    for pattern, replacement in EDITS:
+        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
+    return page
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -19,7 +19,24 @@ RUNTIME = {  # of onnxruntime-web 1.30.0 on npm, unpacked
     "ort-wasm-simd-threaded.wasm.gz": (
         "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
     ),
+    "ort.webgpu.bundle.min.mjs": "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2",
+    "ort-wasm-simd-threaded.asyncify.wasm.gz": (
+        "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da"
+    ),
 }
+SOFTWARE_GPU = [  # computes what a GPU computes, on the CPU
+    *(option for option in live.OPTIONS if option != "--disable-gpu"),
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+    "--use-vulkan=swiftshader",
+    "--use-angle=swiftshader",
+]
+GPU = "Object.defineProperty(navigator, 'gpu', {{ value: {} }})"
+NO_WEBGPU = GPU.format("undefined")
+NO_ADAPTER = GPU.format("{ requestAdapter: async () => null }")
+BROKEN_GPU = GPU.format("{ requestAdapter: async () => ({}) }")
+"""The page finds an adapter and shows the switch; the worker finds none."""
 LABELS = """() => {
   const text = new TextDecoder("latin1");
   return document.querySelector(".live").labels.map((one) => text.decode(one));
@@ -30,6 +47,8 @@ DROP = """(content) => {
   const event = new DragEvent("drop", { dataTransfer: files, bubbles: true });
   document.querySelector(".live-map").dispatchEvent(event);
 }"""
+SWITCH = ".live-gpu input"
+GPU_FILES = ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm.gz")
 PLACE = """() => {
   const { left, top } = document.querySelector(".live-cross").style;
   return [parseFloat(left), parseFloat(top)];
@@ -43,14 +62,37 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chromium():
+def playwright():
     if live.CHROMIUM is None:
         pytest.skip("no Chromium in the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=live.CHROMIUM, args=live.OPTIONS)
-        yield browser
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    browser = playwright.chromium.launch(executable_path=live.CHROMIUM, args=live.OPTIONS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def gpu_page(playwright, server, tmp_path_factory):
+    """A page whose net runs on a GPU made of software; the files loaded before and after."""
+    browser = playwright.chromium.launch(executable_path=live.CHROMIUM, args=SOFTWARE_GPU)
+    page = browser.new_page()
+    page.goto(server.url)
+    if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
         browser.close()
+        pytest.skip("no WebGPU adapter in this Chromium")
+    server.sent.clear()
+    live.await_labels(page, lambda: page.click(".live-run"))
+    labels(page, small("china", tmp_path_factory.mktemp("photos")))
+    before = set(server.sent)
+    server.sent.clear()
+    live.await_labels(page, lambda: page.check(SWITCH))
+    yield page, before, dict(server.sent)
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +128,24 @@ def labels(page, photo):
     return [one.reshape(size(page)) for one in maps]
 
 
+def batch(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+
+
+def of_torch(stages, image):
+    """The label maps of the three stages for a photo, by torch."""
+    with torch.inference_mode():
+        return [one[0, 0].numpy() for one in stages(batch(image))]
+
+
+def small(name, folder):
+    """Save a photo at a size that a GPU made of software labels in seconds."""
+    image = live.picture(name)
+    image.thumbnail((96, 96))
+    image.save(folder / "small.png")
+    return folder / "small.png"
+
+
 def ramp(path, width, height, **options):
     """Save a photo that turns red from top to bottom and green from left to right."""
     rows, columns = np.mgrid[:height, :width]
@@ -99,14 +159,58 @@ def test_the_labels_are_those_of_torch(page, stages, tmp_path, name):
     image = live.picture(name)  # at the size of the net, so that both get the same pixels
     image.save(tmp_path / "photo.png")
     found = labels(page, tmp_path / "photo.png")
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+    wanted = of_torch(stages, image)
     with torch.inference_mode():
-        wanted = [one[0, 0].numpy() for one in stages(pixels)]
-        whole = stages.net(pixels)["semantic"].argmax(1)[0].numpy()
+        whole = stages.net(batch(image))["semantic"].argmax(1)[0].numpy()
     np.testing.assert_array_equal(wanted[-1], whole)
     for ours, theirs in zip(found, wanted, strict=True):
         assert len(np.unique(theirs)) > 2
         assert (ours == theirs).mean() >= 0.999
+
+
+@pytest.mark.parametrize("name", live.PHOTOS)
+def test_the_labels_of_the_gpu_are_those_of_torch(gpu_page, stages, tmp_path, name):
+    page, *_ = gpu_page
+    photo = small(name, tmp_path)
+    found = labels(page, photo)
+    assert re.search(r"in \d+ ms on the GPU\.$", page.inner_text(".live-status"))
+    for ours, theirs in zip(found, of_torch(stages, Image.open(photo)), strict=True):
+        assert (ours == theirs).mean() >= 0.999
+
+
+def test_what_the_gpu_needs_is_loaded_when_it_is_switched_on(gpu_page):
+    page, before, after = gpu_page
+    files = [f"/live/onnxruntime/{name}" for name in GPU_FILES]
+    assert before.isdisjoint(files)
+    said = re.search(r"loads (\d+) MB more", page.inner_text(".live-gpu"))
+    assert f"{sum(after[file] for file in files) / 1e6:.0f}" == said[1]
+
+
+@pytest.mark.parametrize("script", [NO_WEBGPU, NO_ADAPTER])
+def test_without_a_gpu_there_is_no_switch(chromium, server, script):
+    page = chromium.new_page()
+    page.add_init_script(script)
+    page.goto(server.url)
+    page.click(".live-run")
+    page.wait_for_selector(".live-controls")
+    page.wait_for_timeout(200)  # until the page knows that there is no adapter
+    assert page.locator(".live-gpu").is_hidden()
+    page.close()
+
+
+def test_when_the_gpu_fails_the_cpu_goes_on(chromium, server):
+    page = chromium.new_page()
+    page.add_init_script(BROKEN_GPU)
+    page.goto(server.url)
+    live.await_labels(page, lambda: page.click(".live-run"))
+    assert re.search(r"in \d+ ms on the CPU\.$", page.inner_text(".live-status"))
+    before = page.evaluate(LABELS)
+    live.await_labels(page, lambda: page.check(SWITCH))
+    assert page.evaluate(LABELS) == before
+    assert not page.is_checked(SWITCH)
+    said = page.inner_text(".live-status")
+    assert re.search(r"in \d+ ms on the CPU\. The GPU failed: .*adapter", said)
+    page.close()
 
 
 def test_the_page_states_what_was_measured(running):

@@ -32,6 +32,7 @@
         <span class="live-stops" aria-hidden="true"><span>32s</span><span>16s</span><span>8s</span></span>
       </label>
       <output class="live-class" aria-live="polite">Point at the picture.</output>
+      <label class="live-gpu" hidden><input type="checkbox">Use the GPU (WebGPU, loads 7 MB more)</label>
     </div>
     <ul class="live-shares" aria-label="Shares of the classes"></ul>`;
 
@@ -43,9 +44,11 @@
   const $ = (selector) => demo.querySelector(selector);
 
   let settings; // classes, palette, photos
-  let worker;
+  let worker; // runs the net on the CPU or, if the reader asks for it, on the GPU
+  let gpuFailure = ""; // a sentence
   let chosen = 0; // number of the last photo that was chosen
-  let photo; // the one that is shown: { id, width, height }
+  let photo; // the one that is shown: { width, height }
+  let asked = 0; // number of the last request to the worker
   let labels; // of that photo, for each stage
   let pointer; // x and y in 0..1
 
@@ -97,18 +100,35 @@
       $(".live-photos label").before(button);
     }
     listen();
+    offerGpu();
     $(".live-thumb").focus({ preventScroll: true });
     $(".live-thumb").click();
   }
 
+  /** Show the switch if this browser has a GPU for pages. */
+  async function offerGpu() {
+    const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+    $(".live-gpu").hidden = !adapter;
+  }
+
   function startWorker() {
-    worker = new Worker(new URL("worker.js", folder), { type: "module" });
+    const name = onGpu() ? "webgpu" : "wasm";
+    worker = new Worker(new URL("worker.js", folder), { type: "module", name });
     worker.onmessage = ({ data }) => receive(data);
     worker.onerror = (event) => {
       event.preventDefault();
       worker = undefined;
-      say("The net cannot start: worker.js does not run in this browser.", "error");
+      receive({ id: asked, error: "worker.js does not run in this browser" });
     };
+  }
+
+  const onGpu = () => $(".live-gpu input").checked;
+
+  /** Label the photo again, with the net where the switch says. */
+  function restart() {
+    worker?.terminate();
+    worker = undefined;
+    if (photo) label();
   }
 
   function listen() {
@@ -117,6 +137,10 @@
       target.value = ""; // so that the same file can be chosen again
     });
     $("input[type=range]").addEventListener("input", draw);
+    $(".live-gpu input").addEventListener("change", () => {
+      gpuFailure = "";
+      restart();
+    });
     for (const pane of demo.querySelectorAll(".live-pane")) {
       pane.append(Object.assign(document.createElement("i"), { className: "live-cross", hidden: true }));
       for (const type of ["pointermove", "pointerdown"]) pane.addEventListener(type, (event) => follow(event, pane));
@@ -143,7 +167,7 @@
     URL.revokeObjectURL(url);
   }
 
-  /** Show the photo at `url`, upright as its EXIF entry says, and let the worker label it. */
+  /** Show the photo at `url`, upright as its EXIF entry says, and label it. */
   async function show(url, name) {
     const id = ++chosen;
     const image = new Image();
@@ -172,12 +196,18 @@
       thumb.setAttribute("aria-pressed", thumb.firstChild.src === String(url));
     }
     labels = undefined;
-    photo = { id, width, height };
+    photo = { width, height };
     $(".live-shares").replaceChildren();
+    label();
+  }
+
+  /** Let the worker label the photo that is shown. */
+  function label() {
     say("Labelling …", "busy");
-    const { data } = context.getImageData(0, 0, width, height);
+    const { width, height } = photo;
+    const { data } = $(".live-photo").getContext("2d").getImageData(0, 0, width, height);
     if (!worker) startWorker();
-    worker.postMessage({ id, pixels: data, width, height }, [data.buffer]);
+    worker.postMessage({ id: ++asked, pixels: data, width, height }, [data.buffer]);
   }
 
   function resized(canvas, width, height) {
@@ -186,10 +216,14 @@
   }
 
   function receive({ id, labels: found, milliseconds, error, loaded, total }) {
-    if (loaded) {
+    if (error && onGpu()) {
+      gpuFailure = ` The GPU failed: ${error}.`;
+      $(".live-gpu input").checked = false;
+      restart();
+    } else if (loaded) {
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
       say(`Loading the net: ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ""} MB`, "busy");
-    } else if (id !== photo.id) {
+    } else if (id !== asked) {
       return; // another photo is shown by now
     } else if (error) {
       say(`The net cannot run here: ${error}.`, "error");
@@ -197,7 +231,8 @@
       labels = found;
       draw();
       const { width, height } = photo;
-      say(`${width} × ${height} pixels, all three stages in ${Math.round(milliseconds)} ms.`, "done");
+      const time = `${Math.round(milliseconds)} ms on the ${onGpu() ? "GPU" : "CPU"}`;
+      say(`${width} × ${height} pixels, all three stages in ${time}.${gpuFailure}`, "done");
       demo.dataset.labelled = id;
       Object.assign(demo, { labels, milliseconds });
     }

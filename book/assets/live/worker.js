@@ -1,7 +1,13 @@
 // The net: takes the pixels of a photo, returns its label maps. Whatever it needs, it loads for the first photo.
+// The worker's name says where the net runs: "wasm" (CPU) or "webgpu".
 
 const STAGES = ["32s", "16s", "8s"];
+const [SCRIPT, BINARY] = {
+  wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm.gz"],
+  webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm.gz"],
+}[self.name];
 let net; // { ort, session }
+let gpuError; // ONNX Runtime only logs those of WebGPU, and returns zeros
 let last = Promise.resolve();
 let loaded = 0;
 let total = 0;
@@ -18,6 +24,7 @@ async function label({ id, pixels, width, height }) {
     const start = performance.now();
     const found = await net.session.run({ images });
     const milliseconds = performance.now() - start;
+    if (gpuError) throw gpuError;
     postMessage({ id, labels: STAGES.map((stage) => found[stage].data), milliseconds });
   } catch (error) {
     postMessage({ id, error: String(error.message ?? error) });
@@ -37,8 +44,8 @@ function planes(pixels) {
 async function load() {
   loaded = total = 0;
   const parts = await Promise.allSettled([
-    import("./onnxruntime/ort.wasm.bundle.min.mjs"),
-    unpacked("onnxruntime/ort-wasm-simd-threaded.wasm.gz"),
+    import(`./onnxruntime/${SCRIPT}`),
+    unpacked(`onnxruntime/${BINARY}`),
     unpacked("net.onnx.gz"),
   ]); // settled, so that no progress of one follows the error of another
   const failed = parts.find(({ status }) => status === "rejected");
@@ -46,7 +53,11 @@ async function load() {
   const [ort, wasm, weights] = parts.map(({ value }) => value);
   ort.env.wasm.numThreads = 1; // more need headers that not every server can send
   ort.env.wasm.wasmBinary = wasm;
-  const session = await ort.InferenceSession.create(weights, { executionProviders: ["wasm"] });
+  const session = await ort.InferenceSession.create(weights, { executionProviders: [self.name] });
+  if (self.name === "webgpu") {
+    const device = await ort.env.webgpu.device;
+    device.addEventListener("uncapturederror", ({ error }) => (gpuError ??= error));
+  }
   return { ort, session };
 }
 

@@ -251,6 +251,6 @@
     swatch,
     classList,
   };
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  if (document.readyState !== "complete") addEventListener("load", start); // text and pictures first
   else start();
 })();
