@@ -66,7 +66,7 @@ def pixel_softmax_loss(
     labelled = labels != void
     if weights is None:
         return total / all_reduce(labelled.sum()).clamp(min=1)
-    weight = all_reduce(weights[labels[labelled]].sum())
+    weight = all_reduce((weights[labels.where(labelled, 0)] * labelled).sum())
     return total / weight.clamp(min=torch.finfo(weights.dtype).tiny)
 
 

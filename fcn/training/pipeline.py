@@ -14,6 +14,7 @@ from fcn.training import provenance, record, signals
 from fcn.training.checkpoint import exclusive
 from fcn.training.distributed import broadcast, is_main_process
 from fcn.training.evaluate import evaluate, scored_heads
+from fcn.training.gpu import Resident
 from fcn.training.loop import train
 from fcn.training.memory import in_memory
 from fcn.training.recipe import Recipe
@@ -48,7 +49,8 @@ def train_and_record(
     an earlier record and if another process has the run; ValueError, and nothing is saved, if the
     net has learned nothing (a demonstration of two steps may).
     """
-    test_set = in_memory(test_set)  # reads every image and label map: bad ones are found now
+    if not isinstance(test_set, Resident):
+        test_set = in_memory(test_set)  # reads every image and label map: bad ones are found now
     check_writable(weights.parent, "--out")
     check_writable(results, "--results")
     environment = provenance.environment(device)
