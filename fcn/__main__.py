@@ -431,13 +431,16 @@ def benchmark(
     quick: Annotated[bool, option("Narrow nets and tiny photos: try the code.")] = False,
     only: Annotated[str, option("Measure only cases with this text in their names.")] = "",
     rounds: Annotated[int | None, option("Trials of each case.", min=1)] = None,
+    minutes: Annotated[
+        float | None, option("Start no case after this many minutes.", min=0.01)
+    ] = None,
 ) -> None:
     """Time our nets next to what people would use instead, in turn, in about ten minutes."""
     from fcn.environment import resolve_device
     from fcn.replication.benchmark import run
 
-    settings: dict[str, Any] = {"save": save, "quick": quick, "only": only, "rounds": rounds}
-    for line in run.benchmark(resolve_device(device), **settings):
+    settings: dict[str, Any] = {"quick": quick, "only": only, "rounds": rounds, "minutes": minutes}
+    for line in run.benchmark(resolve_device(device), save=save, **settings):
         print(line, flush=True)
 
 

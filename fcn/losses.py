@@ -39,8 +39,9 @@ def pixel_softmax_loss(
     ``weights``: C, of the classes (see ``balanced_weights``); a mean is then a weighted mean.
     ``all_reduce``: sums the divisor of a mean (the number of labelled pixels, or their weight) over
     the processes that share the batch, so that the sum of their losses is the mean over the batch.
-    Scores in half precision are converted to float32, under autocast too. For ``CoarseScores`` the
-    scores of all pixels are never in memory at once, which is several times faster on a CPU.
+    Scores in half precision are converted to float32, under autocast too. On a CPU the scores of
+    all pixels that ``CoarseScores`` stand for are never in memory at once, which is several times
+    faster; elsewhere strips would be many small kernels.
 
     Raises ValueError if the shapes do not match, labels are floating point, ``keep`` is not in
     (0, 1], or, on the CPU, a label is neither a class nor void. On an accelerator that check would
@@ -53,9 +54,11 @@ def pixel_softmax_loss(
         labels = labels.masked_fill(~_kept_cells(labels, keep, generator), void)
     labels = labels.long()
     try:
-        if isinstance(scores, CoarseScores):
+        if isinstance(scores, CoarseScores) and scores.cells.device.type == "cpu":
             total = _UpsampledCrossEntropy.apply(*scores, labels, void, weights)
         else:
+            if isinstance(scores, CoarseScores):
+                scores = scores.upsampled()
             scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
             total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
     except (IndexError, RuntimeError):  # on the CPU, and without the label, which is slow to find

@@ -91,7 +91,7 @@ class Head(nn.ModuleDict):
     ) -> CoarseScores:
         """Scores on ``grid`` with the matrices that upsample them to the pixels."""
         rows, columns = (
-            bilinear_matrix(c, n, grid, IMAGE, replicate).to(cells.device)
+            bilinear_matrix(c, n, grid, IMAGE, replicate, cells.device)
             for c, n in zip(cells.shape[-2:], size, strict=True)
         )
         return CoarseScores(cells, rows, columns)

@@ -159,22 +159,29 @@ class CoarseScores(NamedTuple):
     def upsampled(self) -> Tensor:
         """The scores of the pixels, in float32 at least."""
         dtype = torch.promote_types(self.cells.dtype, torch.float32)
-        return self.rows.to(dtype) @ self.cells.to(dtype) @ self.columns.to(dtype).T
+        with torch.autocast(self.cells.device.type, enabled=False):
+            return self.rows.to(dtype) @ self.cells.to(dtype) @ self.columns.to(dtype).T
 
 
 def bilinear_matrix(
-    cells: int, pixels: int, coarse: ReceptiveField, fine: ReceptiveField, replicate: bool
+    cells: int,
+    pixels: int,
+    coarse: ReceptiveField,
+    fine: ReceptiveField,
+    replicate: bool,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """The weight of each cell of ``coarse`` at each cell of ``fine``: pixels x cells, float32.
 
     Beyond the outermost centres, the border cells are either replicated or fade to zero.
     """
     start, factor, parts = first_centre(coarse, fine)
-    place = (torch.arange(pixels, dtype=torch.float64) * parts - start) / factor  # in coarse cells
+    # In coarse cells, and exact: our factors are powers of two.
+    place = (torch.arange(pixels, dtype=torch.float32, device=device) * parts - start) / factor
     if replicate:
         place = place.clamp(0, cells - 1)
-    distance = (place[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
-    return (1 - distance).clamp(min=0).float()
+    distance = (place[:, None] - torch.arange(cells, device=device)).abs()
+    return (1 - distance).clamp(min=0)
 
 
 def crop(x: Tensor, start: int, size: Sequence[int]) -> Tensor:

@@ -161,8 +161,6 @@ def run_queue(
             log(f"{stem}: {'resumed' if (out / f'{stem}.checkpoint').is_file() else 'started'}")
             if cuda:
                 e = replace(e, recipe=replace(e.recipe, precision="bf16-mixed"))
-                # The search for the fastest algorithm pays if all images have one size.
-                torch.backends.cudnn.benchmark = e.dataset == "sift-flow"
                 options["checkpoint_every"] = 45.0  # seconds: borrowed GPUs go without notice
             path = run(e, seed=seed, purpose=purpose, resume=resume, **options)
             log(f"{stem}: wrote the record {path}")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from fcn.data.augment import AUGMENTATIONS, GREY, AlternateFlip, RandomShift, augmentation
+from fcn.data.augment import GREY, AlternateFlip, RandomShift, augmentation
 from fcn.data.sample import VOID, Sample, SegmentationDataset
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
@@ -81,11 +81,13 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
 
     Raises ValueError for an augmentation that is unknown or not available on the device.
     """
-    augmentation(augment)  # raises if it is unknown
+    transforms = augmentation(augment).transforms
     mirrored, right, down = False, 0, 0
+    if not transforms:
+        return mirrored, right, down
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        for transform in AUGMENTATIONS[augment].transforms:
+        for transform in transforms:
             match transform:
                 case RandomHorizontalFlip():
                     mirrored = bool(torch.rand(1) < transform.p)

@@ -199,12 +199,11 @@ def train(
             with fabric.no_backward_sync(model, enabled=i < len(batch) - 1):
                 truth = {head: fabric.to_device(labels[head]) for head in heads}
                 inputs: Any = fabric.to_device(images)
-                upsample = fabric.device.type != "cpu"  # there, strips would be many small kernels
                 if recipe.frozen:
-                    scores = model(inputs, labels[heads[0]].shape[-2:], upsample)
+                    scores = model(inputs, labels[heads[0]].shape[-2:], False)
                 else:
                     inputs = inputs.contiguous(memory_format=FORMATS[layout])
-                    scores = model(inputs.float() / 255, upsample)
+                    scores = model(inputs.float() / 255, False)
                 loss = multi_head_loss(by_head(scores, heads), truth, **options)
                 fabric.backward(loss * (processes / divisor))
                 total += loss.detach()

@@ -85,7 +85,7 @@ class Peers:
         built = FCN(net, stride, CLASSES, alignment="reference", width=self.width)
         for parameter in built.heads.parameters():  # zero, so far
             nn.init.normal_(parameter, std=0.01)
-        return built
+        return built.to(self.device)
 
     def net(self, work: Workload, variant: Variant) -> nn.Module:
         """The net of a variant with the weights of its kind, on the device."""
@@ -93,7 +93,7 @@ class Peers:
             net = self._built(work, variant)
         else:
             template = self.template(work.net, work.stride)
-            with measure.NoInit():
+            with measure.NoInit(), torch.device(self.device):
                 net = self._built(work, variant)
             if isinstance(net, PaddedPort):
                 net.copy_from(template)
@@ -110,7 +110,7 @@ class Peers:
         images = torch.rand(work.batch, 3, *size, generator=generator)
         labels = torch.randint(CLASSES, (work.batch, *size), generator=generator)
         if variant.peer in ("padded port", "OpenCV"):
-            images = as_caffe(images, "rgb", self.template(work.net, work.stride).mean)
+            images = as_caffe(images, "rgb", self.template(work.net, work.stride).mean.cpu())
         if variant.memory_format == "channels last":
             images = images.contiguous(memory_format=torch.channels_last)
         return images.to(self.device), labels.to(self.device)
@@ -145,7 +145,7 @@ class Peers:
             [(images, truth)] = parts
             with measure.precision(variant.precision, self.device):
                 if isinstance(net, FCN):
-                    scores = net(images, upsample=self.device != "cpu")
+                    scores = net(images, upsample=False)
                     loss = multi_head_loss({"scores": scores}, truth, HEAVY.reduction)
                 else:
                     loss = F.cross_entropy(net(images), truth["scores"], reduction="sum")

@@ -93,7 +93,7 @@ def training(root: Path, device: str, width: float, batch: int, steps: int) -> P
 
     A clock stops between the parts; to separate the backward pass of the loss and the last
     upsampling from that of the net, the loss is differentiated with respect to the coarse scores
-    first. On CUDA the steps are not captured, and upsampling is part of the forward pass.
+    first. On CUDA the steps are not captured.
     """
     dataset, warm_up = InMemory(SiftFlow(root, "trainval")), 2
     epochs = (warm_up + steps) * batch / len(dataset)

@@ -35,6 +35,7 @@ def benchmark(
     quick: bool = False,
     only: str = "",
     rounds: int | None = None,
+    minutes: float | None = None,
 ) -> Iterator[str]:
     """Measure, and yield the lines of a report. ``save``: results folder for the record.
 
@@ -42,7 +43,7 @@ def benchmark(
     """
     if save:
         check_writable(save, "--save")
-    found = measured(device, quick=quick, only=only, rounds=rounds, log=print)
+    found = measured(device, quick=quick, only=only, rounds=rounds, minutes=minutes, log=print)
     yield from report(found)
     if save:
         yield f"wrote {found.save(save)}"
@@ -54,13 +55,15 @@ def measured(
     quick: bool = False,
     only: str = "",
     rounds: int | None = None,
+    minutes: float | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Benchmark:
     """Measure the cases whose names contain ``only``; with ``only``, no profiles or commands.
 
     ``quick``: narrow nets, tiny photos, two rounds and nothing compiled, to try the code.
-    ``rounds``: trials of every case; by default fewer for slower ones. About ten minutes on two CPU
-    cores. Raises ValueError if no case matches.
+    ``rounds``: trials of every case; by default fewer for slower ones. After ``minutes`` no case is
+    started; the record names those left out. About ten minutes on two CPU cores. Raises ValueError
+    if no case matches.
     """
     start, made_with = time.perf_counter(), environment(device)
     if device == "cpu":
@@ -68,7 +71,8 @@ def measured(
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             made_with["versions"][name] = metadata.version(name)
-    session = _Session(device, quick, rounds, log)
+    end = float("inf") if minutes is None else start + 60 * minutes
+    session = _Session(device, quick, rounds, end, log)
     for work in workloads(device, quick):
         session.measure(work, only)
     if not session.cases:
@@ -86,14 +90,15 @@ def measured(
     )
     if not only:
         size, batch, width = (64, 2, QUICK_WIDTH) if quick else (256, 8, 1.0)
-        with profiles.painted_sift_flow(size) as root:
-            log("where the time goes")
-            found.profiles.append(profiles.training(root, device, width, batch, 2 if quick else 8))
-            found.profiles.append(profiles.evaluation(root, device, width, 2 if quick else 5))
         try:
+            with profiles.painted_sift_flow(size) as root:
+                log("where the time goes")
+                steps, repeats = (2, 2) if quick else (8, 5)
+                found.profiles.append(profiles.training(root, device, width, batch, steps))
+                found.profiles.append(profiles.evaluation(root, device, width, repeats))
             found.commands.extend(profiles.commands(1 if quick else 3, quick))
         except RuntimeError as error:
-            found.skipped.append(f"commands: {error}")
+            found.skipped.append(f"profiles and commands: {str(error).splitlines()[0]}")
     found.total = time.perf_counter() - start
     return found
 
@@ -102,9 +107,9 @@ class _Session:
     """The cases so far."""
 
     def __init__(
-        self, device: str, quick: bool, rounds: int | None, log: Callable[[str], None]
+        self, device: str, quick: bool, rounds: int | None, end: float, log: Callable[[str], None]
     ) -> None:
-        self.device, self.quick, self.rounds, self.log = device, quick, rounds, log
+        self.device, self.quick, self.rounds, self.end, self.log = device, quick, rounds, end, log
         self.peers = Peers(device, QUICK_WIDTH if quick else 1.0)
         names: tuple[Precision, ...] = ("float32", "bf16")
         if device == "cuda":
@@ -158,6 +163,8 @@ class _Session:
             self.cases.append(Case(work, variant, seconds, *firsts[variant], counted))
 
     def check(self, variant: Variant) -> None:
+        if time.perf_counter() > self.end:
+            raise Unavailable("the time was up")
         if self.quick and variant.mode == "compiled":
             raise Unavailable("takes too long for --quick")
         if self.device == "cpu" and variant.precision == "bf16":
