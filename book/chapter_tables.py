@@ -666,8 +666,15 @@ def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
-    """Numbers of the last row for the chapter's sentences."""
-    first, best = attempts[0], attempts[-1]
+    """Numbers of the last row, on a CPU and on a GPU, for the chapter's sentences."""
+    first, last = attempts[0], attempts[-1].experiment
+    best, gpu = (
+        next(
+            (a for a in attempts if (a.experiment, a.on_gpu) == (last, kind)),
+            speedrun.Attempt(last, "", ()),
+        )
+        for kind in (False, True)
+    )
     stages = speedrun.stages_of(best.experiment)
     work = [
         sum(map(speedrun.operations, speedrun.stages_of(one.experiment)))
@@ -690,6 +697,10 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
         "seeds": len(best.stages),
         "hardware": "; ".join(dict.fromkeys(run.hardware for run in best.runs))
         or ABSENT,
+        "gpu_seconds": gpu.seconds,
+        "gpu_scores": over_seeds(gpu.scores) if gpu.stages else NOT_RUN,
+        "gpu_seeds": len(gpu.stages),
+        "gpu": "; ".join(dict.fromkeys(run.hardware for run in gpu.runs)) or ABSENT,
         "work_times": work[0] / work[1],
         "heads_epochs": stages[0].recipe.epochs,
         "heads_scores": over_seeds([runs[0].scores["mean_iu"] for runs in best.stages])

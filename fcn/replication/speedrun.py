@@ -36,7 +36,7 @@ CPU, GPU = (3, 0.05), (5, 0.01)
 
 @dataclass(frozen=True)
 class Attempt:
-    """A row of the ledger: what it changes in the row before it, and its final runs.
+    """A row of the ledger: what it changes in the row before it, and its runs, on CPUs or on GPUs.
 
     ``stages`` has the records of each seed, in the order of training; the last one is scored.
     """
@@ -74,22 +74,36 @@ class Attempt:
     @property
     def counts(self) -> bool:
         """True if the runs satisfy the rules for their hardware."""
-        gpu = any("NVIDIA" in run.hardware for run in self.runs)
-        seeds, level = GPU if gpu else CPU
+        seeds, level = GPU if self.on_gpu else CPU
         return len(self.runs) >= seeds and self.p_value < level
+
+    @property
+    def on_gpu(self) -> bool:
+        """True if it ran on a GPU."""
+        return any(_on_gpu(run) for run in self.runs)
 
 
 def attempts(records: Sequence[Record]) -> list[Attempt]:
-    """The rows of the ledger in order, with their runs."""
+    """The rows of the ledger in order, with their runs: those on CPUs before those on GPUs."""
     rows = []
     for name, change in SPEEDRUN.items():
-        stages = [
-            {run.seed: run for run in tables.final(records, one.name)} for one in stages_of(name)
-        ]
-        seeds = sorted(set.intersection(*map(set, stages)))
-        found = tuple(tuple(runs[seed] for runs in stages) for seed in seeds)
-        rows.append(Attempt(name, change, found))
+        on_cpu, on_gpu = (
+            _seeds(name, [run for run in records if _on_gpu(run) == gpu]) for gpu in (False, True)
+        )
+        kinds = [found for found in (on_cpu, on_gpu) if found] or [()]
+        rows += [Attempt(name, change, found) for found in kinds]
     return rows
+
+
+def _seeds(name: str, records: Sequence[Record]) -> tuple[tuple[Record, ...], ...]:
+    """The stages of each seed that has a record of all of them."""
+    stages = [{run.seed: run for run in tables.final(records, one.name)} for one in stages_of(name)]
+    seeds = sorted(set.intersection(*map(set, stages)))
+    return tuple(tuple(runs[seed] for runs in stages) for seed in seeds)
+
+
+def _on_gpu(run: Record) -> bool:
+    return "NVIDIA" in run.hardware
 
 
 def stages_of(name: str) -> list[Experiment]:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from fcn.losses import Reduction, multi_head_loss, pixel_softmax_loss
 from fcn.models import FCN
@@ -284,6 +285,23 @@ def test_the_fused_loss_computes_in_float32_under_autocast(coarse):
     expected = pixel_softmax_loss(coarse, labels)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(pixel_softmax_loss(coarse, labels), expected)
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.5])
+@pytest.mark.parametrize("balance", [False, True])
+def test_the_loss_reads_no_value_from_the_device(coarse, balance, keep):
+    """A fake tensor has no values: whoever asks for one, as for a CUDA graph, raises."""
+    cells, labels = coarse.cells, torch.randint(5, (2, *coarse.shape[2:]))
+    with FakeTensorMode() as fake:
+        fields = [fake.from_tensor(one) for one in (cells, coarse.rows, coarse.columns)]
+        scores = coarse._replace(cells=fields[0], rows=fields[1], columns=fields[2]).upsampled()
+        weights = fake.from_tensor(torch.rand(5)) if balance else None
+        loss = pixel_softmax_loss(
+            scores.requires_grad_(), fake.from_tensor(labels), keep=keep, weights=weights
+        )
+        loss.backward()
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
 
 
 def test_the_fused_loss_samples_cells_like_the_other(coarse):

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -279,6 +280,21 @@ def test_only_chooses_cases_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
     assert not found.profiles + found.commands  # type: ignore[operator]
     with pytest.raises(ValueError, match="--only abacus: no case"):
         run.measured(quick=True, only="abacus")
+
+
+def test_when_the_time_is_up_the_rest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, step = [0.0], run._Session.check
+
+    def slow(session: run._Session, variant: Variant) -> None:
+        step(session, variant)
+        clock[0] += 40
+
+    monkeypatch.setattr(run._Session, "check", slow)
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    found = run.measured(quick=True, only="forward, FCN-8s VGG16, 64x48, batch 1: ours", minutes=1)
+    assert len(found.cases) == 2
+    assert found.skipped
+    assert all(line.endswith("the time was up") for line in found.skipped)
 
 
 def test_a_cpu_that_is_slow_in_bf16_skips_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,10 @@ from test_tables import record
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.replication import run
 from fcn.replication.catalogue import EXPERIMENTS
+from fcn.training import pipeline
 from fcn.training import record as record_module
+from fcn.training.evaluate import evaluate
+from fcn.training.gpu import Resident
 from fcn.training.record import load_records, read
 from fcn.training.signals import Interrupted
 
@@ -24,11 +27,12 @@ FINE = replace(COARSE, name="fine", stride=16, start=("coarse",))
 WILD = replace(COARSE, name="wild", recipe=replace(SHORT, learning_rate=1e30))
 
 
+def scenes(name, split, data):
+    return Scenes(4, split=split if split in ("val", "test") else "train", size=(48, 48))
+
+
 @pytest.fixture(autouse=True)
 def _scenes(monkeypatch):
-    def scenes(name, split, data):
-        return Scenes(4, split=split if split in ("val", "test") else "train", size=(48, 48))
-
     monkeypatch.setattr(run, "dataset", scenes)
 
 
@@ -62,6 +66,22 @@ def test_a_queue_runs_in_order_and_skips_what_is_recorded(queue, tmp_path):
         for stem in stems
     ]
     assert {path: path.read_bytes() for path in (tmp_path / "a/results").iterdir()} == before
+
+
+def test_data_on_a_device_stay_there(queue, tmp_path, monkeypatch):
+    """No copy of the test images, which worker processes could not read from a GPU."""
+    monkeypatch.setattr(
+        run, "dataset", lambda name, split, data: Resident(scenes(name, split, data))
+    )
+    scored = []
+
+    def noted(net, dataset, **options):
+        scored.append(dataset)
+        return evaluate(net, dataset, **options)
+
+    monkeypatch.setattr(pipeline, "evaluate", noted)
+    assert queue(COARSE)[0] == {}
+    assert [type(one) for one in scored] == [Resident]
 
 
 def test_a_queue_stops_at_a_checkpoint_and_the_same_call_continues(queue, tmp_path, monkeypatch):

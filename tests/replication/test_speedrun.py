@@ -63,6 +63,21 @@ def test_the_clock_runs_through_all_stages_of_a_seed():
     assert found.scores == pytest.approx([40, 40])
 
 
+def test_runs_on_a_gpu_have_a_row_of_their_own():
+    on_gpu = [
+        run.model_copy(update={"seed": run.seed + 10})
+        for run in runs(SHORT, [40.0, 40.2, 40.1, 40.3, 39.9], 10.0, "NVIDIA H100")
+    ]
+    records = on_gpu + runs(SHORT, [41.0, 41.2, 41.1])
+    rows = [one for one in speedrun.attempts(records) if one.experiment == SHORT]
+    assert [(one.on_gpu, len(one.runs), one.seconds) for one in rows] == [
+        (False, 3, 100),
+        (True, 5, 10),
+    ]
+    assert all(one.counts for one in rows)
+    assert speedrun.ledger(records).loc[SHORT, "hardware"].tolist() == ["a CPU", "NVIDIA H100"]
+
+
 def test_the_ledger_has_every_row_with_or_without_runs():
     table = speedrun.ledger(runs(SHORT, [40.0, 40.2, 40.1]))
     assert list(table.index) == list(SPEEDRUN)
