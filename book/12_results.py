@@ -118,9 +118,9 @@ plt.show()
 #
 # **Method.** We wrote our own PyTorch code and tested it against Caffe nets with the
 # same weights. We had SIFT Flow and a small part of PASCAL VOC, and ImageNet weights
-# for GoogLeNet but not for VGG16. We had two CPU cores, hence at most nine epochs
-# instead of 175 for each net. **{glue:text}`recorded:.0f` experiments have a final
-# run.** A claim gets a [verdict](#the-rules-for-a-verdict) only from converged runs
+# for GoogLeNet but not for VGG16. We had two CPU cores, and a GPU for the five fastest
+# runs, hence at most nine epochs instead of 175 for each net. **{glue:text}`recorded:.0f`
+# experiments have a final run.** A claim gets a [verdict](#the-rules-for-a-verdict) only from converged runs
 # with three seeds on both sides.
 #
 # **Easy.** The method itself: the geometry of the nets follows from their layers, and

@@ -42,7 +42,7 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
         tint = style.COLOURS["ours"] if one.counts else style.COLOURS["others"]
         axes.plot(seconds, one.scores, "o", color=tint, markersize=8, alpha=0.85)
         axes.annotate(
-            LABELS[one.experiment] + ", on a GPU" * one.on_gpu,
+            "the same on a GPU" if one.on_gpu else LABELS[one.experiment],
             (float(np.mean(seconds)), max(one.scores) if above else min(one.scores)),
             xytext=(0, 8 if above else -8),
             textcoords="offset points",

@@ -119,14 +119,13 @@ def ledger(records: Sequence[Record]) -> pd.DataFrame:
         stages = stages_of(one.experiment)
         spread = f" ± {statistics.stdev(one.scores):.2f}" if len(one.scores) > 1 else ""
         score = f"{statistics.fmean(one.scores):.2f}{spread}" if one.runs else tables.NOT_RUN
-        known = not math.isnan(one.p_value)
         rows.append(
             {
                 "change": one.change,
                 "seconds": f"{one.seconds:,.0f}" if one.runs else tables.ABSENT,
                 "mean IU": score,
                 "seeds": len(one.runs),
-                "p": f"{one.p_value:.3f}" if known else tables.ABSENT,
+                "p": _shown(one.p_value),
                 "counts": "yes" if one.counts else "no",
                 "images": f"{sum(map(images, stages)):,.0f}",
                 "PFLOP": f"{sum(map(operations, stages)) / 1e15:.2f}",
@@ -135,6 +134,12 @@ def ledger(records: Sequence[Record]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, [one.experiment for one in attempts(records)])
+
+
+def _shown(p: float) -> str:
+    if math.isnan(p):
+        return tables.ABSENT
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def operations(experiment: Experiment) -> float:

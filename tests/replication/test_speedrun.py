@@ -68,14 +68,16 @@ def test_runs_on_a_gpu_have_a_row_of_their_own():
         run.model_copy(update={"seed": run.seed + 10})
         for run in runs(SHORT, [40.0, 40.2, 40.1, 40.3, 39.9], 10.0, "NVIDIA H100")
     ]
-    records = on_gpu + runs(SHORT, [41.0, 41.2, 41.1])
+    records = on_gpu + runs(SHORT, [40.0, 40.1, 40.2])
     rows = [one for one in speedrun.attempts(records) if one.experiment == SHORT]
     assert [(one.on_gpu, len(one.runs), one.seconds) for one in rows] == [
         (False, 3, 100),
         (True, 5, 10),
     ]
     assert all(one.counts for one in rows)
-    assert speedrun.ledger(records).loc[SHORT, "hardware"].tolist() == ["a CPU", "NVIDIA H100"]
+    table = speedrun.ledger(records)
+    assert table.loc[SHORT, "hardware"].tolist() == ["a CPU", "NVIDIA H100"]
+    assert table.loc[SHORT, "p"].tolist() == ["0.005", "< 0.001"]
 
 
 def test_the_ledger_has_every_row_with_or_without_runs():
