@@ -76,7 +76,8 @@ def orientation_of(image: Image.Image) -> int:
 def header_size(image: Image.Image) -> tuple[int, int]:
     """Height and width by the header alone: upright, unless a PNG's EXIF follows its pixels."""
     late = image.format == "PNG" and "exif" not in image.info
-    return (image.height, image.width) if late else upright_size(image)
+    done = image.format == "TIFF"  # Pillow applies a TIFF's orientation as it decodes it
+    return (image.height, image.width) if late or done else upright_size(image)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -129,7 +130,10 @@ def _eight_bits(grey: NDArray[np.generic]) -> tuple[NDArray[np.uint8], int]:
     if least < 0 or most > 0xFFFF:
         raise Unusable("32-bit pixels of unknown range; save it with 8 bits per pixel")
     bits = next(depth for depth in DEPTHS if most < 1 << depth)
-    return (grey.astype(np.uint16) >> (bits - 8)).astype(np.uint8), bits
+    eight = np.empty(grey.shape, np.uint8)
+    for row, pixels in zip(eight, grey, strict=True):  # by row, to bound memory
+        row[:] = pixels.astype(np.uint16) >> (bits - 8)
+    return eight, bits
 
 
 def raw_mode(image: Image.Image) -> str:

@@ -141,6 +141,26 @@ def test_strips_read_what_the_whole_photo_holds(tmp_path, small_limit, mode, sid
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_large_photos_on_their_side_are_those_that_small_ones_are(
+    tmp_path, monkeypatch, suffix, orientation
+):
+    path = tmp_path / f"a.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(301, 420)).save(path, exif=exif)
+    for side in (None, 256):
+        small = photos.read(path, side)
+        with monkeypatch.context() as patch:
+            patch.setattr(photos, "LARGE", 10_000)
+            patch.setattr(photos, "STRIP", 7_000)
+            large = photos.read(path, side)
+        assert (large.height, large.width) == (small.height, small.width)
+        np.testing.assert_array_equal(large.shrunk, small.shrunk)
+        np.testing.assert_array_equal(large.page, small.page)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_large_photos_are_upright(tmp_path, small_limit, orientation):
     path = tmp_path / "a.jpg"
     exif = Image.Exif()
@@ -160,14 +180,12 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, small_limit
     path = tmp_path / "a.jpg"
     Image.fromarray(noise(800, 1200)).save(path)
     sizes = []
-    resized = photos._resized
+    bands = photos._bands
     monkeypatch.setattr(
-        photos,
-        "_resized",
-        lambda pixels, *rest: sizes.append(pixels.shape) or resized(pixels, *rest),
+        photos, "_bands", lambda image, *rest: sizes.append(image.size) or bands(image, *rest)
     )
     photos.read(path, 64, page=False)
-    assert sizes == [(100, 150, 3)]
+    assert sizes == [(150, 100)]
 
 
 MEASURE = """
