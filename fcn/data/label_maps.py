@@ -173,7 +173,7 @@ def _check_format(image: Image.Image, path: Path) -> None:
         raise Unusable(f"a TIFF file with {inside} compression: {LOSSY}")
     if kind not in _FORMATS:
         raise Unusable(f"a {kind} file; {REMEDY}")
-    if (count := getattr(image, "n_frames", 1)) > 1:
+    if kind != "PNG" and (count := getattr(image, "n_frames", 1)) > 1:  # of a PNG, the first
         raise Unusable(f"a {kind} file of {count} pictures; save one label map per file")
 
 
@@ -196,6 +196,8 @@ def _decoded(image: Image.Image) -> tuple[_Stored, int]:
 
 
 def _stored(image: Image.Image, stored_as: str) -> _Stored:
+    if image.format == "GIF":  # tools number its colours anew
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     mode, clear = image.mode, image.info.get("transparency")
     if mode in _DEEP:
         numbers = np.asarray(image)

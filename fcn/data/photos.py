@@ -63,7 +63,8 @@ def opening(path: str | Path, kind: str = "photo", remedy: str = REMEDY) -> Iter
     """A picture whose header is read and whose pixels are not, with the errors of `decoding`."""
     with decoding(path, kind, remedy):
         _enable_heic(path)
-        with Image.open(path) as opened:
+        # A file, not its path: Pillow misplaces the rows of a TIFF on its side if it can map it.
+        with open(path, "rb") as file, Image.open(file) as opened:
             yield opened
 
 

@@ -61,10 +61,10 @@ def read(path: Path, side: int | None = 512, page: bool = True) -> Photo:
             return _read_large(path, side, page)
     pixels = photos.read_pixels(path)
     own = pixels.shape[0], pixels.shape[1]
-    shrunk: View = _resized(pixels, scaled_size(*own, side), Image.Resampling.BILINEAR)
-    if shrunk.shape[0] * shrunk.shape[1] > LARGE:
-        shrunk = _Stored(shrunk.shape)
-        shrunk[:] = pixels
+    shrunk: View = _resized(pixels, size := scaled_size(*own, side), Image.Resampling.BILINEAR)
+    if size == own and own[0] * own[1] > LARGE:
+        shrunk = stored = _Stored(pixels.shape)
+        stored[:] = pixels
     drawn = _resized(pixels, page_size(*own)[1:], Image.Resampling.BICUBIC) if page else None
     return Photo(path, *own, shrunk, drawn)
 
@@ -105,7 +105,7 @@ def _read_large(path: Path, side: int | None, page: bool) -> Photo:
                 narrow[top : top + len(band)] = across
             top += len(band)
     shrunk, *drawn = (_resized(m, *how) for m, how in zip(made, wanted, strict=True))
-    return Photo(path, height, width, shrunk, *drawn)
+    return Photo(path, height, width, shrunk, drawn[0] if drawn else None)
 
 
 class _Stored:
