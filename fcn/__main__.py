@@ -346,7 +346,7 @@ START = option("A saved net, 'imagenet' or 'scratch'.", show_default="trained on
 @stoppable()
 def fit(
     photos: Annotated[Path, typer.Argument(help="Folder of photos, any sizes.")],
-    labels: Annotated[Path, typer.Argument(help="Folder of PNGs with the same names; void: 255.")],
+    labels: Annotated[Path, typer.Argument(help="Folder of label maps, named alike; void: 255.")],
     classes: Annotated[Path, typer.Argument(help="Text file, one class per line: sky #9ecae1")],
     start: Annotated[str, START] = str(DEFAULT_NET),
     stride: Annotated[int, option("Stride of the finest scores: 32, 16 or 8.")] = 8,

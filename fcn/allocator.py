@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+KEPT = "glibc, keeps freed memory"
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 MAPS = Path("/proc/self/maps")
 OTHERS = re.compile(r"lib(tcmalloc|jemalloc|mimalloc)\w*[-.]")
@@ -34,8 +35,17 @@ def keep_freed_memory() -> str:
     libc = ctypes.CDLL(None)
     # No array in pages of its own, and no free pages returned: -1 means never.
     if libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1):
-        return "glibc, keeps freed memory"
+        return KEPT
     return "glibc"
+
+
+def return_freed_memory() -> None:
+    """Undo :func:`keep_freed_memory`, for arrays so large that the process has no room for gaps."""
+    if keep_freed_memory() == KEPT:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 65536)
+        libc.mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+        libc.malloc_trim(0)
 
 
 def _preloaded() -> str:

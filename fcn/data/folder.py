@@ -3,7 +3,8 @@
 ::
 
     photos/NAME.jpg      any size; JPEG, PNG, WebP, BMP, TIFF, AVIF or, with pillow-heif, HEIC
-    labels/NAME.png      same size; class labels, void 255; or colours of classes
+    labels/NAME.png      same size; class labels, void 255; or colours of classes; PNG, TIFF, BMP,
+                         GIF or lossless WebP
     classes.txt          one class per line, in label order from 0; optional colour: sky #9ecae1
 
 Predictions are drawn in these colours. :mod:`fcn.data.class_lists` has the other forms of the list,
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fcn.data import label_maps
 from fcn.data import photos as photo_files
 from fcn.data.class_lists import OWN, read_classes
 from fcn.data.label_maps import Grey, check_sides, grey_kind, may_be_mask, read_label_map
@@ -69,7 +71,7 @@ class Folder(SegmentationDataset):
         found: list[Problem] = [] if problems is None else problems
         self._root = Path(photos)
         self._photos, stems = _files(self._root, "photos", PHOTOS + HEIC, found)
-        self._labels, mapped = _files(Path(labels), "label maps", (".png",), found)
+        self._labels, mapped = _files(Path(labels), "label maps", label_maps.ENDINGS, found)
         _check_pairs(self._photos, mapped, "label map", Path(labels), ".png", found)
         _check_pairs(self._labels, stems, "photo", self._root, ".*", found)
         if problems is None:
@@ -198,7 +200,9 @@ def _files(
         if path.is_dir():
             problem = f"{path}: a subfolder; put all {what} directly into {folder}"
         elif path.suffix.lower() not in endings:
-            problem = f"{path}: {what} must be {', '.join(endings)}; save it as PNG or remove it"
+            lossy = path.suffix.lower() in PHOTOS + HEIC  # of label maps: photos may be such
+            remedy = label_maps.LOSSY if lossy else "save it as PNG or remove it"
+            problem = f"{path}: {what} must be {', '.join(endings)}; {remedy}"
         elif stem in found:
             problem = (
                 f"{path}: same name as {found[stem].name}; rename or remove one of them "

@@ -1,4 +1,4 @@
-"""Read people's own label maps: PNGs of class numbers or of colours.
+"""Read people's own label maps: pictures of class numbers or of colours, losslessly compressed.
 
 With colours in the list of classes, palette and RGB maps are read through their own colours;
 without, by number. Grey maps are of one kind in a whole folder, which :func:`grey_kind` decides.
@@ -21,8 +21,17 @@ from fcn.data.sample import VOID
 Grey = Literal["numbers", "colours", "mask"]
 """Grey pixels are numbers of classes, colours of classes, or 0 and 255 for two classes."""
 
+ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 REMEDY = "save it as an 8-bit grey PNG of class labels"
-_SCALES = {"1": 255, "L;2": 85, "L;4": 17}  # of the greys shown for pixels of fewer than 8 bits
+LOSSY = (
+    "lossy compression changes labels; export the map again from the tool that made it, as PNG "
+    "(converting this file does not restore them)"
+)
+_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "WEBP")
+_LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
+_LOSSY_TIFFS = ("jpeg", "tiff_jpeg", "webp")  # Pillow's names for their compression
+_DEEP = ("I", "I;16", "I;16B", "I;16L")  # modes of more than 8 bits
+_SCALES = {"L;2": 85, "L;4": 17}  # of the greys shown for pixels of fewer than 8 bits
 _UNKNOWN = 256  # in tables of labels
 _STRIP = 256  # rows that are looked up together, to bound memory
 
@@ -59,8 +68,7 @@ def read_label_map(
     Raises FileNotFoundError and ValueError, naming the file and, if one is wrong, the pixel.
     """
     with opening(path, "label map", REMEDY) as image:
-        if image.format != "PNG":
-            raise Unusable(f"it is a {image.format} file with another extension; {REMEDY}")
+        _check_format(image, path)
         found_size = header_size(image)
         if size is not None and sorted(size) != sorted(found_size):
             raise Unusable(other_size(found_size, size))
@@ -108,7 +116,7 @@ def grey_kind(classes: Classes, paths: Iterable[Path]) -> Grey:
     for path in paths:
         try:
             with opening(path, "label map", REMEDY) as image:
-                if not by_value and image.mode in ("1", "L", "LA", "I", "I;16"):
+                if not by_value and image.mode in ("1", "L", "LA", *_DEEP):
                     continue
                 stored, _ = _decoded(image)
         except (OSError, ValueError):
@@ -156,6 +164,29 @@ def check_sides(path: Path, labels: LabelMap, size: tuple[int, int], orientation
     raise ValueError(f"{path}: {other_size(labels.labels.shape, size, f', {why}; {remedy}')}")
 
 
+def _check_format(image: Image.Image, path: Path) -> None:
+    """Raise ValueError if a label map is lossily compressed, or more than one picture."""
+    kind = image.format or "unknown"
+    if kind in _LOSSY_FORMATS or (kind == "WEBP" and _lossy_webp(path)):
+        raise Unusable(f"a {kind} file: {LOSSY}")
+    if (inside := image.info.get("compression")) in _LOSSY_TIFFS:
+        raise Unusable(f"a TIFF file with {inside} compression: {LOSSY}")
+    if kind not in _FORMATS:
+        raise Unusable(f"a {kind} file; {REMEDY}")
+    if kind != "PNG" and (count := getattr(image, "n_frames", 1)) > 1:  # of a PNG, the first
+        raise Unusable(f"a {kind} file of {count} pictures; save one label map per file")
+
+
+def _lossy_webp(path: Path) -> bool:
+    """True if the chunk with the pixels of a WebP file is "VP8 ", which is lossy, not "VP8L"."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(chunk := file.read(8)) == 8 and not chunk.startswith((b"VP8 ", b"VP8L")):
+            size = int.from_bytes(chunk[4:], "little")
+            file.seek(size + size % 2, 1)
+    return chunk.startswith(b"VP8 ")
+
+
 def _decoded(image: Image.Image) -> tuple[_Stored, int]:
     """The pixels of an opened label map, upright, and the EXIF orientation that was applied."""
     stored_as = raw_mode(image)
@@ -165,9 +196,16 @@ def _decoded(image: Image.Image) -> tuple[_Stored, int]:
 
 
 def _stored(image: Image.Image, stored_as: str) -> _Stored:
+    if image.format == "GIF":  # tools number its colours anew
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     mode, clear = image.mode, image.info.get("transparency")
-    if mode in ("I", "I;16"):
-        return _Stored(np.asarray(image).astype(np.uint16), None, scale=0)
+    if mode in _DEEP:
+        numbers = np.asarray(image)
+        if (least := numbers.min()) < 0 or (most := numbers.max()) > 0xFFFF:
+            raise Unusable(
+                f"label {least if least < 0 else most} needs more than 16 bits; {REMEDY}"
+            )
+        return _Stored(numbers.astype(np.uint16), None, scale=0)
     if ";16" in stored_as:
         raise Unusable(f"its colours have 16 bits; {REMEDY}, or with 8 bits per channel")
     if mode == "P":
@@ -185,7 +223,7 @@ def _stored(image: Image.Image, stored_as: str) -> _Stored:
             return _Stored(pixels, visible)  # a palette of greys, in order
         return _Stored(pixels, visible, palette=colours)
     if mode in ("1", "L"):
-        scale = _SCALES.get(stored_as, 1)
+        scale = 255 if mode == "1" else _SCALES.get(stored_as.rstrip("IR"), 1)
         pixels = np.array(image).astype(np.uint8)
         pixels //= scale if mode == "L" else 1
         return _Stored(pixels, pixels != clear if isinstance(clear, int) else None, scale)

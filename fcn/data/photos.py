@@ -63,7 +63,8 @@ def opening(path: str | Path, kind: str = "photo", remedy: str = REMEDY) -> Iter
     """A picture whose header is read and whose pixels are not, with the errors of `decoding`."""
     with decoding(path, kind, remedy):
         _enable_heic(path)
-        with Image.open(path) as opened:
+        # A file, not its path: Pillow misplaces the rows of a TIFF on its side if it can map it.
+        with open(path, "rb") as file, Image.open(file) as opened:
             yield opened
 
 
@@ -76,7 +77,8 @@ def orientation_of(image: Image.Image) -> int:
 def header_size(image: Image.Image) -> tuple[int, int]:
     """Height and width by the header alone: upright, unless a PNG's EXIF follows its pixels."""
     late = image.format == "PNG" and "exif" not in image.info
-    return (image.height, image.width) if late else upright_size(image)
+    done = image.format == "TIFF"  # Pillow applies a TIFF's orientation as it decodes it
+    return (image.height, image.width) if late or done else upright_size(image)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -129,7 +131,10 @@ def _eight_bits(grey: NDArray[np.generic]) -> tuple[NDArray[np.uint8], int]:
     if least < 0 or most > 0xFFFF:
         raise Unusable("32-bit pixels of unknown range; save it with 8 bits per pixel")
     bits = next(depth for depth in DEPTHS if most < 1 << depth)
-    return (grey.astype(np.uint16) >> (bits - 8)).astype(np.uint8), bits
+    eight = np.empty(grey.shape, np.uint8)
+    for row, pixels in zip(eight, grey, strict=True):  # by row, to bound memory
+        row[:] = pixels.astype(np.uint16) >> (bits - 8)
+    return eight, bits
 
 
 def raw_mode(image: Image.Image) -> str:

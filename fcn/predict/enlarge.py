@@ -1,6 +1,6 @@
 """The classes of bilinearly enlarged scores, without enlarging them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,20 @@ class Axis(NamedTuple):
 def enlarged_argmax(scores: NDArray[np.floating[Any]], height: int, width: int) -> Labels:
     """The best class, H x W, of scores C x h x w enlarged to that size bilinearly."""
     rows, columns = Axis.of(scores.shape[1], height), Axis.of(scores.shape[2], width)
-    return np.concatenate(list(enlarged_strips(scores, rows, columns)))
+    return joined(enlarged_strips(scores, rows, columns), height)
+
+
+def joined(strips: Iterable[Labels], height: int) -> Labels:
+    """The strips as one array of ``height`` rows, without a second copy of all of them."""
+    top = 0
+    for strip in strips:
+        if len(strip) == height:
+            return strip
+        if top == 0:
+            labels = np.empty((height, strip.shape[1]), strip.dtype)
+        labels[top : top + len(strip)] = strip
+        top += len(strip)
+    return labels
 
 
 def enlarged_strips(
@@ -53,8 +66,9 @@ def enlarged_strips(
         best = scores.argmax(0).astype(kind)
         yield best[rows.before][:, columns.before]
         return
-    cells = np.ascontiguousarray(scores.transpose(1, 2, 0))  # h x w x C
-    best = cells.argmax(-1).astype(kind)
+    best = np.empty(scores.shape[1:], kind)
+    for top in range(0, len(best), STRIP):
+        best[top : top + STRIP] = scores[:, top : top + STRIP].argmax(0)
     down = np.append(best[1:], best[-1:], axis=0)
     agree = best == down
     agree[:, :-1] &= (best[:, 1:] == best[:, :-1]) & (down[:, 1:] == best[:, :-1])
@@ -63,7 +77,9 @@ def enlarged_strips(
         above, below, y = rows.part(slice(top, top + STRIP))
         labels = best[above][:, left]
         row, column = np.nonzero(~agree[above][:, left])
-        a, b, t = above[row], below[row], y[row, None]
+        first, last = above[0], below[-1] + 1
+        cells = np.ascontiguousarray(scores[:, first:last].transpose(1, 2, 0))  # h x w x C
+        a, b, t = above[row] - first, below[row] - first, y[row, None]
         c, d, s = left[column], right[column], x[column, None]
         upper = cells[a, c] * (1 - s) + cells[a, d] * s
         lower = cells[b, c] * (1 - s) + cells[b, d] * s

@@ -7,7 +7,6 @@ import os
 import re
 import sqlite3
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -141,8 +140,7 @@ class _Names:
     """The names that are taken, in a file on the disk."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="fcn-names-")
-        self.base = sqlite3.connect(f"{self.folder.name}/names", isolation_level=None)
+        self.base = sqlite3.connect("", isolation_level=None)  # goes with the process
         self.base.execute("PRAGMA journal_mode = OFF")
         self.base.execute("PRAGMA synchronous = OFF")
         self.base.execute("CREATE TABLE name (name BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -169,7 +167,6 @@ class _Names:
 
     def close(self) -> None:
         self.base.close()
-        self.folder.cleanup()
 
 
 def _folded(name: PurePath) -> bytes:

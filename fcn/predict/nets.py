@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from fcn.allocator import keep_freed_memory
+from fcn.allocator import keep_freed_memory, return_freed_memory
 from fcn.environment import cores, sha256
 
+SMALL = 1024**2  # pixels of which torch may keep the memory that it frees
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
 
@@ -60,6 +61,8 @@ class TorchNet:
     def _run(self, photos: Pixels, head: str, upsample: bool) -> Any:
         import torch
 
+        if self.device == "cpu" and photos.size > 3 * SMALL:
+            return_freed_memory()
         x = torch.tensor(photos, device=self.device).permute(0, 3, 1, 2).contiguous()
         with torch.inference_mode():
             scores = self.net(x.float() / 255, upsample)

@@ -18,7 +18,7 @@ from PIL import Image
 from fcn.data.palettes import Palette, voc_palette
 from fcn.environment import atomic_write, check_writable
 from fcn.predict import photo as photos
-from fcn.predict.enlarge import Labels
+from fcn.predict.enlarge import Labels, joined
 from fcn.predict.legend import Named, Shares, nearest, page_size, sheet
 from fcn.predict.photo import Photo
 from fcn.predict.segmenter import Segmenter
@@ -85,7 +85,7 @@ class Files:
             masked = photo.raster.masked(strips)
             photo.raster.save(paths[0], seen.passing(masked), net.palette)
         else:
-            save(paths[0], label_map(np.concatenate(list(seen.passing(strips))), net.palette))
+            save(paths[0], label_map(joined(seen.passing(strips), photo.height), net.palette))
         found = shares_of(seen.counts, net.classes)
         if self.overlay and photo.page is not None:
             page = page_size(photo.height, photo.width)[0]
@@ -134,7 +134,7 @@ class Submission:
             raise ValueError(f"{photo.path}: {problem}; give one photo per name to --submission")
         self.names.add(stem.name)
         check_folder(path.parent, "--submission")
-        labels = np.concatenate(list(strips))
+        labels = joined(strips, photo.height)
         save(path, label_map(labels, voc_palette(256)))
         return Result(photo.path, (path,), shares(labels, net.classes), labels.shape)
 
@@ -157,7 +157,7 @@ class Shard:
 
     def save(self, photo: Photo, stem: Path, strips: Iterable[Labels], net: Named) -> Result:
         """Add a photo's label map to the archive."""
-        labels = np.concatenate(list(strips))
+        labels = joined(strips, photo.height)
         name = stem.with_name(f"{stem.name}.labels.png")
         self.add(name.as_posix(), png(label_map(labels, net.palette)))
         return Result(photo.path, (self.path / name,), shares(labels, net.classes), labels.shape)

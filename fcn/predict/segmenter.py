@@ -11,7 +11,7 @@ from PIL import Image
 
 from fcn.data.palettes import Palette, palette
 from fcn.predict import nets, tiles
-from fcn.predict.enlarge import Axis, Labels, enlarged_strips
+from fcn.predict.enlarge import Axis, Labels, enlarged_strips, joined
 from fcn.predict.nets import Pixels, Scores
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Segmenter:
         if size != (height, width):
             picture = Image.fromarray(photo)
             photo = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
-        return np.concatenate(list(self.strips(photo, height, width, core)))
+        return joined(self.strips(photo, height, width, core), height)
 
     def strips(
         self, photo: View, height: int, width: int, core: int | None = None
@@ -135,7 +135,7 @@ class Segmenter:
                 window = photo[down.window, across.window]
                 scores = net.part(window, self.head, down.inside(h), across.inside(w))
                 parts = rows.part(y, down.start), columns.part(x, across.start)
-                labels[:, x] = np.concatenate(list(enlarged_strips(scores, *parts)))
+                labels[:, x] = joined(enlarged_strips(scores, *parts), len(labels))
             yield labels
 
 

@@ -169,7 +169,8 @@ def run_queue(
         except Stopped:
             raise
         except Exception as error:  # one failed run does not end the queue
-            if not alone or os.environ.get("FCN_DEBUG"):
+            incomplete = isinstance(error, ModuleNotFoundError)  # as all the runs would find out
+            if incomplete or not alone or os.environ.get("FCN_DEBUG"):
                 raise
             if isinstance(error, FileExistsError) and skipped(stem):  # another process was faster
                 return

@@ -22,6 +22,7 @@ from PIL import Image
 from fcn.__main__ import DEFAULT_NET
 
 ROOT = Path(__file__).parents[2]
+DEMO = "scenes-googlenet-8s-demo"
 PYTHONS = ("3.11", "3.12", "3.13")
 CUDA = ("cuda-", "nvidia-", "triton")  # what torch adds on Linux, where it may have a GPU
 UNSET = ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "FCN_DATA", "FCN_WEIGHTS")
@@ -63,19 +64,23 @@ def installed(request, wheel: Path, tmp_path_factory) -> Path:
     runs = python and subprocess.run([python, "-c", ""], capture_output=True, check=False)
     if not runs or runs.returncode:
         pytest.skip(f"no Python {version} here")
-    folder = tmp_path_factory.mktemp(f"python{version}")
+    return environment(python, wheel, tmp_path_factory.mktemp(f"python{version}"))
+
+
+def environment(python: str, wheel: Path, folder: Path, *extras: str) -> Path:
+    """A fresh environment with the wheel, the core's packages and those of the extras."""
     for name in ("pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, folder)
-    core = ("--frozen", "--no-dev", "--no-install-project")
+    core = ("--frozen", "--no-dev", "--no-install-project", *(f"--extra={one}" for one in extras))
     uv("sync", "--quiet", *core, "--python", python, "--project", folder)
-    environment = folder / ".venv"
-    uv("pip", "install", "--quiet", "--no-deps", "--python", environment, wheel)
-    return environment
+    made = folder / ".venv"
+    uv("pip", "install", "--quiet", "--no-deps", "--python", made, wheel)
+    return made
 
 
-def run(environment: Path, folder: Path, *arguments: object) -> tuple[int, str, str]:
+def run(installation: Path, folder: Path, *arguments: object) -> tuple[int, str, str]:
     """Run ``fcn ARGUMENTS`` of an environment in ``folder``: exit status, stdout, stderr."""
-    command = [str(environment / "bin" / "fcn"), *map(str, arguments)]
+    command = [str(installation / "bin" / "fcn"), *map(str, arguments)]
     done = subprocess.run(
         command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
@@ -122,9 +127,53 @@ def test_it_lists_the_experiments(installed: Path, tmp_path: Path) -> None:
     assert "python -m fcn train sift-flow-googlenet-8s-tuned" in out
 
 
-def test_training_names_its_extra(installed: Path, tmp_path: Path) -> None:
-    status, out, err = run(installed, tmp_path, "train", "scenes-googlenet-8s-demo")
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (("train", DEMO), "train"),
+        (("train", DEMO, "--smoke"), "train"),
+        (("fit", "photos", "labels", "classes.txt"), "train"),
+        (("export", "default"), "export"),
+    ],
+)
+def test_a_missing_package_is_one_line_that_names_its_extra(
+    installed: Path, tmp_path: Path, command: tuple[str, ...], extra: str
+) -> None:
+    for folder in ("photos", "labels"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (64, 64)).save(tmp_path / folder / "a.png")
+        Image.new("L", (64, 64)).save(tmp_path / folder / "b.png")
+    (tmp_path / "classes.txt").write_text("sky\nsea\n")
+    before = {*tmp_path.rglob("*")}
+    status, out, err = run(installed, tmp_path, *command)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
-    assert err.endswith('is missing; install it with: pip install "fcn-book[train]"\n')
-    assert not list(tmp_path.iterdir())
+    assert err.endswith(f'is missing; install it with: pip install "fcn-book[{extra}]"\n')
+    assert not [path for path in {*tmp_path.rglob("*")} - before if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def extended(wheel: Path, tmp_path_factory) -> Path:
+    """An environment of this Python with the extras that train and export."""
+    return environment(
+        sys.executable, wheel, tmp_path_factory.mktemp("extended"), "train", "export"
+    )
+
+
+def test_with_the_extras_it_trains_lists_and_exports_in_an_empty_folder(
+    extended: Path, tmp_path: Path
+) -> None:
+    uv("pip", "check", "--python", extended)
+    status, out, err = run(extended, tmp_path, "train", DEMO, "--smoke", "--device", "cpu")
+    assert (status, err) == (0, "")
+    (record,) = tmp_path.glob("runs/smoke/results/*.json")
+    assert f"wrote the record {record.relative_to(tmp_path)}" in out
+    (net,) = tmp_path.glob("runs/smoke/*.safetensors")
+    status, out, err = run(extended, tmp_path, "export", net, "--out", "net.onnx")
+    assert (status, out, err) == (0, "saved net.onnx\n", "")
+    status, out, err = run(extended, tmp_path, "list", "--results", record.parent)
+    assert (status, err) == (0, "")
+    assert "(seed 0, demonstration)" in out
+    status, out, err = run(extended, tmp_path, "list", "--results", "none")
+    assert (status, out) == (2, "")
+    assert err == "fcn: none: no such folder; name the folder of the records\n"

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -247,6 +248,60 @@ def test_a_full_disk_stops_the_run(net, monkeypatch):
     monkeypatch.setattr(output, "save", full)
     with pytest.raises(OSError, match="No space left"):
         predict("in", net=net)
+
+
+def run_predict(code: str, net: Path) -> subprocess.CompletedProcess[str]:
+    """``fcn predict a.png`` in a process of its own, once it has run ``code``."""
+    arguments = ["fcn", "predict", "a.png", "--weights", str(net), "--out", "out"]
+    code = f"import sys\n{code}\nfrom fcn.__main__ import main\nsys.argv = {arguments}\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return done
+
+
+KILLED = """
+import os, signal
+from PIL import Image
+save, saved = Image.Image.save, []
+def half(self, path, **options):
+    saved.append(path)
+    if len(saved) == FILE:
+        path.write_bytes(b"half a file")
+        os.kill(os.getpid(), signal.SIGTERM)
+    save(self, path, **options)
+Image.Image.save = half
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(net, home, monkeypatch):
+    temporary = home / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    save("a.png", (200, 150))
+    for file, whole in ((1, []), (2, ["a.labels.png"])):
+        killed = run_predict(KILLED.replace("FILE", str(file)), net)
+        assert killed.returncode == -signal.SIGTERM
+        left = files("out")
+        assert [name for name in left if not name.startswith(".")] == whole
+        assert len(left) == len(whole) + 1  # and no more: each run cleans up
+    with Image.open("out/a.labels.png") as labels:
+        labels.load()
+    assert run_predict("", net).returncode == 0
+    assert files("out") == ["a.labels.png", "a.overlay.png"]
+    assert files("tmp") == []
+
+
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits")
+def test_files_that_cannot_be_finished_are_not_left(net):
+    save("a.png", (200, 150))
+    full = run_predict(FULL, net)
+    assert full.returncode == 2
+    assert "cannot be written (File too large); free some space" in full.stderr
+    assert full.stderr.count("\n") == 1
+    assert files("out") in ([], ["a.labels.png"])
 
 
 def test_too_little_memory_for_one_photo_is_its_failure(net, monkeypatch):

@@ -269,7 +269,8 @@ def emptied(name: str) -> Callable[[Path], None]:
         ),
         (touch("labels", "a.PNG"), ValueError, ["a.PNG", "a.png", "same name"]),
         (touch("photos", "d.gif"), ValueError, ["d.gif", "save it as PNG"]),
-        (touch("labels", "a.jpg"), ValueError, ["a.jpg", ".png", "save it as PNG"]),
+        (touch("labels", "a.jpg"), ValueError, ["a.jpg", ".png", "lossy compression", "as PNG"]),
+        (touch("labels", "a.tif"), ValueError, ["a.tif", "a.png", "same name", "remove one"]),
         (touch("photos", "notes"), ValueError, ["notes", "remove it"]),
         (lambda root: (root / "photos" / "more").mkdir(), ValueError, ["more", "directly into"]),
         (emptied("photos"), ValueError, ["photos: contains no photos"]),
@@ -338,7 +339,7 @@ def smoothed(root: Path) -> None:
         ),
         (
             save(labels_of("a"), format="JPEG"),
-            ["JPEG file with another extension", "grey PNG"],
+            ["a JPEG file: lossy compression changes labels", "as PNG"],
         ),
         (
             lambda root: (root / "labels" / "a.png").write_bytes(b"\x89PNG"),

@@ -300,3 +300,106 @@ def test_damaged_maps_are_read_or_refused(tmp_path_factory, at, put, mode):
     path.write_bytes(content[:at] + put + content[at + len(put) :])
     labels, message = outcome(lambda: data.read(LIST))
     assert str(path) in message if labels is None else labels.shape == LABELS.shape
+
+
+# Formats
+
+LOSSLESS = {
+    "png": {},
+    "tif": {"compression": "tiff_lzw"},
+    "tiff": {},
+    "bmp": {},
+    "gif": {},
+    "webp": {"lossless": True, "exact": True},
+}
+
+
+def replace(data: Data, image: Image.Image, ending: str, **options: object) -> None:
+    """The label map of a photo of another format, and no other."""
+    Image.new("RGB", image.size, (50, 90, 20)).save(data.root / "photos" / "a.png")
+    image.save(data.root / "labels" / f"a.{ending}", **options)
+
+
+@pytest.mark.parametrize("ending", LOSSLESS)
+@pytest.mark.parametrize("form", ["grey", "palette", "colours"])
+def test_a_lossless_format_is_read_as_png(data, ending, form):
+    image = {
+        "grey": Image.fromarray(WITH_VOID),
+        "palette": paletted(LABELS, COLOURS),
+        "colours": Image.fromarray(COLOURS[LABELS]),
+    }[form]
+    replace(data, image, ending, **LOSSLESS[ending])
+    assert np.array_equal(data.read(LIST), WITH_VOID if form == "grey" else LABELS)
+
+
+@pytest.mark.parametrize("ending", ["tif", "bmp", "gif"])
+def test_masks_of_one_bit_in_other_formats(data, ending):
+    replace(data, Image.fromarray(LABELS == 2), ending)
+    assert np.array_equal(data.read("back\nobject\n"), LABELS == 2)
+
+
+def test_gifs_are_read_by_colour_as_tools_number_their_colours_anew(data):
+    image = paletted(LABELS + np.uint8(1), COLOURS[[0, 0, 1, 2]])
+    replace(data, image, "gif", optimize=True)
+    assert np.array_equal(data.read(LIST), LABELS)
+    refused(lambda: data.read("a\nb\nc\nd\n"), ValueError, "a.gif: a label map in colours, but")
+
+
+def test_transparent_parts_are_void(data):
+    image = Image.fromarray(COLOURS[LABELS])
+    image.putalpha(Image.fromarray((LABELS != 2) * np.uint8(255)))
+    for ending in ("tif", "webp"):
+        replace(data, image, ending, **LOSSLESS[ending])
+        assert np.array_equal(data.read(LIST), WITH_VOID)
+        (data.root / "labels" / f"a.{ending}").unlink()
+
+
+def test_a_map_on_its_side_in_a_tiff_is_turned_upright(data):
+    data.add(Image.fromarray(LABELS))
+    (data.root / "labels" / "a.png").unlink()
+    turned = Image.fromarray(np.rot90(LABELS).copy())  # orientation 6 turns it clockwise
+    turned.save(data.root / "labels" / "a.tif", exif=exif(6))
+    assert np.array_equal(data.read("a\nb\nc\n"), LABELS)
+    assert "1 of 1 label maps are rotated" in data.log[0]
+
+
+@pytest.mark.parametrize(("kind", "low"), [("int32", 0), (">u2", 0), ("<u2", 0), ("int32", -1)])
+def test_more_than_8_bits_in_a_tiff(data, kind, low):
+    labels = LABELS.astype(np.int32)
+    replace(data, Image.fromarray(labels.astype(kind)), "tif")
+    assert np.array_equal(data.read("a\nb\nc\n"), LABELS)
+    if kind == "int32":
+        labels[3, 4] = low or 65536  # not 0, which its lower 16 bits are
+        replace(data, Image.fromarray(labels), "tif")
+        refused(lambda: data.read("a\nb\nc\n"), ValueError, f"label {labels[3, 4]} needs more")
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [
+        ("png", {"format": "JPEG"}),
+        ("tif", {"compression": "jpeg"}),
+        ("webp", {"quality": 90}),
+        ("webp", {"quality": 90, "exif": b"Exif\0\0"}),
+    ],
+)
+def test_lossy_compression_is_refused(data, ending, options):
+    replace(data, Image.fromarray(COLOURS[LABELS]), ending, **options)
+    parts = [f"a.{ending}: a ", "lossy compression changes labels", "does not restore them"]
+    refused(lambda: data.read(LIST), ValueError, *parts)
+
+
+def test_several_pictures_in_one_file_are_refused(data):
+    image = Image.fromarray(LABELS)
+    other = Image.fromarray(2 - LABELS)
+    for ending in ("tif", "gif"):
+        replace(data, image, ending, save_all=True, append_images=[other])
+        parts = [f"a.{ending}", "of 2 pictures", "one label map per file"]
+        refused(lambda: data.read("a\nb\nc\n"), ValueError, *parts)
+        (data.root / "labels" / f"a.{ending}").unlink()
+
+
+def test_two_label_maps_of_one_photo_are_refused(data):
+    data.add(Image.fromarray(LABELS))
+    Image.fromarray(LABELS).save(data.root / "labels" / "a.tif")
+    refused(lambda: data.read(LIST), ValueError, "a.tif: same name as a.png", "remove one")

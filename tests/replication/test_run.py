@@ -137,6 +137,15 @@ def test_a_queue_goes_on_after_a_failed_run(queue, tmp_path):
     assert [path.name for path in (tmp_path / "a/results").iterdir()] == ["coarse.seed0.json"]
 
 
+def test_a_missing_package_ends_a_queue(queue, monkeypatch):
+    def incomplete(*arguments, **options):
+        raise ModuleNotFoundError("No module named 'lightning'", name="lightning")
+
+    monkeypatch.setattr(run, "run", incomplete)
+    with pytest.raises(ModuleNotFoundError):  # for the command line, which knows its extra
+        queue(COARSE, FINE)
+
+
 def test_on_cuda_steps_are_captured_and_convolutions_are_in_bfloat16(queue, monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(run, "resolve_device", lambda name: "cuda")
