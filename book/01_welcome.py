@@ -42,7 +42,7 @@
 seed = 0
 results_dir = "../results"  # the records of the runs
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(seed=seed, results_dir=results_dir)

@@ -24,7 +24,7 @@
 preset = "read"  # "read", "smoke", "small" or "paper": how many scenes are scored
 seed = 0
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(preset=preset, seed=seed)

@@ -26,7 +26,7 @@ device = "auto"
 seed = 0
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(

@@ -25,7 +25,7 @@ preset = "read"  # "read", "smoke", "small" or "paper": how many scenes are shif
 seed = 0
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(preset=preset, seed=seed, results_dir=results_dir)

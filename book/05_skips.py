@@ -25,7 +25,7 @@ device = "auto"
 seed = 0
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(preset=preset, device=device, seed=seed, results_dir=results_dir)

@@ -30,7 +30,7 @@ seed = 0
 results_dir = "../results"
 runs_dir = "../runs"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(

@@ -25,7 +25,7 @@ data_root = ""  # folder of the data sets; empty: FCN_DATA
 seed = 0
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(

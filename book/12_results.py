@@ -28,7 +28,7 @@
 # %% tags=["parameters", "hide-input"]
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(results_dir=results_dir)

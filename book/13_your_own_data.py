@@ -22,7 +22,7 @@ preset = "read"  # "read", "smoke": 60 scenes, 2 epochs; "small", "paper": more 
 device = "auto"
 seed = 0
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(preset=preset, device=device, seed=seed)

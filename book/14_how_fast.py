@@ -31,7 +31,7 @@ preset = (
 device = "auto"
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(preset=preset, device=device, results_dir=results_dir)
@@ -56,7 +56,7 @@ from figures import shared, style
 torch.manual_seed(0)
 style.use()
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 if here.preset == "read":
     records = load_benchmarks(here.results) or load_benchmarks(presets.COMMITTED)
 else:

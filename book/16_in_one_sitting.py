@@ -21,7 +21,7 @@
 seed = 0
 results_dir = "../results"
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import presets
 
 here = presets.check(seed=seed, results_dir=results_dir)
