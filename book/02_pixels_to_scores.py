@@ -48,7 +48,7 @@ from figures import labelling, shared, style
 style.use()
 NAMES = Scenes.heads["semantic"]
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 street = Scenes(12, (192, 256), seed=here.seed, split="test").scene(11)
 image, labels = street.image.permute(1, 2, 0).numpy(), street.semantic.numpy()
 things = [NAMES.index(name) for name in ("pole", "car", "tree")]
@@ -199,8 +199,10 @@ style.plt.show()
 # each class as many votes as it has pixels:
 #
 # $$
-# \frac{1}{14}\left(5\cdot\frac47 + 6\cdot\frac57 + 3\cdot\frac23\right)
-# = \frac{32}{49} \approx 65.3\,\%
+# \begin{aligned}
+# &\frac{1}{14}\left(5\cdot\frac47 + 6\cdot\frac57 + 3\cdot\frac23\right) \\
+# &= \frac{32}{49} \approx 65.3\,\%
+# \end{aligned}
 # $$
 #
 # Here is the same in code, first with exact fractions:
@@ -590,9 +592,9 @@ print("a batch of void alone:", pixel_softmax_loss(scores[None], only_void).item
 #
 # ## Summary
 #
-# - A segmentation gives each pixel a class. Label maps hold whole numbers, and 255,
-#   void, where nobody says; void enters neither the loss nor the metrics. A net outputs
-#   C scores per pixel and predicts the class with the largest.
+# - A segmentation gives each pixel a class. Label maps hold whole numbers; 255 is void,
+#   where nobody says what it is. Void enters neither the loss nor the metrics. A net
+#   outputs C scores per pixel and predicts the class with the largest score.
 # - One confusion matrix over all pixels of the split holds everything the metrics need.
 #   Pixel accuracy counts pixels, mean accuracy and mean IU give each class one vote,
 #   frequency weighted IU gives each class as many votes as it has pixels.
@@ -620,7 +622,7 @@ print("a batch of void alone:", pixel_softmax_loss(scores[None], only_void).item
 #    the false pole makes the small union of *pole* larger.
 #    :::
 #
-# 2. *Two errors of one size.* Write a prediction `speckled` that replaces a random
+# 2. *Two errors of the same size.* Write a prediction `speckled` that replaces a random
 #    share of the pixels by random classes, and choose the share so that its pixel
 #    accuracy on the split equals that of `shifted`. Whose mean IU is lower, and which
 #    classes make the difference? Explain it with the unions.

@@ -550,7 +550,7 @@ shared.glue_values(
 # The batch size matters too. A backward pass writes a gradient for each of AlexNet's 61
 # million weights, once per batch. So, backward, one pass is {glue:text}`alone:.0f`
 # times as fast as patches one by one, but only {glue:text}`batched:.1f` times as fast
-# as a batch of 100. The paper's backward times amount to 6.5.
+# as a batch of 100. With the paper's backward times, the latter ratio is 6.5.
 #
 # ## The three nets as FCNs
 #
@@ -653,9 +653,9 @@ savings = [without / reduced for reduced, without in work]
 print(f"all {len(blocks)} blocks: {min(savings):.1f} to {max(savings):.1f} times fewer")
 
 # %% [markdown]
-# How much can a network tell that is *all* 1×1 convolutions? Train one on a few
-# synthetic scenes. It sees three numbers, the colour of one pixel, and has to name the
-# class of that pixel.
+# How much can a network of *only* 1×1 convolutions tell? Train one on a few synthetic
+# scenes. It sees three numbers, the colour of one pixel, and has to name the class of
+# that pixel.
 
 
 # %%
@@ -716,9 +716,10 @@ plt.show()
 # cell and add up. Then
 #
 # $$
-# \ell(x; \theta) = \sum_{ij} \ell'(x_{ij}; \theta)
-# \quad\text{and so}\quad
-# \nabla_\theta\, \ell(x; \theta) = \sum_{ij} \nabla_\theta\, \ell'(x_{ij}; \theta),
+# \begin{aligned}
+# \ell(x; \theta) &= \sum_{ij} \ell'(x_{ij}; \theta) \quad\text{and so} \\
+# \nabla_\theta\, \ell(x; \theta) &= \sum_{ij} \nabla_\theta\, \ell'(x_{ij}; \theta),
+# \end{aligned}
 # $$
 #
 # with $x_{ij}$ the receptive field of cell $(i, j)$. The right-hand side is the
@@ -769,7 +770,7 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 #
 # ## Exercises
 #
-# 1. **Where patches win.** The saving comes from overlap. Suppose that you want only a
+# 1. *Where patches win.* The saving comes from overlap. Suppose that you want only a
 #    few answers. Use `multiply_adds` to find the step between patches at which
 #    classifying AlexNet's patches costs no more than one pass. What does that say about
 #    sparse detection?
@@ -782,7 +783,7 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 #    windows per image may as well cut them out; one that looks everywhere should not.
 #    :::
 #
-# 2. **Shift and stitch.** Shift the sheet by 16 pixels to the right, down, and both,
+# 2. *Shift and stitch.* Shift the sheet by 16 pixels to the right, down, and both,
 #    run the convolutionalized GoogLeNet on each (section 3.2; this needs the weights),
 #    and interlace the four maps into one of stride 16. Compare it with the stride-32
 #    map interpolated to the same grid. What did the fourfold cost buy?
@@ -792,14 +793,14 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 #    further left: the cell is centred on pixel $32\,i + o - 16$ of the original, $o$
 #    being the offset of the map. So each shifted map fills the gaps of the first, in
 #    columns, in rows or in both. Where the first map has a cell, the interlaced and the
-#    interpolated map agree. Between, the one holds the net's answer for that place, the
-#    other an average of its neighbours' answers. But every answer still has the same
-#    receptive field: the cost buys a finer grid, not a finer eye ([chapter
-#    11](11_patches_shifts_stitches.ipynb)). How much that changes the outline of the
-#    cat takes the weights and a look.
+#    interpolated map agree. Between its cells, the interlaced map holds the net's
+#    answer for that place, the interpolated map an average of the neighbours' answers.
+#    But every answer still has the same receptive field: the cost buys a finer grid,
+#    not a finer eye ([chapter 11](11_patches_shifts_stitches.ipynb)). To see how much
+#    that changes the outline of the cat, run it with the weights.
 #    :::
 #
-# 3. **Trading the average pool.** GoogLeNet averages 7×7 cells and then classifies
+# 3. *Trading the average pool.* GoogLeNet averages 7×7 cells and then classifies
 #    linearly. Both steps are linear. Show that scoring each cell of `inception_5b`
 #    first and averaging the scores afterwards results in the same map, then leave out
 #    the average. What is the receptive field of each cell now, and what happens to the
@@ -811,6 +812,6 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 #    steps does not matter. (Dropout, between them, does nothing outside training.)
 #    Without the average the receptive field of a cell is 715 pixels instead of 907
 #    ({numref}`tab-conv-nets`), and the map is 6 cells larger in each direction: 15×15
-#    instead of 9×9 on 500×500 pixels. What happens to the cat takes the weights and a
-#    look.
+#    instead of 9×9 on 500×500 pixels. To see what happens to the cat, run it with the
+#    weights.
 #    :::

@@ -163,8 +163,8 @@ plt.show()
 # interpolates.
 # :::
 #
-# Here you set the stamps one by one, and you can change the filter. Which filters keep
-# a map of ones constant, away from the border?
+# Below, you place the stamps one by one and can change the filter. Which filters keep a
+# map of ones constant, away from the border?
 
 # %% tags=["remove-input"]
 widgets.stamps([[4, 8, 4], [0, 12, 8], [4, 0, 4]], stride=2)
@@ -642,7 +642,7 @@ plt.show()
 #
 # ## Exercises
 #
-# 1. **Two steps or one.** Upsample a random map twice by 2 and once by 4, both
+# 1. *Two steps or one.* Upsample a random map twice by 2 and once by 4, both
 #    bilinearly, on the grids that their filters define. Where do the results agree,
 #    where do they differ, and by how much? Try the odd filters, then the even ones, and
 #    explain why FCN-16s, which upsamples by 2 and then by 16 ([chapter
@@ -660,7 +660,7 @@ plt.show()
 #    VGG16's are between pixels and need even ones.
 #    :::
 #
-# 2. **A cubic stamp.** Build the filter of bicubic interpolation (four cells wide) as
+# 2. *A cubic stamp.* Build the filter of bicubic interpolation (four cells wide) as
 #    the stamp of a transposed convolution. Check that the sums of its taps are 1, and
 #    add its error to the bars of {numref}`fig-upsampling-learning`. Why may a filter
 #    with negative taps be a bad idea for scores that are probabilities?
@@ -677,10 +677,10 @@ plt.show()
 #    probabilities fall below 0 and rise above 1.
 #    :::
 #
-# 3. **Enough padding.** With a padding of 100 the first pixels of FCN-32s on VGG16 are
+# 3. *Enough padding.* With a padding of 100 the first pixels of FCN-32s on VGG16 are
 #    faded. Derive the smallest padding of the first layer at which they are not. What
 #    is the crop then? Check it with `offset_between`, on a backbone whose first layer
-#    you pad so. What decides whether the last pixels fade?
+#    has this padding. What decides whether the last pixels fade?
 #
 #    :::{dropdown} Solution
 #    A padding of $p$ puts the first centre at $112.5 - p$. It must not be to the right

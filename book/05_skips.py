@@ -969,7 +969,7 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 #
 # ## Exercises
 #
-# 1. **The best scores.** What is the best labelling FCN-32s could paint? Its last step
+# 1. *The best scores.* What is the best labelling FCN-32s could paint? Its last step
 #    is linear and the softmax loss is convex in the scores, so we can find the best
 #    coarse scores for a scene: make 3×3 cells of scores a parameter, upsample them with
 #    `F.interpolate`, and let an optimiser minimise `pixel_softmax_loss` on the ground
@@ -984,7 +984,7 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 #    sky around it; mean IU counts classes.
 #    :::
 #
-# 2. **At once.** Train an FCN-8s from `scale_filters` on for as many steps as all three
+# 2. *At once.* Train an FCN-8s from `scale_filters` on for as many steps as all three
 #    stages have. Does it reach the staged net? Draw its loss over
 #    {numref}`fig-skips-losses`. Then scale the skips down as the authors do, with
 #    `FCN(..., scaled_skips=True)`, and try again.
@@ -1010,7 +1010,7 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 #    and for SGD.
 #    :::
 #
-# 3. **Maximum.** Train stages two and three with `FCN(..., fusion="max")`, which joins
+# 3. *Maximum.* Train stages two and three with `FCN(..., fusion="max")`, which joins
 #    by `torch.maximum`. What happens to the loss at the first step of each stage? What
 #    could the skip start from, other than zero, so that the predictions stay the same,
 #    and which gradient would it then have?

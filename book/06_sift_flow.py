@@ -15,8 +15,8 @@
 #
 # The chapters before this one took the method apart. This one tests it whole: one net,
 # trained on 2486 outdoor photos, says for every pixel *what* it shows and *how it lies
-# in space*. It has a twentieth of the weights of the paper's net. How near to the
-# paper's results does it come?
+# in space*. It has a twentieth of the weights of the paper's net. How close does it
+# come to the paper's results?
 
 # %% tags=["parameters", "hide-input"]
 preset = "read"  # "read", "smoke", "small" or "paper"
@@ -76,7 +76,7 @@ SHORT, TUNED, TRIALS = chapter_tables.SHORT, chapter_tables.TUNED, chapter_table
 DEMO = "scenes-googlenet-8s-demo"
 PAPER = paper.row("Table 5", "FCN-16s")
 
-# %% tags=["hide-input", "nbval-ignore-output"]
+# %% tags=["remove-input", "nbval-ignore-output"]
 file_name = f"{TUNED}.seed{here.seed}.safetensors"
 shipped = Path("../weights") / file_name
 weights_file = shipped if shipped.is_file() else here.runs / file_name
@@ -122,9 +122,9 @@ else:
 #
 # We rerun the experiment with GoogLeNet {cite}`szegedy2015`, whose weights are a
 # twentieth of VGG16's. In the paper's Table 1, on PASCAL VOC, GoogLeNet is far weaker
-# than VGG16. So we do not ask whether we repeat a number, but how near a small net
-# comes, trained in the paper's way and in one of our own. [Chapter
-# 12](12_results.ipynb) compares the net for both tasks with two nets for one task each.
+# than VGG16. So we do not ask whether we repeat a number, but how close a small net
+# comes, trained in the paper's way and in our own. [Chapter 12](12_results.ipynb)
+# compares the net for both tasks with two nets for one task each.
 #
 # Every number below that we call ours comes from the records in `results/`, one file
 # per run: the settings, the loss, whole confusion matrices, and a line for every
@@ -360,8 +360,9 @@ chapter_tables.recipes(names)
 # The settings that the paper gives for GoogLeNet on PASCAL VOC, and those of our runs.
 # :::
 #
-# A row of zeros or `False` is an option that only other experiments use. The rates of
-# different optimisers cannot be compared: AdamW divides each gradient by its own size.
+# A row that is empty or holds only zeros or `False` is an option that only other
+# experiments use. The rates of different optimisers cannot be compared: AdamW divides
+# each gradient by its own size.
 #
 # ## Running the experiments
 #
@@ -405,9 +406,9 @@ if here.preset == "small":
 # Each record states its purpose. A *validation* run trains without the validation
 # images and is scored on them: such runs serve to choose a recipe. A *final* run trains
 # on all training images, and its last weights are scored once on the test images. No
-# checkpoint was picked by its test score, and nothing was tuned after it. The rates and
-# epochs of the short recipe were chosen by no score at all, but by the time available:
-# the rate is one at which the training loss fell and did not diverge.
+# checkpoint was picked by its test score, and nothing was tuned after it. No score
+# chose the rates and epochs of the short recipe: the epochs are those that the time
+# allowed, the rate one at which the training loss fell and did not diverge.
 #
 # The AdamW trial first ran before the tuned run began, and the SGD trial ran alongside
 # it. Neither left a record. We repeated both from a clean checkout and got the same
@@ -430,8 +431,8 @@ chapter_tables.overview([*chain(*finals.values(), *validation.values())])
 
 # %% [markdown]
 # :::{caption} tab-sift-runs
-# The runs with GoogLeNet, without the prefix `sift-flow-googlenet-`. Mean IU in
-# percent.
+# The runs with GoogLeNet; their names lack the prefix `sift-flow-googlenet-`. Mean IU
+# in percent.
 # :::
 
 # %% tags=["remove-input"]
@@ -482,10 +483,10 @@ if curves:
 #
 # ## Table 5
 #
-# Here are the paper's rows and ours, without the prefix `sift-flow-`. Geometric
-# accuracy is the pixel accuracy of the second head. Several seeds are shown as mean ±
-# standard deviation. To make a row that is "not run", use `python -m fcn train
-# sift-flow-NAME`.
+# Here are the paper's rows and ours, whose names lack the prefix `sift-flow-`.
+# Geometric accuracy is the pixel accuracy of the second head. Several seeds are shown
+# as mean ± standard deviation. To make a row that is "not run", use `python -m fcn
+# train sift-flow-NAME`.
 
 # %% tags=["hide-input", "full-width"]
 shown = tables.table("Table 5", found).drop(columns=["source", "record"])
@@ -724,7 +725,7 @@ if semantic:
 # that the test images hold.
 # :::
 #
-# A column that is dark in many rows is a class that swallows others, here above all
+# A column that is dark in many rows is a class that swallows others: here, above all,
 # building. These pairs hold the most wrong pixels:
 
 # %% tags=["hide-input"]
@@ -753,9 +754,9 @@ if len(pairs):
 #
 # ## A closed world
 #
-# Our tuned net, which `weights/` holds in 16 bits, did well on the temple and the
-# rocket of {numref}`fig-sift-photos`. Now for something it was not made for: a cup of
-# coffee (Rachel Michetti, CC0) and the cat Chelsea (Stéfan van der Walt, CC0). Guess
+# Our tuned net (its weights are in `weights/`, in 16 bits) did well on the temple and
+# the rocket of {numref}`fig-sift-photos`. Now for something it was not made for: a cup
+# of coffee (Rachel Michetti, CC0) and the cat Chelsea (Stéfan van der Walt, CC0). Guess
 # how each will come out before you look.
 
 # %% tags=["hide-input", "nbval-ignore-output"]
@@ -887,8 +888,8 @@ if tuned:  # the solution of exercise 1
 # 1. *Metrics against each other.* Take the confusion matrix of the tuned run from its
 #    record. For each true class, move all pixels that were predicted as one of the ten
 #    rarest classes to the most frequently predicted of the others, and compute the four
-#    metrics again with `fcn.metrics.ConfusionMatrix.from_matrix`. Which of them fall,
-#    which rise, and why?
+#    metrics again with `ConfusionMatrix.from_matrix` of `fcn.metrics`. Which of them
+#    fall, which rise, and why?
 #
 #    :::{dropdown} Solution
 #    None rises. Pixel accuracy changes by {glue:text}`moved_pixel_accuracy:+.1f`

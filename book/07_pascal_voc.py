@@ -832,7 +832,7 @@ if net_file.is_file():
 #
 # ## Exercises
 #
-# 1. **How wide is the border's mercy?** Draw the astronaut's labels with borders of 0
+# 1. *How wide is the border's mercy?* Draw the astronaut's labels with borders of 0
 #    to 8 pixels on either side (`figures.drawn_labels(reach)`), keep the coarse answer
 #    as it is, and plot its mean IU against the width. Which part of the error of an
 #    FCN-32s could a border of VOC's width hide at most?
@@ -845,7 +845,7 @@ if net_file.is_file():
 #    only, and an FCN-32s errs elsewhere, too.
 #    :::
 #
-# 2. **One matrix, or one per image?** Take two images and two classes. Find two
+# 2. *One matrix, or one per image?* Take two images and two classes. Find two
 #    predictions that the mean IU of one confusion matrix over both images and the mean
 #    of the two images' mean IUs rank differently. Then look for such a pair on the
 #    painted scenes (`fcn.data.synthetic.outdoor.Scenes`).
@@ -859,7 +859,7 @@ if net_file.is_file():
 #    first one scores 49 on the second image, where an entire class is missing.
 #    :::
 #
-# 3. **Your machine's Table 1.** Run `python -m fcn benchmark`. Which net is slower,
+# 3. *Your machine's Table 1.* Run `python -m fcn benchmark`. Which net is slower,
 #    relative to FCN-VGG16, on your machine than on the K40c, and why? Count
 #    multiply-adds as chapter [3](03_convolutionalization.ipynb) does, and divide.
 #
@@ -873,7 +873,7 @@ if net_file.is_file():
 #    time without a multiply-add in the count.
 #    :::
 #
-# 4. **A deliberate leak.** On the painted scenes, train two nets on as many scenes for
+# 4. *A deliberate leak.* On the painted scenes, train two nets on as many scenes for
 #    as many steps: one whose training list includes a third of the validation scenes,
 #    and one without them. How many points does the leak gain on that third, and how
 #    many on the rest?

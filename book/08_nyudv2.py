@@ -166,8 +166,8 @@ tables.table("Table 4", here.records())
 
 # %% [markdown]
 # :::{caption} tab-nyud-results
-# The published rows of Table 4 and all our recorded runs, in percent. A row without a
-# record shows the command that makes one.
+# The published rows of Table 4 and all our runs, in percent. A row without a record
+# shows the command that makes one.
 # :::
 #
 # `python data_scripts/nyud.py --data DIR` prepares the data set in the layout of the
@@ -214,9 +214,11 @@ span.agg(["min", "max", "std"]).T.round(1)
 # encode depth as three channels, so that a net trained on colour can take them:
 #
 # $$
-# D = \frac{310}{\max(z, 1)}, \qquad
-# H = 100\,(h - h_{\min}), \qquad
-# A = 38 + \frac{180}{\pi}\arccos(n \cdot g),
+# \begin{aligned}
+# D &= \frac{310}{\max(z, 1)}, \\
+# H &= 100\,(h - h_{\min}), \\
+# A &= 38 + \frac{180}{\pi}\arccos(n \cdot g),
+# \end{aligned}
 # $$
 #
 # with depth $z$ and height $h$ in metres, the surface's unit normal $n$, pointing away
@@ -263,10 +265,10 @@ pd.DataFrame(rows).T
 # $n \cdot p = d$, seen at the point $p = z\,(x, y, 1)$, satisfies
 #
 # $$
-# \frac{1}{z} = \frac{1}{d}\, n \cdot (x, y, 1):
+# \frac{1}{z} = \frac{1}{d}\, n \cdot (x, y, 1),
 # $$
 #
-# over a plane, the *inverse* of depth is linear in the image. So we fit a linear
+# so over a plane the *inverse* of depth is linear in the image. We fit a linear
 # function to $1 / z$ in a window of 7×7 pixels; its three coefficients are the normal,
 # up to length. No pixel has to be projected into space.
 #
@@ -347,10 +349,10 @@ plt.show()
 #
 # ImageNet's classifiers have filters for three channels. The authors' release gives the
 # new channel the mean of the three colour filters: where depth has edges like those of
-# colours, such a filter finds them. Depth enters minus its mean, 7.844. So if a room's
-# log depth is at its mean everywhere, the new channel is zero and the net is the colour
-# net. We need no real weights to see this: we write a random classifier to a file and
-# load it into both nets.
+# colours, such a filter finds them. Log depth enters with its mean, 7.844, subtracted.
+# So if a room's log depth is at its mean everywhere, the new channel is zero and the
+# net is the colour net. We need no real weights to see this: we write a random
+# classifier to a file and load it into both nets.
 
 # %%
 HEADS = {"semantic": len(CLASSES)}
@@ -404,17 +406,17 @@ print("with the room's depth, other scores:", change(plain, with_depth) > 1e-4)
 print("by less than a tenth of how much they vary:", change(plain, with_depth) < 0.1)
 
 # %% [markdown]
-# The last line is worth a thought. By {numref}`tab-nyud-ranges`, log depth varies by
-# less than one and colours by dozens, and both meet filters of the same size. So to
-# begin with, the fourth channel whispers. That may be one reason why early fusion gains
-# little in Table 4. It need not be the only one (exercise 2).
+# The last line is worth a thought. In {numref}`tab-nyud-ranges`, log depth varies by
+# less than one and colours by dozens, yet both meet weights of the same magnitude. So
+# at first the fourth channel only whispers. That may be one reason why early fusion
+# gains little in Table 4. It need not be the only one (exercise 2).
 #
 # ### A mean of two nets
 #
 # Late fusion is one line of `fcn.models.LateFusion`: `(colour + hha) / 2`. The paper
-# speaks of a sum; the release halves it. Both have the same largest class, but not the
-# same softmax loss. The release averages the coarse scores and upsamples the mean; we
-# average the upsampled scores. Upsampling is linear, so both are the same:
+# speaks of a sum; the release halves it. Sum and mean have the same largest class, but
+# not the same softmax loss. The release averages the coarse scores and upsamples the
+# mean; we average the upsampled scores. Upsampling is linear, so both are the same:
 
 # %%
 hha_net = random_net("hha").eval()
@@ -704,10 +706,10 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 # between {glue:text}`least_gap:+.1f` and {glue:text}`largest_gap:+.1f` in the short
 # ones.
 #
-# More training alone gains much of what fusion seems to gain. What is left depends on
-# the length of the run and on chance: the short runs, which differ in nothing but the
-# seed, spread over {glue:text}`seed_range:.1f` points, and the long run is a single
-# sample.
+# More training alone gains much of what fusion seems to gain in the long run. What is
+# left depends on the length of the run and on chance: the short runs, which differ in
+# nothing but the seed, spread over {glue:text}`seed_range:.1f` points, and the long run
+# is a single sample.
 #
 # In Table 4 the pair gains {glue:text}`fusion_gain:.1f` points over colour, its better
 # half. Each row there is one run, without a control for the longer training or the
@@ -747,9 +749,9 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #
 # ## Exercises
 #
-# 1. **A control for late fusion.** Train a second colour net from another seed, average
-#    it with the first, and train both on as above. How much of what late fusion gains
-#    over colour remains when measured against this pair?
+# 1. *A control for late fusion.* Train a second colour net from another seed, average
+#    it with the first, and continue to train both as above. How much of what late
+#    fusion gains over colour remains when measured against this pair?
 #
 #    :::{dropdown} Solution
 #    A pair of colour nets is a `LateFusion` with two colour nets in it, on data that
@@ -769,11 +771,11 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    In our trials, with the short runs' rooms and steps and seeds 0, 1 and 2, late
 #    fusion was far ahead of the pair, so most of its gain over colour remained. The
 #    pair was ahead of one colour net, clearly with two seeds and hardly with the third.
-#    Without further training it was clearly ahead with none: what it gains comes with
-#    the additional steps.
+#    Without further training it was clearly ahead with no seed: what it gains comes
+#    with the additional steps.
 #    :::
 #
-# 2. **A louder depth.** Before training, multiply the fourth filter of the early-fusion
+# 2. *A louder depth.* Before training, multiply the fourth filter of the early-fusion
 #    net by the ratio of the two standard deviations in {numref}`tab-nyud-ranges`, so
 #    that depth varies as much as colour. Does it help? Is the whisper of the fourth
 #    channel then a good explanation of the small gain in Table 4?
@@ -795,7 +797,7 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    filters.
 #    :::
 #
-# 3. **Noise.** Add noise to the rooms' depth that grows with its square, as a Kinect's
+# 3. *Noise.* Add noise to the rooms' depth that grows with its square, as a Kinect's
 #    does, cut holes into it, and compute HHA with an estimated gravity. Which of the
 #    three channels suffers most, and which window (`radius` of `surface_normals`)
 #    suffers least?
@@ -811,7 +813,7 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    average the noise within a surface and blur the edges between surfaces.
 #    :::
 #
-# 4. **One channel at a time.** Train on HHA with two of its channels set to their
+# 4. *One channel at a time.* Train on HHA with two of its channels set to their
 #    means. Which channel alone comes closest to all three, for which classes?
 #
 #    :::{dropdown} Solution

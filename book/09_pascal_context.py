@@ -86,8 +86,8 @@ plt.show()
 # :::{caption} fig-context-names
 # :alt: A grid of 459 small squares. The first 33 are dark green, the next 26 light
 # :  green, and the remaining 400 grey.
-# The 459 names of PASCAL-Context, one square each, by what the paper's two tasks make
-# of them.
+# The 459 names of PASCAL-Context, one square each, coloured by their role in the
+# paper's two tasks.
 # :::
 #
 # ## What you will learn
@@ -152,8 +152,8 @@ shared.glue_values(first_skip_voc=middle - coarse, second_skip_voc=fine - middle
 #
 # :::{note}
 # **What to keep in mind.** PASCAL-Context was not available for this edition, so our
-# rows of Table 6 are "not run". The painted scenes below test the code; the scores on
-# them are no result, and they depend on the machine. The paper does not say whether it
+# rows of Table 6 are "not run". The painted scenes below test the code; their scores
+# are not results, and they depend on the machine. The paper does not say whether it
 # scores background; the authors' release trains with it.
 # :::
 #
@@ -169,13 +169,13 @@ names = [name for name, e in EXPERIMENTS.items() if e.paper and e.paper[0] == "T
 computed = here.run(names)
 computed if len(computed) else None
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "wrap-last-column"]
 tables.table("Table 6", here.records())
 
 # %% [markdown]
 # :::{caption} tab-context-results
-# The published rows of Table 6 and all our recorded runs, in percent. A row without a
-# record shows the command that makes one.
+# The published rows of Table 6 and all our runs, in percent. A row without a record
+# shows the command that makes one.
 # :::
 #
 # Later nets score higher on the same 59 classes, such as this one, trained for 40,000
@@ -237,10 +237,11 @@ pd.DataFrame(rows, ["names that contain it", "its name among the 459"]).T
 # :::
 #
 # `clothes` is contained in `bedclothes`, which is another class of the 59, spelled
-# differently, and in `clothes tree`, which is a piece of furniture. It is neither; it
-# is `cloth`. A diningtable is a `table`, but not a `pool table`. We resolve the names
-# as the authors' release does, by three pairs in `fcn.data.pascal_context.SAME`; all
-# other names must match exactly. A count of near misses shows why:
+# differently, and in `clothes tree`, which is a piece of furniture. The right name is
+# neither: it is `cloth`. A diningtable is a `table`, but not a `pool table`. We resolve
+# the names as the authors' release does, by three pairs in
+# `fcn.data.pascal_context.SAME`; all other names must match exactly. A count of near
+# misses shows why:
 
 # %%
 near_misses = {
@@ -535,14 +536,14 @@ pd.DataFrame(
 #   other sign;
 # - the weights: our experiments start VGG16 from ImageNet, as the authors' release
 #   does;
-# - the choice of a recipe: the validation photos are the test here, so choose learning
-#   rates and epochs on a held-out part of the training photos (`--purpose validation`),
-#   as everywhere in this project.
+# - the choice of a recipe: the validation photos are the test set here, so choose
+#   learning rates and epochs on a held-out part of the training photos (`--purpose
+#   validation`), as everywhere in this project.
 #
 # ## Summary
 #
-# - PASCAL-Context names every pixel of VOC 2010's photos. Its task of 59 classes is
-#   picked from 459 names, three of which differ between the lists; similar names
+# - PASCAL-Context names every pixel of VOC 2010's photos. The 59 classes of its task
+#   are picked from 459 names. Three names differ between the lists, and similar names
 #   mislead.
 # - Stuff fills photos, and things are counted. Background is neither, and a score must
 #   say whether it counts.
@@ -553,7 +554,7 @@ pd.DataFrame(
 #
 # ## Exercises
 #
-# 1. **Lost names.** Take the three pairs out of `SAME` and let the mapping skip what it
+# 1. *Lost names.* Take the three pairs out of `SAME` and let the mapping skip what it
 #    does not find. By how much does mean IU over 59 classes fall if the IU of each of
 #    the three was average? Which of them would you expect to be frequent? (With the
 #    data, `data_scripts/pascal_context.py` counts them.)
@@ -564,7 +565,7 @@ pd.DataFrame(
 #    skip gains. VOC is full of people, so expect clothes to be frequent.
 #    :::
 #
-# 2. **From 59 to 33.** A net for 59 classes can answer the task of 33: which of its
+# 2. *From 59 to 33.* A net for 59 classes can answer the task of 33: which of its
 #    outputs would you drop, and which would you merge? Score the net above in this way
 #    against `PascalContext(context, "val", 33)`.
 #
@@ -578,7 +579,7 @@ pd.DataFrame(
 #    classes can add up to a likely background.
 #    :::
 #
-# 3. **Stuff without things.** With the scenes above, make every thing void and train
+# 3. *Stuff without things.* With the scenes above, make every thing void and train
 #    again. Does the IU of stuff change? Then do it the other way round.
 #
 #    :::{dropdown} Solution
@@ -604,10 +605,10 @@ pd.DataFrame(
 #    have few pixels, so a net for all classes gives up little for them. The other way
 #    round, almost all pixels of boats and cars are right instead of hardly any. But
 #    this net calls every pixel a boat or a car, and over whole photos both have almost
-#    no IU. A net that only learned things needs a background to tell them from.
+#    no IU. A net that learns only things needs a background to tell them apart from.
 #    :::
 #
-# 4. **A class for nothing.** Train with `background=False` and score both nets on the
+# 4. *A class for nothing.* Train with `background=False` and score both nets on the
 #    same pixels, those that are not background. Which one is better on the classes that
 #    both have?
 #
@@ -615,9 +616,9 @@ pd.DataFrame(
 #    The net with background has 60 outputs, the other 59. Take 1 from the labels that
 #    the first predicts, and give predicted background a number of its own, so that it
 #    is an error. In our trials, with seeds 0, 1 and 2, the net with background was
-#    better each time, clearly with two seeds and a little with the third. Leaving
-#    background out of its answer, by the largest of the other scores, made no
-#    difference. In these scenes background is outlines and poles, so the class may
-#    teach where regions end. In real photos it is 400 other names, and the answer may
-#    be another. Three short runs on painted scenes do not settle it.
+#    better each time, clearly with two seeds and a little with the third. Taking the
+#    largest of its other scores where it answers background made no difference. In
+#    these scenes background is outlines and poles, so the class may teach where regions
+#    end. In real photos it is 400 other names, and the answer may be another. Three
+#    short runs on painted scenes do not settle it.
 #    :::

@@ -326,8 +326,8 @@ pd.DataFrame(
 # images and classes that it was computed on, not to a stride.
 #
 # In the next figure you choose the grid and the protocol and see the labels of one
-# scene make the trip. (These are numbers of single images, not of all scenes in one
-# confusion matrix.)
+# scene make the trip. (Its scores are those of a single image, not of all scenes in
+# one confusion matrix.)
 
 # %% tags=["remove-input"]
 widgets.bounds(labels[[1, 3, 8]], lines, CLASSES, PALETTE)
@@ -462,7 +462,7 @@ shared.glue_values(
 # At 1/32 the grid costs *{glue:text}`most_lost`* **{glue:text}`most:.0f` points** of IU
 # and *{glue:text}`least_lost`* {glue:text}`least:.0f`. The rank correlation of the two
 # axes is {glue:text}`rank_correlation:.2f`: the share of a class near a border predicts
-# most of what a grid costs it. The five classes that lose most, of 21, take
+# most of what a grid costs it. Of the 21 classes, the five that lose most account for
 # {glue:text}`lost_by_five:.0f` % of all points lost. They are things with thin parts:
 # spokes, leaves, legs, wings and masts.
 #

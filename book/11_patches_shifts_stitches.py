@@ -101,10 +101,10 @@ plt.show()
 #
 # :::{note}
 # The equality of the two methods is tested with random weights, most of them in narrow
-# nets. The times come from one machine. In Figure 5, each curve is one seed of at most
-# two epochs, at a learning rate far above the paper's. Its ± comes from the scatter of
-# one curve, whose neighbouring points are not independent, and a training loss says
-# nothing about other images.
+# nets. The times come from one machine. In our version of Figure 5, each curve is one
+# run of at most two epochs, at a learning rate far above the paper's. The ± in its
+# table comes from the scatter of one curve, whose neighbouring points are not
+# independent. And a training loss says nothing about other images.
 # :::
 #
 # ## Part 1: Shift-and-stitch is dilation
@@ -198,10 +198,10 @@ with torch.no_grad():
 # classes, one class per shift, that share no connection between pooling and scores.
 # Each class *is* the net on one of the shifted images.
 #
-# They differ in cost. If two shifted images need the same number, as in the early
-# layers of a deep net, shift-and-stitch computes it again and the dilated net does not.
-# {cite:t}`giusti2013` get the same saving without zeros: they split the maps into these
-# classes after every pooling.
+# The two methods differ in cost. If two shifted images need the same number, as in the
+# early layers of a deep net, shift-and-stitch computes it again and the dilated net
+# does not. {cite:t}`giusti2013` get the same saving without zeros: they split the maps
+# into these classes after every pooling.
 #
 # ### On the paper's nets
 #
@@ -674,7 +674,7 @@ pd.DataFrame(rows, index=index).T
 # We build on two results of [chapter 3](03_convolutionalization.ipynb). The gradient of
 # a loss summed over cells is the sum over the receptive fields of these cells, so one
 # image is one batch of patches. And one pass over the image is several times cheaper
-# than its patches one by one: for AlexNet's 100 cells of a 500×500 image, the paper
+# than one pass per patch: for AlexNet's 100 cells of a 500×500 image, the paper
 # measures 22 ms against 100 × 1.2 ms.
 #
 # Here are the patches of a real net: GoogLeNet up to stride 8, without padding, with a
@@ -745,9 +745,11 @@ shared.glue_values(saved=saved, patches=len(patches))
 # random (section 3.4). Let $z_{ij} = 1$ with probability $p$, and 0 otherwise:
 #
 # $$
-# \ell_p(x) = \sum_{ij} z_{ij}\, \ell'(x_{ij}), \qquad
+# \begin{gathered}
+# \ell_p(x) = \sum_{ij} z_{ij}\, \ell'(x_{ij}), \\
 # \mathbb{E}\,\ell_p = p\,\ell, \qquad
 # \mathbb{E}\,\nabla \ell_p = p\,\nabla \ell .
+# \end{gathered}
 # $$
 #
 # So training on patches *is* loss sampling. A cell that is left out is a patch that was
@@ -825,11 +827,11 @@ table.round(1)
 # A training step follows the gradient, so its noise is what counts. A batch's gradient
 # is noisy even with every cell, since it comes from a few images out of many. Let $V$
 # be the variance among the gradients of the images, and $C_p$ what sampling adds to the
-# gradient of one image. A batch of $n$ images has the variance
+# gradient of one image. A batch of $n$ images has the first of the
+# following variances, a batch of $n/p$ images the second:
 #
 # $$
-# \frac{V + C_p}{n}, \qquad\text{and with } n/p \text{ images in the batch} \qquad
-# \frac{p\,(V + C_p)}{n} .
+# \frac{V + C_p}{n}, \qquad \frac{p\,(V + C_p)}{n} .
 # $$
 #
 # We measure both on all parameters of the net: $V$ from the gradients of the 64 images,
@@ -960,9 +962,9 @@ shared.glue_values(**figure_5.values(runs))
 #   **{glue:text}`keep25_images:.1f` %** lower with 25 %.
 #
 # In the paper, sampling makes no notable difference per iteration and costs time,
-# because more images have to be processed. From there on, it trains on whole images.
-# Our runs differ, and not only at equal iterations: after as many images, in fewer
-# steps, the sampled runs are lower too.
+# because more images have to be processed. From then on, the authors train on whole
+# images. Our runs differ, and not only at equal iterations: after as many images, in
+# fewer steps, the sampled runs are lower too.
 
 # %% tags=["hide-input"]
 if len(runs) == 3:
@@ -983,8 +985,8 @@ if len(runs) == 3:
 # share of the cells and the number of images in a batch. The measurement above, on a
 # smaller net and synthetic scenes, shows that the images affect the gradient and the
 # share hardly does. Noise seems to hold these runs back: to save time, their learning
-# rate is far above the paper's, and with batches of 8 the loss climbs again on the way
-# where with batches of 32 it falls. At a small rate, training averages over many
+# rate is far above the paper's, and with batches of 8 the loss climbs again for a
+# while, where with batches of 32 it falls. At a small rate, training averages over many
 # batches by itself. A steadier gradient is then worth less, and the curves against
 # iterations should come closer together, as they do in the paper.
 #
@@ -1034,10 +1036,10 @@ if control and 0.25 in runs:
 #
 # ## Exercises
 #
-# 1. **Fragments.** Write a third way: pad before each strided layer, run it on all
+# 1. *Fragments.* Write a third way: pad before each strided layer, run it on all
 #    $s^2$ shifts of the padded map, keep the results as separate maps, continue with
 #    the plain net on each, and interlace at the end {cite:p}`giusti2013`. With padding
-#    as published, which of the other two does it agree with, and why everywhere?
+#    as published, which of the other two does it agree with everywhere, and why?
 #
 #    :::{dropdown} Solution
 #    With the dilated net. A plain layer that pads a fragment puts its zeros directly
@@ -1048,7 +1050,7 @@ if control and 0.25 in runs:
 #    pad each shifted image at its own edge, where the other two still see pixels.
 #    :::
 #
-# 2. **Dilate and train.** Build an FCN from `dilated(backbone(alexnet(width=1/8)), 8)`
+# 2. *Dilate and train.* Build an FCN from `dilated(backbone(alexnet(width=1/8)), 8)`
 #    and a score layer. Train it on the scenes of [chapter 5](05_skips.ipynb) for as
 #    many multiply-adds as FCN-8s there. Which one is better near borders?
 #
@@ -1079,7 +1081,7 @@ if control and 0.25 in runs:
 #    may change the order.
 #    :::
 #
-# 3. **Another sampler.** The paper notes that patches can be drawn to balance classes.
+# 3. *Another sampler.* The paper notes that patches can be drawn to balance classes.
 #    Keep the cells of a class with a probability inversely proportional to its
 #    frequency (at most 1), and weight each cell by the inverse of its probability. Is
 #    the gradient still unbiased? Compare the variance of the loss with that of uniform
@@ -1096,7 +1098,7 @@ if control and 0.25 in runs:
 #    gradient hardly changed, now smaller, now larger: it does not follow the loss.
 #    :::
 #
-# 4. **Whole cells.** Sample at stride 32 instead of at the pixels: keep or drop blocks
+# 4. *Whole cells.* Sample at stride 32 instead of at the pixels: keep or drop blocks
 #    of 32×32 pixels together. Predict the variance of the loss from
 #    {eq}`eq-sampling-variance`, then measure it, and $C_p$ as well.
 #
@@ -1109,7 +1111,7 @@ if control and 0.25 in runs:
 #    up to 32 times. The same argument holds for the gradients of the blocks and $C_p$.
 #    :::
 #
-# 5. **Cells or images?** With `dataclasses.replace`, derive one more experiment from
+# 5. *Cells or images?* With `dataclasses.replace`, derive one more experiment from
 #    `sift-flow-googlenet-32s-keep25`: a quarter of the cells with batches of 8. Add its
 #    curve, and the control's, to Figure 5. Then divide the rate of all runs by ten, and
 #    multiply the steps. What is left of the differences?

@@ -107,7 +107,7 @@ plt.show()
 #
 # ## Reproducibility summary
 #
-# This section has the form of the ML Reproducibility Challenge.
+# This section follows the template of the ML Reproducibility Challenge.
 #
 # **Scope.** The paper claims that classifiers, made fully convolutional and fine-tuned
 # end to end, beat earlier methods on four data sets, and that one skip adds 3.0 points
@@ -119,9 +119,10 @@ plt.show()
 # **Method.** We wrote our own PyTorch code and tested it against Caffe nets with the
 # same weights. We had SIFT Flow and a small part of PASCAL VOC, and ImageNet weights
 # for GoogLeNet but not for VGG16. We had two CPU cores, and a GPU for the five fastest
-# runs, hence at most nine epochs instead of 175 for each net. **{glue:text}`recorded:.0f`
-# experiments have a final run.** A claim gets a [verdict](#the-rules-for-a-verdict) only from converged runs
-# with three seeds on both sides.
+# runs, hence at most nine epochs instead of 175 for each net.
+# **{glue:text}`recorded:.0f` experiments have a final run.** A claim gets a
+# [verdict](#the-rules-for-a-verdict) only from converged runs with three seeds on both
+# sides.
 #
 # **Easy.** The method itself: the geometry of the nets follows from their layers, and
 # each experiment is one command.
@@ -147,7 +148,7 @@ plt.show()
 #   differs and links the source.
 # - *ours*: computed from a record, one file per run, which the column *record* links. A
 #   record holds whole confusion matrices, and a test recomputes every metric from them.
-#   Several seeds give their mean and, after ±, their standard deviation.
+#   A row with several seeds shows their mean and, after ±, their standard deviation.
 # - *difference*: ours minus the row that we replicate, in points of the printed
 #   figures. The last column of our row names the kinds of deviations; the
 #   [deviations](#deviations-from-the-paper) below give them in full.
@@ -159,16 +160,16 @@ plt.show()
 # 15](15_speedrun.ipynb) explains.
 #
 # :::{note}
-# Most rows are not run, for two reasons. Of the data sets, only SIFT Flow is complete
-# here, and of the paper's classifiers, VGG16 and CaffeNet are missing. And the paper's
-# training takes days on a GPU. The tests run each experiment on a tiny data set in the
-# official layout, which shows that it works and not what it scores.
+# Most rows have not been run, for two reasons. Of the data sets, only SIFT Flow is
+# complete here, and of the paper's classifiers, VGG16 and CaffeNet are missing. And the
+# paper's training takes days on a GPU. The tests run each experiment on a tiny data
+# set in the official layout, which shows that it works and not what it scores.
 #
 # In our runs on SIFT Flow, backbone, recipe and stride all differ from the paper's, so
-# no difference from its row shows which of them made it. Of the pairs that test its
-# remarks, most have one epoch and one or two seeds: none of their numbers may be
-# compared with a table of the paper, only with each other. The subset of PASCAL VOC is
-# not its benchmark.
+# a difference from its row does not show which of them caused it. Of the pairs that
+# test its remarks, most have one epoch and one or two seeds: none of their numbers may
+# be compared with a table of the paper, only with each other. The subset of PASCAL VOC
+# is not its benchmark.
 # :::
 #
 # ## Table 1: three backbones
@@ -378,8 +379,8 @@ figure_5.compared(sampled) if len(sampled) > 1 else None
 # :::
 #
 # - **After {glue:text}`common_steps:.0f` iterations**, the loss with 50 % of the cells
-#   is **{glue:text}`keep50_step:.1f` %** lower than with whole images, with 25 %
-#   **{glue:text}`keep25_step:.1f` %** lower.
+#   is **{glue:text}`keep50_step:.1f` %** lower than with whole images, and with
+#   25 % it is **{glue:text}`keep25_step:.1f` %** lower.
 # - **After {glue:text}`common_images:.0f` images**, it is
 #   **{glue:text}`keep50_images:.1f` %** lower with 50 % of the cells, and
 #   **{glue:text}`keep25_images:.1f` %** lower with 25 %.
@@ -701,9 +702,9 @@ plt.show()
 # :  second and third. Some dots of SIFT Flow and of PASCAL VOC are filled, and none of
 # :  NYUDv2, PASCAL-Context and the scenes.
 # The {glue:text}`graph_experiments:.0f` experiments of the catalogue, one dot each,
-# filled if there is a record ({glue:text}`graph_recorded:.0f`). Lines lead from a net
-# to those that start from it. Dots without lines start from no other run, and none
-# starts from them.
+# filled if there is a record of any run, final or not
+# ({glue:text}`graph_recorded:.0f`). Lines lead from a net to those that start from it.
+# Dots without lines start from no other run, and none starts from them.
 # :::
 #
 # What does the whole paper cost? The hours of our runs are measured. For everything

@@ -242,7 +242,7 @@ fitted = finetune.fit(
 print(*sorted(path.name for path in (home / "out").iterdir()), sep="\n")
 
 # %% [markdown]
-# It did five things:
+# `fit` did five things:
 #
 # 1. It read every photo and every label map once, so a bad file stops the run now and
 #    not in its last hour.
@@ -398,7 +398,7 @@ def changed(edit, files: str = "scene-0002.png"):
 after(renamed("labels/scene-0002.png", "labels/scene-0002_mask.png"))
 
 # %% [markdown]
-# The labels count from another number, or the list of classes is too short:
+# The labels start at the wrong number, or the list of classes is too short:
 
 
 # %%
@@ -428,8 +428,8 @@ def smoothed(stored: np.ndarray) -> np.ndarray:
 after(changed(smoothed, "*.png"))
 
 # %% [markdown]
-# All masks have the values 0 and 255, and 255 is void (if the list of classes names
-# exactly two, they are these two):
+# All masks have the values 0 and 255, and 255 is read as void (unless the list has
+# exactly two classes: then the two values stand for them):
 
 
 # %%
@@ -521,9 +521,10 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.gif"))
 # - The backbone comes from a net that has seen photos, the score layers start at zero,
 #   and all layers are trained.
 # - A fixed tenth of the photos is held out. Read its scores class by class and next to
-#   a simple baseline. They no longer measure settings that were chosen by them.
-# - Files that do not fit are named before the training. Labels that fit and are wrong
-#   are found by looking.
+#   a simple baseline. Once you have chosen settings by these scores, they
+#   flatter the result.
+# - Files that do not fit are reported before training starts. Labels that fit but are
+#   wrong are found only by looking.
 #
 # ## Exercises
 #

@@ -16,13 +16,6 @@
 # How long does one photo take, and what would you use instead? We time our FCN-8s on
 # VGG16 next to a port of the authors' padded net, torchvision's segmentation net, and
 # two runtimes without PyTorch: in one process, in turn, with equal threads.
-#
-# ## What you will learn
-#
-# - how our nets compare with their alternatives, and how we measured it;
-# - how much work the authors' padding by 100 pixels costs;
-# - which work upsampling and the loss can leave out;
-# - when bfloat16, channels last, compiling and exporting pay.
 
 # %% tags=["parameters", "hide-input"]
 preset = (
@@ -78,7 +71,8 @@ plt.show()
 # :  OpenCV and torchvision's net; the training step compares three variants of ours
 # :  with the port.
 # Seconds per photo of 500×375 pixels, batch 1, float32. Bars: medians. Lines: from the
-# first to the third quartile. Green: our net in PyTorch.
+# first to the third quartile. Green: our net in PyTorch. All variants are in
+# {numref}`tab-speed-forward` and {numref}`tab-speed-step`.
 # :::
 
 # %% tags=["remove-input"]
@@ -106,6 +100,15 @@ shared.glue_values(
 )
 
 # %% [markdown]
+# ## What you will learn
+#
+# - how our nets compare with their alternatives, and how we measured it;
+# - how much work the authors' padding by 100 pixels costs;
+# - which work upsampling and the loss can leave out;
+# - when bfloat16, channels last, compiling and exporting pay.
+#
+# ## In short
+#
 # In PyTorch and float32, our fastest forward pass ({glue:text}`forward_variant`) takes
 # {glue:text}`forward_ours:.0f` ms; the padded port takes {glue:text}`forward_port:.0f`
 # ms, {glue:text}`forward_ratio:.2f` times as long. A training step (forward, loss,
@@ -336,7 +339,7 @@ tables.profile(evaluation)
 # Training processes {glue:text}`images_per_second:.1f` images per second, in
 # {glue:text}`precision`; the evaluation, which takes images one at a time,
 # {glue:text}`scored_per_second:.1f`. Upsampling, loss and metric need few
-# multiplications; the targets below limit their share of the time as well.
+# multiplications; the targets below set limits to their share of the time.
 #
 # ## The first photo
 #

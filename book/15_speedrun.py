@@ -16,12 +16,6 @@
 # How quickly can a net be trained to the paper's mean IU on SIFT Flow? Speed records
 # brought training on CIFAR-10 down to seconds; we know of none for semantic
 # segmentation. We start one, with a ledger that anyone can extend.
-#
-# ## What you will learn
-#
-# - the rules under which a fast run counts;
-# - how to leave out work: scores of all pixels, features of frozen layers;
-# - which changes to the recipe shortened the training, and how we chose them.
 
 # %% tags=["parameters", "hide-input"]
 preset = "read"  # the records; "smoke": two steps each; "paper": what is missing
@@ -92,6 +86,12 @@ plt.show()
 # Green: the row satisfies the rules below. The line is the paper's number.
 # :::
 #
+# ## What you will learn
+#
+# - the rules under which a fast run counts;
+# - how to leave out work: scores of all pixels, features of frozen layers;
+# - which changes to the recipe shortened the training, and how we chose them.
+#
 # ## The rules
 #
 # - **Data.** SIFT Flow's 2486 training and 200 test images. The net starts from the
@@ -109,12 +109,12 @@ plt.show()
 # - **Work.** Machines differ, so the ledger also counts images and floating-point
 #   operations.
 #
-# `python -m fcn train speedrun --seeds 3` reproduces the last row.
+# `python -m fcn train speedrun --seeds 3` repeats the last row on your machine.
 #
 # ## The ledger
 #
-# Each row says what it changes in the row before it. An experiment that ran on a CPU and
-# on a GPU has two rows. "Not run" marks an experiment that has no record yet.
+# Each row says what it changes in the row before it. An experiment that ran on a CPU
+# and on a GPU has two rows. "Not run" marks an experiment that has no record yet.
 
 # %% tags=["remove-input", "full-width"]
 Markdown(tables.markdown(chapter_tables.speedrun_ledger(here.records())))
@@ -125,21 +125,21 @@ Markdown(tables.markdown(chapter_tables.speedrun_ledger(here.records())))
 # :::
 #
 # The first row ran on another machine, with the code of that time. Its seconds are not
-# comparable with the others; its images and operations are. On a CPU, the last row takes
-# **{glue:text}`seconds:,.0f` seconds** and scores {glue:text}`scores` % (mean over
-# {glue:text}`seeds:.0f` seeds) on {glue:text}`hardware`. The first row needs
-# {glue:text}`work_times:.1f` times as many operations.
+# comparable with the others; its images and operations are. On a CPU, the last row
+# takes **{glue:text}`seconds:,.0f` seconds** and scores {glue:text}`scores` %
+# (mean over {glue:text}`seeds:.0f` seeds) on {glue:text}`hardware`. The first row
+# needs {glue:text}`work_times:.1f` times as many operations.
 #
 # This CPU has matrix units for bfloat16. On one without them the same command trains in
-# float32, which takes longer (chapter [14](14_how_fast.ipynb)). On one GPU ({glue:text}`gpu`)
-# the last row takes **{glue:text}`gpu_seconds:.0f` seconds** and scores
-# {glue:text}`gpu_scores` % (mean over {glue:text}`gpu_seeds:.0f` seeds). There, photos
-# stay in GPU memory and each step is one CUDA graph.
+# float32, which takes longer (chapter [14](14_how_fast.ipynb)). On one GPU
+# ({glue:text}`gpu`) the last row takes **{glue:text}`gpu_seconds:.0f` seconds** and
+# scores {glue:text}`gpu_scores` % (mean over {glue:text}`gpu_seeds:.0f` seeds). There,
+# photos stay in GPU memory and each step is one CUDA graph.
 #
 # ## Do not keep the scores of all pixels
 #
 # A training step upsamples the scores of 33 classes from one cell per 64 pixels to
-# every pixel, takes the softmax and goes back. In a small net these arrays are the
+# every pixel, takes the softmax and backpropagates. In a small net these arrays are the
 # largest. But upsampling is linear, a product with two thin matrices. So the loss and
 # its gradient can be computed strip by strip, in the cache of a CPU core. `net(images,
 # upsample=False)` returns the factors:
@@ -233,9 +233,9 @@ plt.show()
 #
 # We chose the recipe by mean IU on the 249 validation images. Runs of a minute or two,
 # which we did not keep, came before those below. The last change breaks the rule about
-# choices: three epochs instead of four have no validation run of their own, and we
-# decided on them when the test score of the row before was known. The reason was the
-# race: against a threshold, a large margin asks for a shorter run.
+# choices: the step from four epochs to three has no validation run of its own, and we
+# took it when we knew the test score of the row before. The reason was the race:
+# against a threshold, a large margin asks for a shorter run.
 
 # %% tags=["remove-input"]
 Markdown(tables.markdown(chapter_tables.speedrun_trials(here.records())))

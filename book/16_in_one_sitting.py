@@ -93,12 +93,12 @@ plt.show()
 #
 # - the paper's argument from end to end: classifier, convolution, upsampling, skips;
 # - what the paper reports on each of its four data sets;
-# - which of its claims we tested, and how far our runs carry;
+# - which of its claims we tested, and what our runs can show;
 # - the words that the rest of the book uses, in a [glossary](#glossary).
 #
 # :::{note}
 # Most of our runs are short, use GoogLeNet instead of VGG16, and have one seed. They
-# can tell that something works, not that it works as well as in the paper. We have
+# can show that something works, not that it works as well as in the paper. We have
 # neither NYUDv2 nor PASCAL-Context, and only a part of PASCAL VOC. [Chapter
 # 12](12_results.ipynb) has the rules for our verdicts.
 # :::
@@ -544,9 +544,9 @@ shared.glue_values(
 # accuracy, mean accuracy over the classes, mean intersection over union (mean IU), and
 # IU weighted by frequency.
 #
-# *What we found.* Here they are {glue:text}`hand_pixel:.1f`,
+# *What we found.* In this example they are {glue:text}`hand_pixel:.1f`,
 # {glue:text}`hand_mean:.1f`, {glue:text}`hand_iu:.1f` and {glue:text}`hand_fw:.1f` %.
-# An average of each image's IU is another number, and so is one that counts absent
+# Averaging the IU of single images gives another number, and so does counting absent
 # classes ([chapter 2](02_pixels_to_scores.ipynb)).
 #
 # ### Whole images or patches
@@ -842,7 +842,7 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #   ([chapter 5](05_skips.ipynb)).
 #
 # stage
-#   One of the trainings from 32s to 16s to 8s, each starting from the net before it
+#   One of the training runs from 32s to 16s to 8s, each starting from the net before it
 #   ([chapter 6](06_sift_flow.ipynb)).
 #
 # stride
@@ -858,8 +858,8 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #   calls it deconvolution ([chapter 4](04_upsampling.ipynb)).
 #
 # void
-#   The label of pixels that have no class; they give no loss and are not scored
-#   ([chapter 2](02_pixels_to_scores.ipynb)).
+#   The label of pixels that have no class; they add nothing to the loss and are not
+#   scored ([chapter 2](02_pixels_to_scores.ipynb)).
 # :::
 #
 # ## Summary
@@ -868,8 +868,9 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #   convolutions. It then scores a grid of cells instead of one image.
 # - Upsampling brings the scores back to the pixels, and the loss with them. Skips add
 #   what finer maps know about borders.
-# - What follows from the layers alone, we confirm, except one receptive field. What
-#   needs training, we have run on SIFT Flow and a part of PASCAL VOC, briefly.
+# - We confirm everything that follows from the layers alone, except one receptive
+#   field. What needs training we ran only briefly, on SIFT Flow and a part of PASCAL
+#   VOC.
 # - Our runs are too short and too few to settle the paper's claims about training.
 #
 # ## Exercises

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fcn.replication.benchmark.record import (
     Benchmark,
@@ -36,6 +37,7 @@ def seconds_per_photo(found: Benchmark) -> Figure:
         1,
         figsize=(7, 0.3 * sum(rows) + 0.9 * len(rows)),
         height_ratios=rows,
+        layout=ConstrainedLayoutEngine(hspace=0.08),  # room above the second title
         squeeze=False,
     )
     for axes, (task, cases) in zip(column[:, 0], panels.items(), strict=True):

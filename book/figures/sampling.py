@@ -89,6 +89,7 @@ def noise(
         axes.set(xscale="log", xlabel="share of the cells kept")
         ticks = sorted({*spread, 1.0})
         axes.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
+        axes.tick_params(axis="x", labelsize=8)  # "50 %" and "100 %" are neighbours
         axes.minorticks_off()
         axes.legend()
     return figure

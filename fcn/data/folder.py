@@ -75,7 +75,9 @@ class Folder(SegmentationDataset):
         _check_pairs(self._photos, mapped, "label map", Path(labels), ".png", found)
         _check_pairs(self._labels, stems, "photo", self._root, ".*", found)
         if problems is None:
-            raise_all(found, f"{self._root} and its label maps: {len(found)} files cannot be used:")
+            raise_all(
+                found, f"{self._root} and their label maps: {len(found)} files cannot be used:"
+            )
         self.names = sorted(self._photos.keys() & self._labels.keys())
         if split != "all":
             self._keep(split)
@@ -156,7 +158,7 @@ def checked(
         pixels[name] = counts[: len(names)]
         if i % 200 == 0:
             log(f"checked {i} of {len(folder)} photos and their labels")
-    raise_all(problems, f"{photos} and its label maps: {len(problems)} files cannot be used:")
+    raise_all(problems, f"{photos} and their label maps: {len(problems)} files cannot be used:")
     for line in _notes(folder, notes):
         log(line)
     return folder, pixels
