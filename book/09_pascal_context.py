@@ -537,8 +537,8 @@ pd.DataFrame(
 # - the weights: our experiments start VGG16 from ImageNet, as the authors' release
 #   does;
 # - the choice of a recipe: the validation photos are the test set here, so choose
-#   learning rates and epochs on a held-out part of the training photos (`--purpose
-#   validation`), as everywhere in this project.
+#   learning rates and epochs on a held-out part of the training photos
+#   (`--validation`), as everywhere in this project.
 #
 # ## Summary
 #
