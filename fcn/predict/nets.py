@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ class TorchNet:
     whole = 1536**2  # pixels of a photo scored at once: about 0.8 GB for the widest net here
 
     def __init__(self, path: Path, device: str) -> None:
+        # Room for the convolutions of one size of photo. By default oneDNN keeps those of many.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         from fcn import models  # imports torch
 
         if device == "cpu":
