@@ -695,12 +695,11 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
         "seconds": best.seconds,
         "scores": over_seeds(best.scores) if best.stages else NOT_RUN,
         "seeds": len(best.stages),
-        "hardware": "; ".join(dict.fromkeys(run.hardware for run in best.runs))
-        or ABSENT,
+        "hardware": best.hardware,
         "gpu_seconds": gpu.seconds,
         "gpu_scores": over_seeds(gpu.scores) if gpu.stages else NOT_RUN,
         "gpu_seeds": len(gpu.stages),
-        "gpu": "; ".join(dict.fromkeys(run.hardware for run in gpu.runs)) or ABSENT,
+        "gpu": gpu.hardware,
         "work_times": work[0] / work[1],
         "heads_epochs": stages[0].recipe.epochs,
         "heads_scores": over_seeds([runs[0].scores["mean_iu"] for runs in best.stages])

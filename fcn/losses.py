@@ -53,12 +53,12 @@ def pixel_softmax_loss(
     if keep != 1.0:
         labels = labels.masked_fill(~_kept_cells(labels, keep, generator), void)
     labels = labels.long()
+    if isinstance(scores, CoarseScores) and scores.cells.device.type != "cpu":
+        scores = scores.upsampled()
     try:
-        if isinstance(scores, CoarseScores) and scores.cells.device.type == "cpu":
+        if isinstance(scores, CoarseScores):
             total = _UpsampledCrossEntropy.apply(*scores, labels, void, weights)
         else:
-            if isinstance(scores, CoarseScores):
-                scores = scores.upsampled()
             scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
             total = F.cross_entropy(scores, labels, weights, ignore_index=void, reduction="sum")
     except (IndexError, RuntimeError):  # on the CPU, and without the label, which is slow to find

@@ -24,12 +24,12 @@ class TorchNet:
     whole = 1536**2  # pixels of a photo scored at once: about 0.8 GB for the widest net here
 
     def __init__(self, path: Path, device: str) -> None:
-        # Room for the convolutions of one size of photo. By default oneDNN keeps those of many.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+        if device == "cpu":
+            # Room for the convolutions of one size of photo. By default oneDNN keeps those of many.
+            os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+            keep_freed_memory()
         from fcn import models  # imports torch
 
-        if device == "cpu":
-            keep_freed_memory()
         self.net = models.load(path).to(device)
         self.device = device
         self.settings = self.net.settings

@@ -78,6 +78,11 @@ class Attempt:
         return len(self.runs) >= seeds and self.p_value < level
 
     @property
+    def hardware(self) -> str:
+        """The machines of its runs, or "-"."""
+        return "; ".join(dict.fromkeys(run.hardware for run in self.runs)) or tables.ABSENT
+
+    @property
     def on_gpu(self) -> bool:
         """True if it ran on a GPU."""
         return any(_on_gpu(run) for run in self.runs)
@@ -129,8 +134,7 @@ def ledger(records: Sequence[Record]) -> pd.DataFrame:
                 "counts": "yes" if one.counts else "no",
                 "images": f"{sum(map(images, stages)):,.0f}",
                 "PFLOP": f"{sum(map(operations, stages)) / 1e15:.2f}",
-                "hardware": "; ".join(dict.fromkeys(run.hardware for run in one.runs))
-                or tables.ABSENT,
+                "hardware": one.hardware,
             }
         )
     return pd.DataFrame(rows, [one.experiment for one in attempts(records)])

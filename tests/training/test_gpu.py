@@ -230,7 +230,7 @@ def test_captured_steps_learn_what_steps_learn_on_a_gpu(scenes, recipe):
         train(net, data, longer, device="cuda", log=logged.append, capture=capture)
         nets.append(net)
     assert not [line for line in logged if "not captured" in line]
-    loose = 5e-2 if recipe.precision != "32-true" else 1e-2  # sums in another order, step by step
+    loose = 5e-2 if recipe.precision != "32-true" else 5e-3
     for plain, ours in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert (plain - ours).norm() <= loose * plain.norm() + 1e-6
 
