@@ -9,6 +9,7 @@ and doubles nothing. All machines need the photos, OUT and the net under the sam
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from fcn.predict import photo as photos
 from fcn.predict.output import png
 
 DEFAULT_NET = KEPT_NETS / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+SPARE = 2  # CPUs, as Ray counts them, for reading and writing: otherwise they wait for ever
 ID = "text"  # the column of ``read_text``
 
 
@@ -58,11 +60,16 @@ def predict(
     out: Path,
     weights: Path = DEFAULT_NET,
     side: int = 512,
-    workers: int = 1,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
     batch: int = 16,
     blocks: Annotated[int, typer.Option(help="Parts of the list, each written at once.")] = 200,
 ) -> None:
     """Label the photos in a list; continue if that was interrupted."""
+    if not ray.is_initialized():  # on this machine alone, workers may use every CPU
+        ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else workers + SPARE)
+    most = int(ray.cluster_resources()["CPU"]) - SPARE
+    if workers > most:
+        raise typer.BadParameter(f"{workers} workers: this cluster has room for {most}")
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(

@@ -24,7 +24,9 @@ import os
 from pathlib import Path
 
 import predict_ray
+import pytest
 import ray
+import typer
 
 ray.init(num_cpus=3, include_dashboard=False, object_store_memory=100_000_000)
 
@@ -40,6 +42,9 @@ class Mortal(predict_ray.Predictor):
 
 predict_ray.Predictor = Mortal
 settings = {"weights": Path("net.safetensors"), "side": 64, "batch": 2, "blocks": 3}
+with pytest.raises(typer.BadParameter, match="2 workers: .* room for 1"):
+    predict_ray.predict(Path("half.txt"), Path("out"), workers=2, **settings)
+assert not Path("out").exists()
 predict_ray.predict(Path("half.txt"), Path("out"), **settings)
 assert Path("died").exists()
 predict_ray.predict(Path("list.txt"), Path("out"), **settings)
