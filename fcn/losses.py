@@ -110,11 +110,11 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                 near = bool(high - low < FAR)
                 wide = ((image - high) @ columns.T).flatten(1)  # h x (C W)
                 wide_slope = torch.zeros_like(wide)
+                labelled = label != void
+                classed = label.where(labelled, 0)
+                scales = labelled.to(dtype) if weights is None else weights[classed] * labelled
                 for strip, reach, weight in strips:
-                    target = label[strip, None]
-                    labelled = target != void
-                    target = target.where(labelled, 0)
-                    scale = labelled.to(dtype) if weights is None else weights[target] * labelled
+                    target, scale = classed[strip, None], scales[strip, None]
                     scores = (weight @ wide[reach]).view(-1, classes, width)
                     if not near:
                         scores -= scores.amax(1, keepdim=True)
