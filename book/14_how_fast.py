@@ -299,8 +299,8 @@ for text in found.skipped:
 # ## Where a training step goes
 #
 # We time the parts of the real training loop with the recipe of the tuned SIFT Flow run
-# (chapter [6](06_sift_flow.ipynb)): FCN-8s on GoogLeNet, two heads, eight images of
-# 256×256. The evaluation is timed in the same way.
+# (chapter [6](06_sift_flow.ipynb)): FCN-8s on GoogLeNet, two {term}`heads <head>`,
+# eight images of 256×256. The evaluation is timed in the same way.
 
 # %% tags=["remove-input"]
 figures.parts(found.profiles)
@@ -425,11 +425,11 @@ if not any(record.device == "cuda" for record in records):
 # steps captured as one CUDA graph.
 #
 # :::{note}
-# This is one machine, one version of every library, and one size of photo at a time;
-# the ratios change with each of them. The weights are random. torchvision's net has
-# another backbone, a ResNet-50 at stride 8: we include it because people use it, not
-# because it is the same design. The port is ours, written from its published
-# architecture, not its package.
+# Each table shows one machine, one version of every library, and one size of photo; the
+# ratios change with each of them, as the machines above show. The weights are random.
+# torchvision's net has another backbone, a ResNet-50 at stride 8: we include it because
+# people use it, not because it is the same design. The port is ours, written from its
+# published architecture, not its package.
 # :::
 #
 # ## Summary
