@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 from IPython import get_ipython
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
@@ -43,6 +44,8 @@ SERIES = (
     ("#56b4e9", "P"),
 )
 """Colours of Okabe and Ito, each with a marker, for series without a colour of their own."""
+
+_LEADER = {"arrowstyle": "-", "color": FAINT, "lw": 0.7, "shrinkA": 0, "shrinkB": 3}
 
 Palette = NDArray[np.uint8]  # C x 3, RGB
 Names = Sequence[str]  # of C classes
@@ -94,7 +97,7 @@ def name_points(
 ) -> None:
     """Write each name next to its point where it covers neither a point nor a name; leave it out if it has no room.
 
-    Call it last: it depends on the limits and the size of the axes.
+    A line joins a name that stands off to its point. Call it last: it depends on the limits and the size of the axes.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -128,8 +131,25 @@ def name_points(
                 and not box.count_overlaps(taken)
             ):
                 taken.append(box)
+                if all(offset):
+                    axes.annotate(
+                        "",
+                        point,
+                        offset,
+                        textcoords="offset points",
+                        arrowprops=_LEADER,
+                    )
                 break
             text.remove()
+
+
+def ink_on(tint: str) -> str:
+    """White or black, whichever is easier to read on this colour (relative luminance of WCAG 2)."""
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in to_rgb(tint)
+    )
+    return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179 else "black"
 
 
 def write_numbers(

@@ -19,6 +19,7 @@ from figures.style import (
     Palette,
     class_legend,
     colour,
+    ink_on,
     name_points,
     show,
     write_numbers,
@@ -181,12 +182,14 @@ def headroom(reached: Mapping[int, float], bound: Mapping[int, float]) -> Figure
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     rows = np.arange(len(reached))[::-1]
     tints = [COLOURS[f"{s}s"] for s in reached]
-    for values, tint, ink in (
-        ([bound[s] for s in reached], "#dfe4e6", "black"),
-        ([*reached.values()], tints, "black"),
+    for values, tint in (
+        ([bound[s] for s in reached], ["#dfe4e6"] * len(rows)),
+        ([*reached.values()], tints),
     ):
         bars = axes.barh(rows, values, color=tint, height=0.62)
-        axes.bar_label(bars, padding=-30, color=ink, fontsize=10)
+        labels = axes.bar_label(bars, fmt="{:.1f}", padding=-30, fontsize=10)
+        for label, shade in zip(labels, tint, strict=True):
+            label.set_color(ink_on(shade))
     axes.set_yticks(rows, [f"FCN-{s}s" for s in reached])
     axes.set(xlabel="mean IU (%)", xlim=(0, 100))
     axes.tick_params(axis="y", length=0)

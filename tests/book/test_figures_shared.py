@@ -186,3 +186,25 @@ def test_colours_differ_for_readers_who_confuse_red_and_green():
         tints = [lab(tint, vision) for tint in (*style.COLOURS.values(), style.TUNED)]
         distances = [np.linalg.norm(a - b) for a, b in combinations(tints, 2) if (a != b).any()]
         assert min(distances) > 15
+
+
+def test_a_name_that_stands_off_has_a_line_to_its_point():
+    _, axes = plt.subplots(figsize=(4, 3), layout="constrained")
+    alone, crowd = (0.2, 0.2), [(0.7, 0.7), (0.73, 0.7), (0.67, 0.7), (0.7, 0.74), (0.7, 0.66)]
+    axes.scatter(*zip(alone, *crowd, strict=True))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    style.name_points(axes, [alone, *crowd], ["alone", *"abcde"])
+    named = {text.get_text(): text for text in axes.texts if text.get_text()}
+    lines = [text for text in axes.texts if text.arrow_patch]
+    assert "alone" in named
+    assert {line.xy for line in lines} == {
+        text.xy for text in named.values() if all(text.get_position())
+    }
+    assert alone not in {line.xy for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("tint", "ink"), [("#1b7f79", "white"), ("#4a8fc2", "black"), ("#dfe4e6", "black")]
+)
+def test_ink_is_legible(tint, ink):
+    assert style.ink_on(tint) == ink
