@@ -231,9 +231,9 @@ style.plt.show()
 #
 # - **Score layers.** A 1×1 convolution turns the features of a cell into one score per
 #   class.
-# - **Upsampling inside the net.** A transposed convolution turns coarse scores into
-#   finer ones and starts as bilinear interpolation. Because it is a layer, the loss is
-#   taken at the pixels and its gradient reaches the whole net ([chapter
+# - **Upsampling inside the net.** A {term}`transposed convolution` turns coarse scores
+#   into finer ones and starts as bilinear interpolation. Because it is a layer, the
+#   loss is taken at the pixels and its gradient reaches the whole net ([chapter
 #   4](04_upsampling.ipynb)). With only this, the net is **FCN-32s**.
 # - **Skips.** The maps at strides 16 and 8 come earlier in the backbone: they know less
 #   about *what* and more about *where*. They get score layers of their own, whose

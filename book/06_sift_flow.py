@@ -126,10 +126,10 @@ else:
 # comes, trained in the paper's way and in our own. [Chapter 12](12_results.ipynb)
 # compares the net for both tasks with two nets for one task each.
 #
-# Every number below that we call ours comes from the records in `results/`, one file
-# per run: the settings, the loss, whole confusion matrices, and a line for every
-# deviation from the paper. Where a record is missing, you will see "not run" and the
-# command that makes it.
+# Every number below that we call ours comes from the {term}`records <record>` in
+# `results/`, one file per run: the settings, the loss, whole confusion matrices, and a
+# line for every deviation from the paper. Where a record is missing, you will see "not
+# run" and the command that makes it.
 #
 # ## The data
 #
@@ -232,8 +232,9 @@ shared.glue_values(
 # of the labelled training pixels; the twenty rarest together hold
 # **{glue:text}`share_of_rarest:.1f` %**. The rarest in the test images, bird, appears
 # in {glue:text}`photos_of_bird:.0f` training photos. Three classes, cow, desert and
-# moon, have no pixel in the test images. Void covers {glue:text}`void_train:.1f` % of
-# all pixels in the training set and {glue:text}`void_test:.1f` % in the test set.
+# moon, have no pixel in the test images. {term}`Void <void>` covers
+# {glue:text}`void_train:.1f` % of all pixels in the training set and
+# {glue:text}`void_test:.1f` % in the test set.
 #
 # *Pixel accuracy* and *frequency weighted IU* count pixels, so the handful of classes
 # at the top decides them. *Mean accuracy* and *mean IU* count classes: sky and

@@ -420,11 +420,11 @@ shared.glue_values(
 # ## Table 1: three backbones
 #
 # The paper's first question is which classifier to convert. Each of the three loses its
-# last layer, gets a score layer for 21 classes, and is fine-tuned as a whole, at stride
-# 32. Four columns of Table 1 describe the nets themselves and need no training, so we
-# compute them from ours. Receptive field and stride compose layer by layer
-# (`fcn.receptive_field`); the depth is the number of convolutions on the longest path
-# to the scores.
+# last layer, gets a {term}`score layer` for 21 classes, and is fine-tuned as a whole,
+# at stride 32. Four columns of Table 1 describe the nets themselves and need no
+# training, so we compute them from ours. {term}`Receptive field <receptive field>` and
+# stride compose layer by layer (`fcn.receptive_field`); the depth is the number of
+# convolutions on the longest path to the scores.
 
 
 # %%

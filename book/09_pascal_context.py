@@ -202,10 +202,11 @@ shared.glue_values(lower_gap=min(gaps), upper_gap=max(gaps))
 
 # %% [markdown]
 # It is a fully convolutional net of another generation: a ResNet of 101 layers, without
-# skips and with dilation ([chapter 11](11_patches_shifts_stitches.ipynb)). It is
-# {glue:text}`lower_gap:.1f` and {glue:text}`upper_gap:.1f` points above FCN-8s.
-# Backbone, dilation and recipe all differ, and perhaps the treatment of background, so
-# we cannot attribute the gap to any one of them.
+# {term}`skips <skip>` and with {term}`dilation` ([chapter
+# 11](11_patches_shifts_stitches.ipynb)). It is {glue:text}`lower_gap:.1f` and
+# {glue:text}`upper_gap:.1f` points above FCN-8s. Backbone, dilation and recipe all
+# differ, and perhaps the treatment of background, so we cannot attribute the gap to any
+# one of them.
 #
 # ## From 459 names to 59
 #
@@ -299,7 +300,7 @@ Markdown(
 # **Background.** With full labels, background means "one of the 400 names that did not
 # make the list". It has no look of its own. In the authors' release it is a class all
 # the same: the net has 60 outputs. Our loader does so by default; `background=False`
-# makes such pixels void. The two choices give different scores, so a score is
+# makes such pixels {term}`void`. The two choices give different scores, so a score is
 # comparable only if it says which one it used. The [model zoo of
 # mmsegmentation](https://github.com/open-mmlab/mmsegmentation/tree/main/configs/fcn)
 # lists the net of {numref}`tab-context-others` for both: with background as a 60th

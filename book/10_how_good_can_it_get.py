@@ -142,8 +142,8 @@ pd.DataFrame(PAPER, index=["mean IU"]).rename(columns=lambda factor: f"1/{factor
 #   `seg11valid`, whose objects are large and whose borders are not scored. The same
 #   grid costs the painted scenes about three times as much at 1/32.
 # - *They are for one label per cell.* Scores can do better, as shown below.
-# - *They are for this metric:* one confusion matrix over the set, the mean over 21
-#   classes.
+# - *They are for this metric:* one {term}`confusion matrix` over the set, the mean over
+#   21 classes.
 # - *They assume cells that tile the image from its corner.* The cells of a net lie
 #   where its geometry puts them ([chapter 4](04_upsampling.ipynb)). That moves borders
 #   by fractions of a cell, and the numbers by less than the protocols differ.

@@ -213,9 +213,9 @@ with torch.no_grad():
 #
 # **First: without padding, the two are equal everywhere.** `unpadded` removes the
 # padding from a net and crops the branches of an inception, whose sizes then differ, to
-# the cells they share. Only cells whose whole receptive field is inside the image
-# remain, so the images have to be large. The statement holds for any weights, so narrow
-# nets with random weights will do. Double precision keeps rounding from hiding a
+# the cells they share. Only cells whose whole {term}`receptive field` is inside the
+# image remain, so the images have to be large. The statement holds for any weights, so
+# narrow nets with random weights will do. Double precision keeps rounding from hiding a
 # difference.
 
 

@@ -146,9 +146,10 @@ plt.show()
 #   their README reports them.
 # - *others*: other people's replications and relatives. The last column says what
 #   differs and links the source.
-# - *ours*: computed from a record, one file per run, which the column *record* links. A
-#   record holds whole confusion matrices, and a test recomputes every metric from them.
-#   A row with several seeds shows their mean and, after ±, their standard deviation.
+# - *ours*: computed from a {term}`record`, one file per run, which the column *record*
+#   links. A record holds whole confusion matrices, and a test recomputes every metric
+#   from them. A row with several seeds shows their mean and, after ±, their standard
+#   deviation.
 # - *difference*: ours minus the row that we replicate, in points of the printed
 #   figures. The last column of our row names the kinds of deviations; the
 #   [deviations](#deviations-from-the-paper) below give them in full.

@@ -109,9 +109,9 @@ plt.show()
 # classes look like in these terms.
 #
 # This project ships a net that was trained on ImageNet and SIFT Flow (chapter
-# [6](06_sift_flow.ipynb)). We keep its backbone, replace its score layers by new ones,
-# zero as in the paper, and train all layers on photos and labels that the net has never
-# seen.
+# [6](06_sift_flow.ipynb)). We keep its {term}`backbone`, replace its
+# {term}`score layers <score layer>` by new ones, zero as in the paper, and train all
+# layers on photos and labels that the net has never seen.
 #
 # ## Bring three things
 #

@@ -96,8 +96,8 @@ plt.show()
 #
 # - **Data.** SIFT Flow's 2486 training and 200 test images. The net starts from the
 #   ImageNet weights of BVLC's GoogLeNet.
-# - **Target.** {glue:text}`target:.1f` % mean IU, from one confusion matrix over the
-#   test images. This is the score of the paper's FCN-16s on VGG16, which has
+# - **Target.** {glue:text}`target:.1f` % mean IU, from one {term}`confusion matrix`
+#   over the test images. This is the score of the paper's FCN-16s on VGG16, which has
 #   {glue:text}`size_times:.0f` times the parameters.
 # - **Seeds.** The mean of at least three seeds is above the target by a one-sided
 #   t-test with p < 0.05. On a GPU, where seeds are cheap: five seeds and p < 0.01.
@@ -196,12 +196,13 @@ for photo in range(4):
 # ## Train the score layers first
 #
 # The score layers start at zero. While they are still poor, their gradient is mostly
-# noise to a backbone that needs little change. So we first train the score layers
-# alone, on the frozen backbone, with its maps at all three strides kept in memory:
-# {glue:text}`heads_epochs:.0f` epochs in {glue:text}`heads_seconds:,.0f` seconds. These
-# nets already score {glue:text}`heads_scores` %. Then we fine-tune all layers after
-# `pool2` for {glue:text}`epochs:.0f` epochs. Both stages use AdamW and a triangular
-# learning rate: it reaches its peak early and falls on a straight line to zero.
+# noise to a {term}`backbone` that needs little change. So we first train the score
+# layers alone, on the frozen backbone, with its maps at all three strides kept in
+# memory: {glue:text}`heads_epochs:.0f` epochs in {glue:text}`heads_seconds:,.0f`
+# seconds. These nets already score {glue:text}`heads_scores` %. Then we fine-tune all
+# layers after `pool2` for {glue:text}`epochs:.0f` epochs. Both stages use AdamW and a
+# triangular learning rate: it reaches its peak early and falls on a straight line to
+# zero.
 
 # %% tags=["remove-input"]
 figures.rates(

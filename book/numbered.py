@@ -1,4 +1,4 @@
-"""Sphinx extension: captions for what code cells show, and numbers for all displayed equations.
+"""Sphinx extension: captions for what code cells show, numbers for all displayed equations, and typeset numbers.
 
 A markdown cell below the code cell that draws a figure or shows a table holds its caption:
 
@@ -10,8 +10,12 @@ A markdown cell below the code cell that draws a figure or shows a table holds i
 Names begin with ``fig-`` or ``tab-``; ``{numref}`fig-heatmap` `` refers to the figure. A figure needs ``alt``, which
 says what the picture shows to a reader who cannot see it. The caption is prose like any other: links, maths, glued
 numbers. Further paragraphs become the figure's legend.
+
+Tables of pandas get one row of headers instead of two, and negative numbers in tables and sentences a minus sign
+instead of a hyphen.
 """
 
+import re
 from collections.abc import Iterator
 
 from docutils import nodes
@@ -21,6 +25,13 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 LEGIBLE = 530  # a picture of this many CSS pixels may shrink to a phone's width: its text is still 9 pixels high
+
+HEADERS = re.compile(
+    r"(<tr[^>]*>\s*)((?:<th></th>\s*)+)(<th[^>]*>[^<].*?</tr>)\s*<tr>\s*((?:<th>[^<]+</th>\s*)+)(?:<th></th>\s*)+</tr>",
+    flags=re.DOTALL,
+)
+"""Names of the columns, then a row with those of the index alone."""
+NEGATIVE = re.compile(r"(?<=>)-(?=\d)")
 
 
 class OutputTable(nodes.figure):
@@ -109,6 +120,25 @@ def number_equations(app: Sphinx, document: nodes.document) -> None:
             block["ids"].append(f"equation-{count}")
 
 
+def typeset(app: Sphinx, document: nodes.document) -> None:
+    """Give tables one row of headers, and negative numbers in tables and glued to sentences a minus sign."""
+    for raw in document.findall(nodes.raw):
+        if "<table" in raw.astext():
+            table = HEADERS.sub(_one_row, raw.astext())
+            raw.children = [nodes.Text(NEGATIVE.sub("\N{MINUS SIGN}", table))]
+    for text in [*document.findall(nodes.Text)]:
+        if re.fullmatch(r"-\d[\d.,]*", text) and isinstance(text.parent, nodes.inline):
+            text.parent.replace(
+                text, nodes.Text(text.replace("-", "\N{MINUS SIGN}", 1))
+            )
+
+
+def _one_row(rows: re.Match[str]) -> str:
+    start, empty, columns, names = rows.groups()
+    same = empty.count("<th") == names.count("<th")
+    return start + names + columns if same else rows[0]
+
+
 def _visit(translator: HTML5Translator, node: nodes.Element) -> None:
     translator.visit_figure(node)
 
@@ -122,4 +152,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("caption", Caption)
     app.add_enumerable_node(OutputTable, "table", html=(_visit, _depart))
     app.connect("doctree-read", number_equations)
+    app.connect("doctree-read", typeset)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,7 @@
 """Sphinx extension: what the site's pages need besides their text.
 
-Each page has a description and a preview picture for links to it; the buttons of the repository appear once its address
+Each page has a description and a preview picture for links to it; links to words of the glossary show their definition;
+the buttons of the repository appear once its address
 is set; and the site sheds what no page uses.
 """
 
@@ -124,6 +125,19 @@ def _text(paragraph: nodes.paragraph) -> str:
     return " ".join(paragraph.astext().split())
 
 
+def define_terms(app: Sphinx, document: nodes.document, page: str) -> None:
+    """Show the definition of a word of the glossary when the pointer rests on a link to it."""
+    for link in document.findall(nodes.reference):
+        chapter, _, name = link.get("refuri", link.get("refid", "")).partition("#")
+        if not (name := name or link.get("refid", "")).startswith("term-"):
+            continue
+        source = app.env.get_doctree(Path(chapter).stem or page)
+        for item in source.findall(nodes.definition_list_item):
+            if any(name in term["ids"] for term in item.findall(nodes.term)):
+                text = _text(next(item.findall(nodes.paragraph)))
+                link["reftitle"] = re.sub(r" \(chapter \d+\)", "", text)
+
+
 def trim(app: Sphinx, error: Exception | None) -> None:
     """Remove what no page uses, and send large pictures as WebP; a downloaded notebook keeps its PNG."""
     if error or app.builder.format != "html":
@@ -169,5 +183,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "config-inited", set_buttons, priority=100
     )  # before the theme reads its options
     app.connect("html-page-context", add_description)
+    app.connect("doctree-resolved", define_terms)
     app.connect("build-finished", trim)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

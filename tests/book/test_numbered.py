@@ -2,9 +2,12 @@
 
 import base64
 import io
+import re
 
 import build
 import nbformat
+import numbered
+import pandas as pd
 import pytest
 from PIL import Image
 from sphinx.testing.util import SphinxTestApp
@@ -34,13 +37,21 @@ def cell(data, **metadata):
     return nbformat.v4.new_code_cell("show()", outputs=[output], execution_count=1)
 
 
+def glued(name, text):
+    metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
+    data = {"application/papermill.record/text/plain": text}
+    return nbformat.v4.new_output("display_data", data, metadata=metadata)
+
+
 @pytest.fixture
 def built(tmp_path):
     """Builds a chapter with a picture and a table; returns chapter, index and warnings."""
 
     def build_page(*captions):
         picture = cell({"image/png": png()}, **{"image/png": {"width": 700, "height": 1}})
-        table = cell({"text/html": "<table><tr><td>1</td></tr></table>", "text/plain": "1"})
+        numbers = pd.DataFrame({"gain": [-1.5], "a-1": [2]}, pd.Index(["8s"], name="net"))
+        table = cell({"text/html": numbers.to_html(), "text/plain": "1"})
+        table.outputs.append(glued("drop", "-0.4"))
         cells = [nbformat.v4.new_markdown_cell("# A chapter\n\n$$x = 1$$\n")]
         for output, caption in zip((picture, table), captions, strict=True):
             cells += [output, nbformat.v4.new_markdown_cell(caption)]
@@ -71,7 +82,7 @@ def test_captions_make_numbered_figures_and_tables(built):
     assert 'loading="lazy"' in figure
     assert figure.index("<img") < figure.index("Figure 1.1") < figure.index("One <em>dot</em>.")
     table = chapter.partition('id="tab-one"')[2].partition("</figure>")[0]
-    assert table.index("Table 1.1") < table.index("One row.") < table.index("<table>")
+    assert table.index("Table 1.1") < table.index("One row.") < table.index("<table")
     assert "(1.1)" in chapter
     assert "Figure 1.1</span></a> <a" in index
     assert "Table 1.1</span>" in index
@@ -88,3 +99,19 @@ def test_captions_make_numbered_figures_and_tables(built):
 )
 def test_mistakes_are_named(built, figure, table, message):
     assert message in built(figure, table)[2]
+
+
+def test_tables_have_one_row_of_headers_and_numbers_a_minus_sign(built):
+    caption = TABLE.replace("One row.", "A loss of {glue:text}`drop`, as in `x-1`.")
+    chapter = built(FIGURE, caption)[0].partition('id="tab-one"')[2]
+    names = re.findall("<th[^>]*>(.*?)</th>", chapter.partition("</table>")[0])
+    assert names == ["net", "gain", "a-1", "8s"]
+    assert "<td>\N{MINUS SIGN}1.5</td>" in chapter
+    assert "A loss of \N{MINUS SIGN}0.4, as in" in re.sub("</?span[^>]*>", "", chapter)
+    assert "x-1" in chapter
+
+
+def test_a_table_with_two_rows_of_columns_keeps_them():
+    rows = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["fc6"], ["in", "out"]]))
+    html = rows.to_html()
+    assert numbered.HEADERS.sub(numbered._one_row, html) == html

@@ -1,5 +1,6 @@
 """The built site in headless Chromium: for every reader, light, and complete without a network."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ import build
 import load_times
 import pytest
 
-PAGES = ["index", *(path.stem for path in build.sources()), "references", "search"]
+CHAPTERS = [path.stem for path in build.sources()]
+PAGES = ["index", *CHAPTERS, "when_things_go_wrong", "references", "search"]
 DARK = ("in", "01", "03", "12", "re")  # one page of each kind: a minute less
 MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
 SECONDS = 4  # to the load event on a slow CPU; an idle machine takes a fraction of it
@@ -47,6 +49,14 @@ def site(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return target / "_build" / "html"
+
+
+def test_links_to_references_and_the_glossary_show_their_text(site):
+    links = r'<a class="reference internal" href="[^"#]*#(id\d+|term-[^"]+)"( title="[^"]{20,})?'
+    found = [one for path in site.glob("*.html") for one in re.findall(links, path.read_text())]
+    assert len({name for name, _ in found if name.startswith("term-")}) >= 10
+    assert len({name for name, _ in found if name.startswith("id")}) >= 30
+    assert [name for name, title in found if not title] == []
 
 
 @pytest.fixture(scope="module")
