@@ -94,7 +94,7 @@ class ResponseNorm(nn.Module):
             return normalized
         with _full_precision(x):
             wide = _at_least_single(x)
-            return (wide * _power(_inverse_root(wide))).to(x.dtype)
+            return _power(_inverse_root(wide)).mul_(wide).to(x.dtype)
 
 
 class _Normalize(torch.autograd.Function):
@@ -106,7 +106,7 @@ class _Normalize(torch.autograd.Function):
             wide = _at_least_single(x)
             root = _inverse_root(wide)
             ctx.save_for_backward(x, root)
-            return (wide * _power(root)).to(x.dtype)
+            return _power(root).mul_(wide).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
@@ -131,12 +131,12 @@ def _at_least_single(x: Tensor) -> Tensor:
 
 def _inverse_root(x: Tensor) -> Tensor:
     """(1 + 1e-4 / 5 * sum of x^2)^-0.5."""
-    return torch.rsqrt(1 + 1e-4 / 5 * _five_channels(x.square()))
+    return _five_channels(x.square()).mul_(1e-4 / 5).add_(1).rsqrt_()  # maps are large
 
 
 def _power(root: Tensor) -> Tensor:
     """``root`` ^ 1.5."""
-    return root * root.sqrt()
+    return root.sqrt().mul_(root)
 
 
 def _five_channels(x: Tensor) -> Tensor:

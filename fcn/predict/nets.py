@@ -21,7 +21,7 @@ Scores = NDArray[np.float32]
 class TorchNet:
     """A net that ``fcn train`` saved, run by torch."""
 
-    whole = 1536**2  # pixels of a photo scored at once: about 0.8 GB for the widest net here
+    whole = 1504**2  # pixels of a photo scored at once: about 0.8 GB for the widest net here
 
     def __init__(self, path: Path, device: str) -> None:
         if device == "cpu":
@@ -67,8 +67,9 @@ class TorchNet:
         if self.device == "cpu" and photos.size > 3 * SMALL:
             return_freed_memory()
         x = torch.tensor(photos, device=self.device).permute(0, 3, 1, 2).contiguous()
+        x = x.float().div_(255)  # the bytes are not kept beside it
         with torch.inference_mode():
-            scores = self.net(x.float() / 255, upsample)
+            scores = self.net(x, upsample)
         return scores[head] if isinstance(scores, dict) else scores
 
 
