@@ -1,8 +1,7 @@
 """Sphinx extension: what the site's pages need besides their text.
 
 Each page has a description and a preview picture for links to it; links to words of the glossary show their definition;
-the buttons of the repository appear once its address
-is set; and the site sheds what no page uses.
+the buttons of the repository appear once its address is set; and the site sheds what no page uses.
 """
 
 import io
@@ -127,15 +126,26 @@ def _text(paragraph: nodes.paragraph) -> str:
 
 def define_terms(app: Sphinx, document: nodes.document, page: str) -> None:
     """Show the definition of a word of the glossary when the pointer rests on a link to it."""
+    found: dict[str, dict[str, str]] = {}  # by chapter: each is read once
     for link in document.findall(nodes.reference):
-        chapter, _, name = link.get("refuri", link.get("refid", "")).partition("#")
-        if not (name := name or link.get("refid", "")).startswith("term-"):
-            continue
-        source = app.env.get_doctree(Path(chapter).stem or page)
-        for item in source.findall(nodes.definition_list_item):
-            if any(name in term["ids"] for term in item.findall(nodes.term)):
-                text = _text(next(item.findall(nodes.paragraph)))
-                link["reftitle"] = re.sub(r" \(chapter \d+\)", "", text)
+        chapter, _, name = link.get("refuri", f"#{link.get('refid')}").partition("#")
+        if name.startswith("term-"):
+            source = Path(chapter).stem or page
+            if source not in found:
+                found[source] = _definitions(app.env.get_doctree(source))
+            link["reftitle"] = found[source][name]
+
+
+def _definitions(document: nodes.document) -> dict[str, str]:
+    """The definitions in a glossary, without links to chapters, by the ids of their words."""
+    return {
+        name: re.sub(
+            r" \(chapter \d+\)", "", _text(next(item.findall(nodes.paragraph)))
+        )
+        for item in document.findall(nodes.definition_list_item)
+        for term in item.findall(nodes.term)
+        for name in term["ids"]
+    }
 
 
 def trim(app: Sphinx, error: Exception | None) -> None:

@@ -131,12 +131,15 @@ def _at_least_single(x: Tensor) -> Tensor:
 
 def _inverse_root(x: Tensor) -> Tensor:
     """(1 + 1e-4 / 5 * sum of x^2)^-0.5."""
-    return _five_channels(x.square()).mul_(1e-4 / 5).add_(1).rsqrt_()  # maps are large
+    return _five_channels(x.square()).mul_(1e-4 / 5).add_(1).rsqrt_()
 
 
 def _power(root: Tensor) -> Tensor:
-    """``root`` ^ 1.5."""
-    return root.sqrt().mul_(root)
+    """``root`` ^ 1.5; in place, where nothing will be differentiated: maps are large."""
+    power = root.sqrt()
+    if power.requires_grad or torch.jit.is_tracing():
+        return power * root
+    return power.mul_(root)
 
 
 def _five_channels(x: Tensor) -> Tensor:

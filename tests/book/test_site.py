@@ -9,8 +9,8 @@ import build
 import load_times
 import pytest
 
-CHAPTERS = [path.stem for path in build.sources()]
-PAGES = ["index", *CHAPTERS, "when_things_go_wrong", "references", "search"]
+PAGES = ["index", *(path.stem for path in build.sources())]
+PAGES += ["when_things_go_wrong", "references", "search"]
 DARK = ("in", "01", "03", "12", "re")  # one page of each kind: a minute less
 MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
 SECONDS = 4  # to the load event on a slow CPU; an idle machine takes a fraction of it

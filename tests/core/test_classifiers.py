@@ -108,6 +108,18 @@ def test_response_normalisation_has_torchs_gradient():
     torch.testing.assert_close(ours.grad, torchs.grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("grad", [True, False])
+def test_traced_response_normalisation_has_a_gradient(grad):
+    x = 100 * torch.randn(1, 6, 3, 3)
+    with torch.set_grad_enabled(grad):
+        traced = torch.jit.trace(ResponseNorm(), (x.clone().requires_grad_(grad),))
+    ours, again = x.clone().requires_grad_(), x.clone().requires_grad_()
+    traced(ours).square().sum().backward()
+    ResponseNorm()(again).square().sum().backward()
+    torch.testing.assert_close(ours.grad, again.grad, rtol=1e-4, atol=1e-4)
+
+
 def test_response_normalisation_keeps_half_precision():
     x = 100 * torch.randn(1, 8, 3, 3)
     half = ResponseNorm()(x.bfloat16())
