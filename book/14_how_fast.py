@@ -246,7 +246,12 @@ for name, count in counts.items():
 # A former fully connected layer such as `fc6` has a large kernel and few windows. Where
 # that is faster on a CPU, it runs as the product of its weights with the unfolded
 # windows (`fcn.convolutionalize.WindowConvolution`): on photos stored channels last,
-# and in training on single photos.
+# and on single photos of ordinary size.
+#
+# On an x86 CPU, a convolution computes on maps stored in blocks of 8 or 16 channels. It
+# converts others to that layout and its result back. VGG16 has 13 convolutions in a
+# row, so the package leaves their maps in blocks from the first to the last
+# (`fcn.convolutionalize.Backbone`). The results agree, up to rounding.
 #
 # The loss needs the softmax of every pixel, but not all at once. With `upsample=False`
 # the net returns the coarse scores and the two matrices, and the loss works through the

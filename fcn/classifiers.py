@@ -67,7 +67,7 @@ class MaxPool(nn.MaxPool2d):
         if torch.compiler.is_exporting():
             padded = F.pad(x, (0, 1, 0, 1)) if self.ceil_mode else x
             return F.max_pool2d(padded, self.kernel_size, self.stride, self.padding)
-        if x.device.type != "cpu" or not x.is_contiguous():
+        if x.device.type != "cpu" or x.is_mkldnn or not x.is_contiguous():
             return super().forward(x)
         pooled: Tensor = super().forward(x.contiguous(memory_format=torch.channels_last))
         return pooled.contiguous()

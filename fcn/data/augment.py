@@ -13,10 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from fcn.data.sample import VOID, Sample
-
-GREY = 114
-"""Padding of photos: close to the mean colour that preprocessing subtracts."""
+from fcn.data.sample import GREY, VOID, Sample
 
 
 class RandomShift(v2.Transform):

@@ -14,6 +14,8 @@ from fcn.environment import sha256
 
 VOID = 255
 """Label of unlabelled pixels; ignored by the loss and the metrics."""
+GREY = 114
+"""Padding of photos: close to the mean colour that preprocessing subtracts."""
 
 
 class Sample(NamedTuple):

@@ -25,7 +25,7 @@ from fcn.replication.catalogue import EXPERIMENTS, SPEEDRUN
 from fcn.replication.cost import images, size_of
 from fcn.replication.experiment import Experiment
 from fcn.training.features import LaterLayers
-from fcn.training.optimizer import optimizer_for
+from fcn.training.optimizer import parameter_groups
 from fcn.training.record import Record
 
 TARGET = paper.row("Table 5", "FCN-16s").metrics["mean_iu"]
@@ -167,7 +167,7 @@ def _counted(experiment: Experiment, size: tuple[int, int]) -> tuple[int, int]:
     """Operations per image of the frozen layers, and of a training step without them."""
     with torch.device("meta"):
         net = models.build(experiment.settings | {"heads": {"semantic": 33, "geometric": 3}})
-        optimizer_for(net, experiment.recipe)  # freezes layers
+        parameter_groups(net, experiment.recipe)  # freezes layers
         images = torch.empty(1, 3, *size)
         frozen, first = experiment.recipe.frozen, 0
         if frozen:

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from fcn.data.augment import GREY, AlternateFlip, RandomShift, augmentation
-from fcn.data.sample import VOID, Sample, SegmentationDataset
+from fcn.data.sample import GREY, VOID, Sample, SegmentationDataset
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
 from fcn.training.memory import decoded
@@ -81,6 +79,10 @@ def draw(augment: str, seed: int) -> tuple[bool, int, int]:
 
     Raises ValueError for an augmentation that is unknown or not available on the device.
     """
+    from torchvision.transforms.v2 import RandomHorizontalFlip  # takes seconds to import
+
+    from fcn.data.augment import AlternateFlip, RandomShift, augmentation
+
     transforms = augmentation(augment).transforms
     mirrored, right, down = False, 0, 0
     if not transforms:

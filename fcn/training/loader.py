@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fcn.data.augment import GREY, augmentation
-from fcn.data.sample import VOID, Sample, SegmentationDataset
+from fcn.data.sample import GREY, VOID, Sample, SegmentationDataset
 from fcn.training.recipe import Recipe
 from fcn.training.signals import SIGNALS
 
@@ -150,6 +149,8 @@ def load_batch(
     dataset: SegmentationDataset, indices: Sequence[int], augment: str, seeds: Sequence[int]
 ) -> Batch:
     """Load, augment and collate images. Raises ValueError for an unknown augmentation."""
+    from fcn.data.augment import augmentation  # torchvision takes seconds to import
+
     change = augmentation(augment)
     samples = []
     for index, seed in zip(indices, seeds, strict=True):

@@ -10,14 +10,11 @@ from fcn.training.features import first_layers
 from fcn.training.recipe import Recipe
 
 
-def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer, with one parameter group per rate multiplier and weight decay.
+def parameter_groups(net: FCN | LateFusion, recipe: Recipe) -> list[dict[str, Any]]:
+    """One group of parameters per rate multiplier and weight decay.
 
-    Freezes the layers that the recipe says; every other parameter learns. On a CPU and on CUDA one
-    kernel updates all parameters, which a CUDA graph can capture.
+    Freezes the layers that the recipe says; every other parameter learns.
     """
-    device = next(net.parameters()).device.type
-    fused = True if device in ("cpu", "cuda") else None
     kept = first_layers(net, recipe.frozen) if recipe.frozen else []
     never = {id(parameter) for _, layer in kept for parameter in layer.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -29,10 +26,20 @@ def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimize
         score = name.split(".")[-2].startswith("score")
         rate = (recipe.bias_rate if bias else 1.0) * (recipe.score_rate if score else 1.0)
         groups.setdefault((rate, 0.0 if bias else recipe.weight_decay), []).append(parameter)
-    parameters: list[dict[str, Any]] = [
+    return [
         {"params": members, "multiplier": rate, "weight_decay": decay}
         for (rate, decay), members in groups.items()
     ]
+
+
+def optimizer_for(net: FCN | LateFusion, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer of the net's :func:`parameter_groups`.
+
+    On a CPU and on CUDA one kernel updates all parameters, which a CUDA graph can capture.
+    """
+    parameters = parameter_groups(net, recipe)
+    device = next(net.parameters()).device.type
+    fused = True if device in ("cpu", "cuda") else None
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(
             parameters, lr=recipe.learning_rate, fused=fused, capturable=device == "cuda"

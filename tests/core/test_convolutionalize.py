@@ -17,8 +17,10 @@ import pytest
 import torch
 from torch import nn
 
+from fcn import convolutionalize as convolutionalization
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
 from fcn.convolutionalize import (
+    FEW,
     REFERENCE_PADDING,
     WindowConvolution,
     as_convolution,
@@ -187,12 +189,89 @@ def test_a_connected_layer_is_a_product_over_windows(kernel, padding, memory_for
     torch.testing.assert_close(fast.eval()(images), layer(images))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("width", "unfolded"), [(40, True), (41, False)])
+def test_a_net_that_does_not_learn_unfolds_few_windows(width, unfolded, monkeypatch):
+    layer = WindowConvolution.of(as_convolution(nn.Linear(3 * 3 * 3, 5), 3)).eval()
+    layer.padding = (1, 1)
+    x = torch.randn(1, 3, FEW // 40, width)
+    found = layer(x)
+    torch.testing.assert_close(found, nn.functional.conv2d(x, layer.weight, layer.bias, padding=1))
+    monkeypatch.setattr(layer, "_by_columns", lambda x: None)
+    assert (layer(x) is None) == unfolded
+
+
 def test_inputs_that_are_no_maps_are_refused():
     with pytest.raises(ValueError, match="35 inputs do not form 3 x 3 maps"):
         as_convolution(nn.Linear(35, 5), 3)
 
 
 # The backbone
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """The number of maps that were converted into blocks, in a list."""
+    if not (convolutionalization.X86 and torch.backends.mkldnn.is_available()):
+        pytest.skip("blocks of channels are oneDNN's layout on x86")
+    converted = []
+    convert = torch.Tensor.to_mkldnn
+    monkeypatch.setattr(torch.Tensor, "to_mkldnn", lambda x: converted.append(x) or convert(x))
+    return converted
+
+
+@pytest.mark.parametrize(("name", "conversions"), [("vgg16", 1), ("alexnet", 3)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_maps_in_blocks_are_the_same(name, conversions, batch, in_blocks, monkeypatch):
+    torch.manual_seed(0)
+    features = backbone(CLASSIFIERS[name](CLASSES, width=WIDTH)).train()
+    for layer in features.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    x, results = image(96, 130).float().expand(batch, -1, -1, -1).contiguous(), []
+    for x86 in (True, False):
+        monkeypatch.setattr(convolutionalization, "X86", x86)
+        maps = features.train()(x)
+        assert not any(one.is_mkldnn for one in maps.values())
+        sum((one**2).sum() for one in maps.values()).backward()
+        gradients = [parameter.grad.clone() for parameter in features.parameters()]
+        features.zero_grad()
+        with torch.no_grad():
+            results.append((maps, features.eval()(x), gradients))
+        assert len(in_blocks) == 2 * conversions  # of training and inference, with x86 alone
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-3)
+
+
+def test_maps_that_others_see_or_differentiate_twice_are_not_in_blocks(in_blocks):
+    features = backbone(vgg16(CLASSES, width=WIDTH)).train()
+    x = image(64).float()
+
+    def energy(maps):
+        return sum((one**2).sum() for one in maps.values())
+
+    parameters = dict(features.named_parameters())
+    torch.func.grad(lambda p: energy(torch.func.functional_call(features, p, (x,))))(parameters)
+    features(x.clone().requires_grad_())
+    features.double()(x.double())
+    features.float().to(memory_format=torch.channels_last)(x)
+    features.to(memory_format=torch.contiguous_format)
+    with torch.autocast("cpu", torch.bfloat16):
+        features(x)
+    with torch.backends.mkldnn.flags(enabled=False):
+        features(x)
+    seen = []
+    handle = features.conv2_1.register_forward_hook(lambda layer, x, y: seen.append(y))
+    features(x)
+    handle.remove()
+    assert not in_blocks
+    assert seen[0].shape[1:] == (8, 32, 32)
+    [slope] = torch.autograd.grad(
+        energy(features.eval()(x)), [features.conv2_1.weight], create_graph=True
+    )
+    (slope**2).sum().backward()
+    assert not in_blocks
+    features.train()(x)
+    assert in_blocks
 
 
 def test_the_trunk_ends_before_the_last_layer(classifier):
