@@ -461,7 +461,7 @@ if not any(record.device == "cuda" for record in records):
 #    libraries do. But `train`, and with it the profile, runs convolutions in bfloat16
 #    where the CPU multiplies in it. On a CPU that does not, the forward and the
 #    backward pass take longer, so that upsampling, loss and waiting for data take a
-#    smaller share. We have timed one CPU only.
+#    smaller share. Both CPUs that we have timed do.
 #    :::
 #
 # 2. *The break-even size.* With `multiplications`, count the work of `fcn.FCN` on VGG16

@@ -124,9 +124,9 @@ Markdown(tables.markdown(chapter_tables.speedrun_ledger(here.records())))
 # The ledger. Mean IU: mean and standard deviation over the seeds, in percent.
 # :::
 #
-# The first row ran on another machine, with the code of that time. Its seconds are not
-# comparable with the others; its images and operations are. On a CPU, the last row
-# takes **{glue:text}`seconds:,.0f` seconds** and scores {glue:text}`scores` %
+# The first row ran with the code of its time, and the next three ran on another CPU than
+# the last two, with one seed, to show what each change does. Seconds of two machines
+# cannot be compared; images and operations can. On a CPU, the last row takes **{glue:text}`seconds:,.0f` seconds** and scores {glue:text}`scores` %
 # (mean over {glue:text}`seeds:.0f` seeds) on {glue:text}`hardware`. The first row
 # needs {glue:text}`work_times:.1f` times as many operations.
 #
@@ -233,10 +233,10 @@ plt.show()
 # ## What was tried on the validation split
 #
 # We chose the recipe by mean IU on the 249 validation images. Runs of a minute or two,
-# which we did not keep, came before those below. The last change breaks the rule about
-# choices: the step from four epochs to three has no validation run of its own, and we
-# took it when we knew the test score of the row before. The reason was the race:
-# against a threshold, a large margin asks for a shorter run.
+# which we did not keep, came before those below. The last change broke the rule about
+# choices: we took the step from four epochs to three when we knew the test score of the
+# row before, because against a threshold a large margin asks for a shorter run. Its
+# validation run, the last in the table, came afterwards.
 
 # %% tags=["remove-input"]
 Markdown(tables.markdown(chapter_tables.speedrun_trials(here.records())))
@@ -273,7 +273,7 @@ Markdown(tables.markdown(chapter_tables.speedrun_trials(here.records())))
 #    recipe = { frozen = "inception_3a" }
 #    ```
 #
-#    The last row has no validation run, so train both:
+#    Seconds of two machines cannot be compared, so train both:
 #
 #    ```
 #    python -m fcn train speedrun speedrun-3a --validation \
