@@ -529,10 +529,10 @@ claims.metric_by_metric(found) if compared else None
 #
 # ### Three epochs of a fast recipe
 #
-# The speedrun of chapter [15](15_speedrun.ipynb) reaches the paper's mean IU in ten
-# minutes on two CPU cores, so several seeds of a pair are affordable. Each pair differs
-# in one thing in both of its stages: the score layers alone on the frozen backbone,
-# then three epochs of all later layers. Rule 1 has a counterpart here: the runs are
+# The row `8s-speedrun-brief` of chapter [15](15_speedrun.ipynb) reaches the paper's mean
+# IU in ten minutes on two CPU cores, so several seeds of a pair are affordable. Each
+# pair differs in one thing in both of its stages: the score layers alone on the frozen
+# backbone, then three epochs of all later layers. Rule 1 has a counterpart here: the runs are
 # long enough if twice as many epochs of the recipe score no better, by rule 4.
 
 # %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims: three epochs"}

@@ -50,6 +50,7 @@ from fcn.metrics import ConfusionMatrix
 from fcn.preprocessing import as_caffe
 from fcn.replication import claims, paper, snapshots, tables, upper_bounds
 from fcn.replication.benchmark.record import Variant, load_benchmarks
+from fcn.replication.catalogue import find
 
 # %% tags=["hide-input"]
 from figures import (
@@ -753,7 +754,7 @@ context_59 = [row for row in table_6 if row.of == "59 classes" and "FCN" in row.
 nyud.table_4([(row.label, row.metrics["mean_iu"]) for row in (*context_59, *later)])
 plt.show()
 
-race = tables.final(found, "sift-flow-googlenet-8s-speedrun-brief")
+race = tables.final(found, find("speedrun").name)
 race_scores = [run.scores["mean_iu"] for run in race]
 shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(race))
 

@@ -666,56 +666,59 @@ def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
-    """Numbers of the last row, on a CPU and on a GPU, for the chapter's sentences."""
-    first, last = attempts[0], attempts[-1].experiment
-    best, gpu = (
-        next(
-            (a for a in attempts if (a.experiment, a.on_gpu) == (last, kind)),
-            speedrun.Attempt(last, "", ()),
-        )
-        for kind in (False, True)
-    )
-    stages = speedrun.stages_of(best.experiment)
+    """Numbers for the chapter's sentences, of three rows: the last on a CPU, the last with two stages, the last on a GPU."""
+    nothing = speedrun.Attempt(attempts[-1].experiment, "", ())
+    on_cpu = [one for one in attempts if not one.on_gpu] or [nothing]
+    gpu = ([nothing] + [one for one in attempts if one.on_gpu])[-1]
+    best = on_cpu[-1]
+    staged = [one for one in on_cpu if EXPERIMENTS[one.experiment].start][-1]
+    heads, later = speedrun.stages_of(staged.experiment)
+    first_stages = [runs[0] for runs in staged.stages]
     work = [
         sum(map(speedrun.operations, speedrun.stages_of(one.experiment)))
-        for one in (first, best)
+        for one in (attempts[0], best)
     ]
     net = fcn.FCN("googlenet", 8, 33)
     parameters = sum(map(torch.numel, net.parameters()))
     frozen = sum(
         p.numel()
-        for _, layer in first_layers(net, stages[-1].recipe.frozen)
+        for _, layer in first_layers(net, later.recipe.frozen)
         for p in layer.parameters()
     )
     with torch.device("meta"):
         papers = sum(map(torch.numel, fcn.FCN("vgg16", 16, 33).parameters()))
-    numbers: dict[str, float | str] = {
+
+    def scores(values: Sequence[float]) -> str:
+        return over_seeds(values) if values else NOT_RUN
+
+    return {
         "size_times": papers / parameters,
         "frozen_share": 100 * frozen / parameters,
         "seconds": best.seconds,
-        "scores": over_seeds(best.scores) if best.stages else NOT_RUN,
+        "scores": scores(best.scores),
         "seeds": len(best.stages),
         "hardware": best.hardware,
         "gpu_seconds": gpu.seconds,
-        "gpu_scores": over_seeds(gpu.scores) if gpu.stages else NOT_RUN,
+        "gpu_scores": scores(gpu.scores),
         "gpu_seeds": len(gpu.stages),
+        "gpu_row": gpu.experiment.removeprefix(PREFIX),
         "gpu": gpu.hardware,
         "work_times": work[0] / work[1],
-        "heads_epochs": stages[0].recipe.epochs,
-        "heads_scores": over_seeds([runs[0].scores["mean_iu"] for runs in best.stages])
-        if best.stages
-        else NOT_RUN,
-        "heads_seconds": float(np.mean([runs[0].seconds for runs in best.stages]))
-        if best.stages
+        "heads_epochs": heads.recipe.epochs,
+        "heads_scores": scores([run.scores["mean_iu"] for run in first_stages]),
+        "heads_seconds": float(np.mean([run.seconds for run in first_stages]))
+        if first_stages
         else np.nan,
-        "epochs": stages[-1].recipe.epochs,
-        "balance": stages[-1].recipe.balance,
+        "staged_scores": scores(staged.scores),
+        "staged_seconds": staged.seconds,
+        "staged_row": staged.experiment.removeprefix(PREFIX),
+        "epochs": later.recipe.epochs,
+        "balance": later.recipe.balance,
     }
-    return numbers
 
 
 def speedrun_trials(records: Sequence[Record]) -> pd.DataFrame:
-    """Validation runs of the race: mean IU on the validation images, seconds of training, settings that differ."""
+    """Validation runs of the race: mean IU on the validation images, images seen, settings that differ."""
     rows = {}
     best = find_experiment("speedrun").recipe
     for run in records:
@@ -725,12 +728,12 @@ def speedrun_trials(records: Sequence[Record]) -> pd.DataFrame:
                 for key, value in vars(best).items()
                 if run.recipe.get(key, value) != value
             }
+            start = EXPERIMENTS[run.experiment].start
+            differs = [f"starts from {one.removeprefix(PREFIX)}" for one in start]
+            differs += [f"{key} {value}" for key, value in changed.items()]
             rows[run.experiment.removeprefix(PREFIX)] = {
                 "mean IU": f"{run.scores['mean_iu']:.1f}",
                 "images": f"{run.images_seen:,}",
-                "differs from the last row": ", ".join(
-                    f"{key} {value}" for key, value in changed.items()
-                )
-                or ABSENT,
+                "differs from the last row": ", ".join(differs) or ABSENT,
             }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -18,6 +18,7 @@ LABELS = {
     "sift-flow-googlenet-8s-speedrun-weighted": "class weights",
     "sift-flow-googlenet-8s-speedrun": "score layers first",
     "sift-flow-googlenet-8s-speedrun-brief": "3 epochs after that",
+    "sift-flow-googlenet-8s-speedrun-direct": "3 epochs alone",
 }
 
 
