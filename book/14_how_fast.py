@@ -246,7 +246,7 @@ for name, count in counts.items():
 # A former fully connected layer such as `fc6` has a large kernel and few windows. Where
 # that is faster on a CPU, it runs as the product of its weights with the unfolded
 # windows (`fcn.convolutionalize.WindowConvolution`): on photos stored channels last,
-# and on single photos of ordinary size.
+# and in training on single photos.
 #
 # On an x86 CPU, a convolution computes on maps stored in blocks of 8 or 16 channels. It
 # converts others to that layout and its result back. VGG16 has 13 convolutions in a

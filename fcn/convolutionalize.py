@@ -19,7 +19,6 @@ from fcn.geometry import ReceptiveField, compose
 
 REFERENCE_PADDING = 100  # pixels around the image in the release: enough to crop to any size
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-FEW = 400  # windows: for more, convolution is faster again (a photo of 500 x 500 pixels has 256)
 
 
 def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
@@ -62,7 +61,7 @@ class WindowConvolution(nn.Conv2d):
     """A former fully connected layer, which a CPU computes as a product of matrices where faster.
 
     The result is that of ``nn.Conv2d``, up to rounding. The product of the windows with the weights
-    is faster with channels last, and else for a single image, in training or with few windows.
+    is faster with channels last, and else in training on the few windows of a single image.
     """
 
     @classmethod
@@ -77,8 +76,7 @@ class WindowConvolution(nn.Conv2d):
         if on_cpu and self.dilation == (1, 1):
             if _channels_last(x) and self.weight.is_contiguous(memory_format=torch.channels_last):
                 return self._by_rows(x)
-            few = self.training or (not _traced() and x[0, 0].numel() <= FEW)
-            if few and len(x) == 1:
+            if self.training and len(x) == 1:
                 return self._by_columns(x)
         return super().forward(x)
 
@@ -108,7 +106,7 @@ class Backbone(nn.Sequential):
 
     On an x86 CPU, convolutions compute on maps in blocks of channels (oneDNN's layout) and convert
     others before and after. Between the convolutions of the flat nets, VGG16 and AlexNet, maps stay
-    in blocks, which is an eighth faster. GoogLeNet is faster with channels last.
+    in blocks, which is about 5 % faster. GoogLeNet is faster with channels last.
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: dict[int, str]) -> None:

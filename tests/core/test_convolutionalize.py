@@ -20,7 +20,6 @@ from torch import nn
 from fcn import convolutionalize as convolutionalization
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
 from fcn.convolutionalize import (
-    FEW,
     REFERENCE_PADDING,
     WindowConvolution,
     as_convolution,
@@ -187,18 +186,6 @@ def test_a_connected_layer_is_a_product_over_windows(kernel, padding, memory_for
     torch.testing.assert_close(*results)
     images = torch.randn(2, 3, 9, 12, dtype=torch.double).to(memory_format=memory_format)
     torch.testing.assert_close(fast.eval()(images), layer(images))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("width", "unfolded"), [(40, True), (41, False)])
-def test_a_net_that_does_not_learn_unfolds_few_windows(width, unfolded, monkeypatch):
-    layer = WindowConvolution.of(as_convolution(nn.Linear(3 * 3 * 3, 5), 3)).eval()
-    layer.padding = (1, 1)
-    x = torch.randn(1, 3, FEW // 40, width)
-    found = layer(x)
-    torch.testing.assert_close(found, nn.functional.conv2d(x, layer.weight, layer.bias, padding=1))
-    monkeypatch.setattr(layer, "_by_columns", lambda x: None)
-    assert (layer(x) is None) == unfolded
 
 
 def test_inputs_that_are_no_maps_are_refused():
