@@ -666,7 +666,7 @@ def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
-    """Numbers for the chapter's sentences, of three rows: the last on a CPU, the last with two stages, the last on a GPU."""
+    """Numbers for the chapter's sentences, of the last rows on a CPU, on a CPU with two stages, and on a GPU."""
     nothing = speedrun.Attempt(attempts[-1].experiment, "", ())
     on_cpu = [one for one in attempts if not one.on_gpu] or [nothing]
     gpu = ([nothing] + [one for one in attempts if one.on_gpu])[-1]

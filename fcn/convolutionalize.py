@@ -142,12 +142,8 @@ class Backbone(nn.Sequential):
         if any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.children()):
             return False
         onednn = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-        return X86 and onednn and not _traced() and not torch.is_autocast_enabled("cpu")
-
-
-def _traced() -> bool:
-    """True while a graph is recorded, which must hold for other sizes and machines, too."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return X86 and onednn and not traced and not torch.is_autocast_enabled("cpu")
 
 
 def _to_blocks(x: Tensor) -> Tensor:
