@@ -1,6 +1,7 @@
 """Chapter 15: mean IU against seconds, learning rates, and what was tried."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,13 +13,20 @@ from fcn.training.recipe import Recipe
 from figures import style
 
 LABELS = {
-    "sift-flow-googlenet-8s-tuned": "tuned, before the race",
-    "sift-flow-googlenet-8s-speedrun-short": "fewer epochs",
-    "sift-flow-googlenet-8s-speedrun-frozen": "frozen layers",
-    "sift-flow-googlenet-8s-speedrun-weighted": "class weights",
-    "sift-flow-googlenet-8s-speedrun": "score layers first",
-    "sift-flow-googlenet-8s-speedrun-brief": "3 epochs after that",
-    "sift-flow-googlenet-8s-speedrun-direct": "3 epochs alone",
+    "sift-flow-googlenet-8s-tuned": ("tuned, before the race", "below"),
+    "sift-flow-googlenet-8s-speedrun-short": ("fewer epochs", "below"),
+    "sift-flow-googlenet-8s-speedrun-frozen": ("frozen layers", "left"),
+    "sift-flow-googlenet-8s-speedrun-weighted": ("class weights", "above"),
+    "sift-flow-googlenet-8s-speedrun": ("score layers first", "right"),
+    "sift-flow-googlenet-8s-speedrun-brief": ("3 epochs after that", "right"),
+    "sift-flow-googlenet-8s-speedrun-direct": ("3 epochs alone", "left"),
+}
+"""The name of each row and its place, where no other row is near."""
+PLACES: dict[str, dict[str, Any]] = {
+    "below": {"xytext": (0, -8), "ha": "center", "va": "top"},
+    "above": {"xytext": (0, 8), "ha": "center", "va": "bottom"},
+    "left": {"xytext": (-10, 0), "ha": "right", "va": "center"},
+    "right": {"xytext": (10, 0), "ha": "left", "va": "center"},
 }
 
 
@@ -36,20 +44,20 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
         color=style.COLOURS["paper"],
         fontsize=9,
     )
-    run = [one for one in attempts if one.stages]
-    for number, one in enumerate(run):
-        above = number % 2  # neighbours may be close
+    for one in attempts:
+        if not one.stages:
+            continue
         seconds = [sum(stage.seconds for stage in stages) for stages in one.stages]
         tint = style.COLOURS["ours"] if one.counts else style.COLOURS["others"]
         axes.plot(seconds, one.scores, "o", color=tint, markersize=8, alpha=0.85)
+        name, place = LABELS[one.experiment]
+        if one.on_gpu:
+            name, place = f"{name}, on a GPU", "right"
+        lowest = int(np.argmin(one.scores))
+        score = max(one.scores) if place == "above" else one.scores[lowest]
+        at = float(np.mean(seconds)) if place in ("above", "below") else seconds[lowest]
         axes.annotate(
-            "the same on a GPU" if one.on_gpu else LABELS[one.experiment],
-            (float(np.mean(seconds)), max(one.scores) if above else min(one.scores)),
-            xytext=(0, 8 if above else -8),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-            fontsize=9,
+            name, (at, score), textcoords="offset points", fontsize=9, **PLACES[place]
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
