@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fcn.data.augment import augmentation
 from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
@@ -101,8 +102,9 @@ def train(
 
     Raises Stopped, at a checkpoint and in all processes, when ``stop`` returns True in one;
     Diverged; ValueError if the checkpoint belongs to another run, if the classes of net and data
-    set differ, or if there are too many processes to share a batch.
+    set differ, if the augmentation is unknown, or if there are too many processes to share a batch.
     """
+    augmentation(recipe.augment)
     heads = scored_heads(net, dataset)
     unused = net.settings.get("fusion") == "finest"  # the layers above the skip
     steps = max(1, round(recipe.epochs * len(dataset) / recipe.batch_size))
