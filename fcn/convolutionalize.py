@@ -106,7 +106,8 @@ class Backbone(nn.Sequential):
 
     On an x86 CPU, convolutions compute on maps in blocks of channels (oneDNN's layout) and convert
     others before and after. Between the convolutions of the flat nets, VGG16 and AlexNet, maps stay
-    in blocks, which is about 5 % faster. GoogLeNet is faster with channels last.
+    in blocks, which is about 5 % faster. GoogLeNet is faster with channels last. oneDNN has no
+    second derivatives of maps in blocks: in training mode, they need channels last.
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: dict[int, str]) -> None:
