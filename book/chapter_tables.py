@@ -668,7 +668,7 @@ def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
 def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
     """Numbers for the chapter's sentences, of the last rows on a CPU, on a CPU with two stages, and on a GPU."""
     nothing = speedrun.Attempt(attempts[-1].experiment, "", ())
-    on_cpu = [one for one in attempts if not one.on_gpu] or [nothing]
+    on_cpu = [one for one in attempts if not one.on_gpu]
     gpu = ([nothing] + [one for one in attempts if one.on_gpu])[-1]
     best = on_cpu[-1]
     staged = [one for one in on_cpu if EXPERIMENTS[one.experiment].start][-1]
