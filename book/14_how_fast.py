@@ -243,10 +243,9 @@ for name, count in counts.items():
 # The package interpolates wherever the filter is fixed
 # (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` goes through all taps.
 #
-# A former fully connected layer such as `fc6` has a large kernel and few windows. Where
-# that is faster on a CPU, it runs as the product of its weights with the unfolded
-# windows (`fcn.convolutionalize.WindowConvolution`): on photos stored channels last,
-# and in training on single photos.
+# A former fully connected layer such as `fc6` has a large kernel and few windows. On a
+# CPU, with photos stored channels last, it is faster as the product of its weights with
+# the unfolded windows (`fcn.convolutionalize.WindowConvolution`).
 #
 # On an x86 CPU, a convolution computes on maps stored in blocks of 8 or 16 channels. It
 # converts others to that layout and its result back. VGG16 has 13 convolutions in a
@@ -255,7 +254,11 @@ for name, count in counts.items():
 #
 # The loss needs the softmax of every pixel, but not all at once. With `upsample=False`
 # the net returns the coarse scores and the two matrices, and the loss works through the
-# photo in strips that fit the cache of a core. The loss and its gradient stay the same:
+# photo in strips that fit the cache of a core. Each operation on a strip takes less than
+# 0.1 ms. If the CPU's cores shared it, they would wait for each other after every one,
+# so each core takes photos of its own (`fcn.threads`). And $2^x$ takes a third of the
+# time of $e^x$ on some CPUs, so inside the loss scores are in bits. The loss and its
+# gradient stay the same:
 
 # %%
 net = fcn.FCN("googlenet", 8, 21, width=1 / 8).eval()  # no dropout
@@ -500,16 +503,15 @@ if not any(record.device == "cuda" for record in records):
 #    factor of FCN-8s it makes no difference on this machine, and FCN-32s loses.
 #    :::
 #
-# 4. *Strips.* Set `fcn.losses.STRIP` to 1, 4, 16, 64, 128 and 375 rows, and time the
-#    loss and its gradient for a photo of 500×375. Can you see the size of your CPU's
-#    cache?
+# 4. *Strips.* `fcn.losses.STRIP` is the number of scores in a strip. Set it to those of
+#    1, 4, 16, 64, 128 and 375 rows, and time the loss of 21 classes and its gradient for
+#    one photo of 500×375, on one thread. Can you see the size of your CPU's cache?
 #
 #    :::{dropdown} Solution
-#    Only just. A row of scores takes 500 · 21 · 4 bytes, or 42 kB, so 2 MB of cache,
-#    what a core of our CPU has to itself, hold about 50 rows. In our trials, 16 and 64
-#    rows were the fastest of these strips. Single rows took far longer: every strip has
-#    a fixed cost, and its matrix products are thin. The whole photo at once took longer
-#    than 16 rows, too, and sometimes clearly. The step is small because a third, slower
-#    level of cache catches what the second cannot hold, and other programs made the
-#    times scatter. Repeat, and take medians.
+#    Only just. A row of scores takes 500 · 21 · 4 bytes, or 42 kB, so 1 MB of cache,
+#    what a core of our CPU has to itself, holds about 24 rows. In our trials, 16 and 64
+#    rows were the fastest of these strips. Single rows took more than twice as long:
+#    every strip has a fixed cost, and its matrix products are thin. So did the whole
+#    photo at once. With 128 rows the step is small because a third, slower level of
+#    cache catches what the second cannot hold. Repeat, and take medians.
 #    :::

@@ -58,10 +58,10 @@ def convolutionalize(classifier: nn.Sequential, channels: int = 3) -> nn.Sequent
 
 
 class WindowConvolution(nn.Conv2d):
-    """A former fully connected layer, which a CPU computes as a product of matrices where faster.
+    """A former fully connected layer, on a CPU with channels last as a product of matrices.
 
-    The result is that of ``nn.Conv2d``, up to rounding. The product of the windows with the weights
-    is faster with channels last, and else in training on the few windows of a single image.
+    The result is that of ``nn.Conv2d``, up to rounding. There, the product of the windows with the
+    weights is faster.
     """
 
     @classmethod
@@ -72,12 +72,15 @@ class WindowConvolution(nn.Conv2d):
         return one
 
     def forward(self, x: Tensor) -> Tensor:
-        on_cpu = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        if on_cpu and self.dilation == (1, 1):
-            if _channels_last(x) and self.weight.is_contiguous(memory_format=torch.channels_last):
-                return self._by_rows(x)
-            if self.training and len(x) == 1:
-                return self._by_columns(x)
+        weight = self.weight
+        if (
+            x.device.type == "cpu"
+            and not torch.is_autocast_enabled("cpu")
+            and self.dilation == (1, 1)
+            and _channels_last(x)
+            and weight.is_contiguous(memory_format=torch.channels_last)
+        ):
+            return self._by_rows(x)
         return super().forward(x)
 
     def _by_rows(self, x: Tensor) -> Tensor:
@@ -87,15 +90,6 @@ class WindowConvolution(nn.Conv2d):
         windows = padded.unfold(2, kernel, 1).unfold(3, kernel, 1).permute(0, 2, 3, 4, 5, 1)
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # a view
         return F.linear(windows.flatten(3), weight, self.bias).permute(0, 3, 1, 2)
-
-    def _by_columns(self, x: Tensor) -> Tensor:
-        """Each column of a matrix is a window, channels first."""
-        windows = F.unfold(x, self.kernel_size, padding=self.padding)  # type: ignore[arg-type]
-        pad, kernel = int(self.padding[0]), self.kernel_size[0]
-        size = [side + 2 * pad - kernel + 1 for side in x.shape[2:]]
-        assert self.bias is not None
-        scores = self.weight.flatten(1) @ windows + self.bias[:, None]
-        return scores.unflatten(2, size)
 
 
 class Backbone(nn.Sequential):

@@ -322,3 +322,29 @@ def test_the_fused_loss_refuses_what_the_other_refuses(coarse):
     with pytest.raises(ValueError, match="do not fit labels"):
         pixel_softmax_loss(coarse, labels[:, 1:])
     assert pixel_softmax_loss(coarse, torch.full_like(labels, VOID)) == 0
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_fused_loss_does_not_depend_on_the_number_of_threads(coarse, threads):
+    labels = torch.randint(5, (4, *coarse.shape[2:]))
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for number in (1, threads):
+            torch.set_num_threads(number)
+            cells = torch.cat([coarse.cells, -coarse.cells]).requires_grad_()
+            loss = pixel_softmax_loss(coarse._replace(cells=cells), labels)
+            assert torch.get_num_threads() == number
+            found.append((loss, *torch.autograd.grad(loss, cells)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_fused_loss_needs_no_gradient(coarse, mode):
+    labels = torch.randint(5, (2, *coarse.shape[2:]))
+    expected = pixel_softmax_loss(coarse, labels)
+    with mode():
+        again = coarse._replace(cells=coarse.cells.clone())
+        assert torch.equal(pixel_softmax_loss(again, labels), expected)
