@@ -437,7 +437,7 @@ shown.rename(
 # With `python3` and `make`, and nothing else installed:
 #
 # ```
-# make book      # set up an environment, try every chapter, build these pages
+# make book      # set up an environment, try the experiments, build these pages
 # make serve     # show them at http://127.0.0.1:8000
 # make test      # run all tests; rerun every chapter and compare it with these pages
 # make paper     # run every experiment and chapter as a graph of jobs; DRY=1 prints it

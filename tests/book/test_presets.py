@@ -75,6 +75,12 @@ class TestChapter:
             only = USES[name] - set().union(*(USES[other] for other in declared))
             assert not used & only, f"{name} is used but not declared"
 
+    def test_is_tried_by_make_book_if_it_runs_experiments(self, source):
+        makefile = (build.BOOK.parent / "Makefile").read_text()
+        (tried,) = re.findall(r"^EXPERIMENTS := (.*)$", makefile, re.MULTILINE)
+        if "experiments" in self.declared(source):
+            assert source.stem[:2] in tried.split()
+
     def test_is_checked_before_anything_is_imported(self, source):
         tree = ast.parse(source.read_text(encoding="utf-8"))
         imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
