@@ -254,11 +254,10 @@ for name, count in counts.items():
 #
 # The loss needs the softmax of every pixel, but not all at once. With `upsample=False`
 # the net returns the coarse scores and the two matrices, and the loss works through the
-# photo in strips that fit the cache of a core. Each operation on a strip takes less than
-# 0.1 ms. If the CPU's cores shared it, they would wait for each other after every one,
-# so each core takes photos of its own (`fcn.threads`). And $2^x$ takes a third of the
-# time of $e^x$ on some CPUs, so inside the loss scores are in bits. The loss and its
-# gradient stay the same:
+# photo in strips that fit the cache of a core. Operations on a strip are so short that
+# cores which share them mostly wait for each other, so each core takes photos of its
+# own (`fcn.threads`). And on some CPUs $2^x$ takes much less time than $e^x$, so inside
+# the loss scores are in bits. The loss and its gradient stay the same:
 
 # %%
 net = fcn.FCN("googlenet", 8, 21, width=1 / 8).eval()  # no dropout

@@ -85,7 +85,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
     The gradient with respect to the cells is computed along with the loss, while a strip is in the
     cache, as the softmax is needed for both: ``backward`` only scales it. Scores are in bits, for
-    on some CPUs 2^x is three times as fast as e^x.
+    on some CPUs 2^x is much faster than e^x.
     """
 
     @staticmethod

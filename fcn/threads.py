@@ -1,7 +1,7 @@
 """Photos in parallel, one thread each, on a CPU.
 
-PyTorch splits every operation among all threads, which then wait for each other. After operations
-of less than 0.1 ms, on a strip of one photo, most of the time is spent waiting.
+PyTorch splits every operation among all threads, which then wait for each other. If operations are
+short, as those on a strip of one photo, most of the time is spent waiting.
 """
 
 from collections.abc import Callable, Iterator

@@ -188,9 +188,9 @@ def test_nets_can_be_exported_by_torch(name: str) -> None:
     assert_same(torch.export.export(nets, example, dynamic_shapes=free).module(), nets, 64)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet"])  # with every layer of VGG16
-def test_onnx_runtime_finds_the_scores_of_every_layer(name: str) -> None:
-    nets = AllStrides(name).eval()
+def test_onnx_runtime_finds_the_scores_of_every_stride() -> None:
+    """With AlexNet, which has every kind of layer but the modules of the GoogLeNet above."""
+    nets = AllStrides("alexnet").eval()
     model = export.traced(nets, list(nets.nets))
     assert not any(a.i for n in model.graph.node for a in n.attribute if a.name == "ceil_mode")
     session = onnxruntime.InferenceSession(model.SerializeToString())
