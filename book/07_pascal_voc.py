@@ -867,10 +867,10 @@ if net_file.is_file():
 #    On our two cores, neither: relative to FCN-VGG16 both small nets are faster there
 #    than on the K40c ({numref}`tab-voc-times`). The counts for *tight* maps on 500×500
 #    pixels are about 16 (AlexNet), 108 (VGG16) and 8 (GoogLeNet) billion, or 0.15, 1
-#    and 0.08. Divide the ratios of the times by these: on the K40c, both small nets take
-#    clearly longer per multiply-add than VGG16, on our machine only GoogLeNet does.
-#    Small layers keep a large processor less busy, and pooling and normalisation take
-#    time without a multiply-add in the count.
+#    and 0.08. Divide the ratios of the times by these: on both machines, AlexNet takes
+#    longer per multiply-add than VGG16, and GoogLeNet longer still. Small layers keep a
+#    large processor less busy, so the K40c loses more than our two cores, and pooling
+#    and normalisation take time without a multiply-add in the count.
 #    :::
 #
 # 4. *A deliberate leak.* On the painted scenes, train two nets on as many scenes for
