@@ -256,7 +256,7 @@ for name, count in counts.items():
 # the net returns the coarse scores and the two matrices, and the loss works through the
 # photo in strips that fit the cache of a core. Operations on a strip are so short that
 # cores which share them mostly wait for each other, so each core takes photos of its
-# own (`fcn.threads`). And on some CPUs $2^x$ takes much less time than $e^x$, so inside
+# own (`fcn.losses`). And on some CPUs $2^x$ takes much less time than $e^x$, so inside
 # the loss scores are in bits. The loss and its gradient stay the same:
 
 # %%

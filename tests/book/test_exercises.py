@@ -289,6 +289,8 @@ def test_work_of_the_nets_of_table_1():
     ours = np.array([cases[name].median for name in names])
     of_paper, of_ours = paper / paper[1], ours / ours[1]
     assert (of_ours <= of_paper).all()
+    assert ((of_paper / shares)[[0, 2]] > 1.3).all()
+    assert (of_ours / shares)[2] > 1.3
     for ratios in (of_paper / shares, of_ours / shares):
         assert 1.2 < ratios[0] < ratios[2] / 1.2
     assert ((of_ours / of_paper)[[0, 2]] < 0.9).all()

@@ -125,7 +125,7 @@ def test_a_page_is_light_complete_and_fits_a_phone(page, address, name):
 
 def test_the_largest_page_loads_soon(browser, address, site):
     largest = max(site.glob("*.html"), key=lambda path: path.stat().st_size).stem
-    found = load_times.measure(browser, address, [largest], repeats=3)
+    found = load_times.measure(browser, address, ["index", largest], repeats=3)
     assert max(found.values()) < SECONDS * 1000, found
 
 
