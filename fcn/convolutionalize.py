@@ -7,18 +7,19 @@ backbone of an FCN.
 
 import copy
 import math
-import platform
 from collections import OrderedDict
+from itertools import pairwise
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fcn.classifiers import Classifier, Inception, MaxPool
+from fcn.cpu import winograd
 from fcn.geometry import ReceptiveField, compose
 
 REFERENCE_PADDING = 100  # pixels around the image in the release: enough to crop to any size
-X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
@@ -98,10 +99,9 @@ class Backbone(nn.Sequential):
     Takes N x 3 x H x W; returns the maps that the scores read, {8: ..., 16: ..., 32: ...}.
     ``channels`` and ``fields`` are the channels and the receptive field of each.
 
-    On an x86 CPU, convolutions compute on maps in blocks of channels (oneDNN's layout) and convert
-    others before and after. Between the convolutions of the flat nets, VGG16 and AlexNet, maps stay
-    in blocks, which is about 5 % faster. GoogLeNet is faster with channels last. oneDNN has no
-    second derivatives of maps in blocks: in training mode, they need channels last.
+    On a CPU, the 3 x 3 convolutions of the flat nets, VGG16 and AlexNet, need fewer multiplications
+    (``fcn.cpu.winograd``), unless the net is channels last. These cannot be differentiated twice,
+    so in evaluation mode gradients go through plain convolutions.
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: dict[int, str]) -> None:
@@ -115,19 +115,21 @@ class Backbone(nn.Sequential):
             self.fields[stride] = compose(passed)
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
-        maps, blocks = {}, self._in_blocks(x)
+        maps, fast, done = {}, self._may_be_fast(x), None
+        after = dict(pairwise(self.children()))
         for name, layer in self.named_children():
-            if blocks and type(layer) is nn.Conv2d:
-                x = _to_blocks(x)
-            elif not isinstance(layer, nn.ReLU | MaxPool):
-                x = _from_blocks(x)
-            x = layer(x)
+            if fast and _is_three_by_three(layer):
+                done = after.get(layer) if isinstance(after.get(layer), nn.ReLU) else None
+                x = x.contiguous(memory_format=torch.channels_last)
+                x = winograd.convolution(x, layer, rectified=done is not None)
+            elif layer is not done:
+                x = layer(x.contiguous() if fast and not isinstance(layer, MaxPool) else x)
             if name in self.taps:
-                maps[self.taps[name]] = _from_blocks(x)
+                maps[self.taps[name]] = x.contiguous() if fast else x
         return maps
 
-    def _in_blocks(self, x: Tensor) -> bool:
-        """True where maps may stay in blocks: nobody sees them, or differentiates them twice."""
+    def _may_be_fast(self, x: Tensor) -> bool:
+        """True where nobody sees the maps in between, or differentiates them twice."""
         if x.device.type != "cpu" or x.dtype != torch.float32 or not x.is_contiguous():
             return False
         if x.requires_grad or (torch.is_grad_enabled() and not self.training):
@@ -136,17 +138,16 @@ class Backbone(nn.Sequential):
             return False  # not Parameters: `torch.func`
         if any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.children()):
             return False
-        onednn = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return X86 and onednn and not traced and not torch.is_autocast_enabled("cpu")
+        return not traced and not torch.is_autocast_enabled("cpu")
 
 
-def _to_blocks(x: Tensor) -> Tensor:
-    return x if x.is_mkldnn else x.to_mkldnn()
-
-
-def _from_blocks(x: Tensor) -> Tensor:
-    return x.to_dense() if x.is_mkldnn else x
+def _is_three_by_three(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """True for a convolution of all channels with kernel 3 and stride and padding 1."""
+    if type(layer) is not nn.Conv2d or layer.groups != 1:
+        return False
+    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return sizes == ((3, 3), (1, 1), (1, 1), (1, 1))
 
 
 def backbone(classifier: Classifier, alignment: str = "tight") -> Backbone:

@@ -6,15 +6,15 @@ is one step on the batch of all its patches. Ignoring cells at random samples fr
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fcn.cpu.threads import for_each, one_thread_each
 from fcn.metrics import check_classes
 from fcn.upsampling import CoarseScores
 
@@ -138,7 +138,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
             # Rows before channels: then each upsampling is one product of two matrices.
             by_row = cells.detach().to(dtype).permute(0, 2, 1, 3) / math.log(2)  # N x h x C x w
             gradient = torch.empty(by_row.shape, dtype=dtype)
-            sums = for_each_photo(one, by_row, labels, gradient, threads=threads)
+            sums = for_each(one, by_row, labels, gradient, threads=threads)
             total, scales = torch.stack(sums).sum(0)
         gradient = gradient.permute(0, 2, 1, 3)
         ctx.save_for_backward(gradient)
@@ -150,49 +150,6 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor, _: None) -> Any:
         (gradient,) = ctx.saved_tensors
         return (gradient * slope).to(ctx.dtype), None, None, None, None, None
-
-
-@contextmanager
-def one_thread_each() -> Iterator[int]:
-    """Inside, each operation runs on one thread; yields the number of threads outside.
-
-    PyTorch splits every operation among all threads, which then wait for each other. If operations
-    are short, as those on a strip of one photo, most of the time is spent waiting. Where PyTorch
-    does not use OpenMP, the number of threads cannot change, and stays.
-    """
-    threads = torch.get_num_threads()
-    if not torch.backends.openmp.is_available():
-        yield 1
-        return
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
-
-
-def for_each_photo(function: Callable[..., Tensor], *batches: Tensor, threads: int) -> list[Tensor]:
-    """``function`` of each photo of ``batches`` (N x ..., all of the same N), in their order.
-
-    This thread works, too: with OpenMP, a team of threads stays awake for milliseconds after its
-    last operation, and would compete with ``threads`` further ones. Raises what ``function`` does.
-    """
-    photos = list(zip(*batches, strict=True))
-    found: dict[int, Tensor] = {}
-    numbers = iter(range(len(photos)))  # shared: each thread takes the next
-    inference = torch.is_inference_mode_enabled()  # new threads do not inherit it
-
-    def work() -> None:
-        with torch.inference_mode() if inference else nullcontext():
-            for number in numbers:
-                found[number] = function(*photos[number])
-
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        others = [pool.submit(work) for _ in range(min(threads, len(photos)) - 1)]
-        work()
-    for other in others:
-        other.result()
-    return [found[number] for number in range(len(photos))]
 
 
 def balanced_weights(pixels: Tensor, exponent: float = 1.0) -> Tensor:

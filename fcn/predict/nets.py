@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from fcn.allocator import keep_freed_memory, return_freed_memory
+from fcn.cpu.allocator import keep_freed_memory, return_freed_memory
 from fcn.environment import cores, sha256
 
 SMALL = 1024**2  # pixels of which torch may keep the memory that it frees

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fcn.allocator import keep_freed_memory
+from fcn.cpu.allocator import keep_freed_memory
 from fcn.data.sample import SegmentationDataset
 from fcn.environment import resolve_device
 from fcn.training.distributed import broadcast, is_main_process

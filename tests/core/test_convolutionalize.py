@@ -17,15 +17,16 @@ import pytest
 import torch
 from torch import nn
 
-from fcn import convolutionalize as convolutionalization
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
 from fcn.convolutionalize import (
     REFERENCE_PADDING,
+    Backbone,
     WindowConvolution,
     as_convolution,
     backbone,
     convolutionalize,
 )
+from fcn.cpu import winograd
 from fcn.geometry import receptive_field
 
 WIDTH = 1 / 16
@@ -195,39 +196,43 @@ def test_inputs_that_are_no_maps_are_refused():
 
 
 @pytest.fixture
-def in_blocks(monkeypatch):
-    """The number of maps that were converted into blocks, in a list."""
-    if not (convolutionalization.X86 and torch.backends.mkldnn.is_available()):
-        pytest.skip("blocks of channels are oneDNN's layout on x86")
-    converted = []
-    convert = torch.Tensor.to_mkldnn
-    monkeypatch.setattr(torch.Tensor, "to_mkldnn", lambda x: converted.append(x) or convert(x))
-    return converted
+def fast(monkeypatch):
+    """The number of maps that Winograd's algorithm computes, in a list, for nets of any width."""
+    monkeypatch.setattr(winograd, "FEWEST", 0)
+    monkeypatch.setattr(winograd, "CHANNELS", 0)
+    computed = []
+    convolved = winograd._convolved
+    monkeypatch.setattr(
+        winograd, "_convolved", lambda *a: computed.append(len(a[0])) or convolved(*a)
+    )
+    return computed
 
 
-@pytest.mark.parametrize(("name", "conversions"), [("vgg16", 1), ("alexnet", 3)])
+@pytest.mark.parametrize(("name", "convolutions"), [("vgg16", 13), ("alexnet", 1)])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_maps_in_blocks_are_the_same(name, conversions, batch, in_blocks, monkeypatch):
+def test_fewer_multiplications_have_the_same_result(name, convolutions, batch, fast, monkeypatch):
     torch.manual_seed(0)
     features = backbone(CLASSIFIERS[name](CLASSES, width=WIDTH)).train()
     for layer in features.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
     x, results = image(96, 130).float().expand(batch, -1, -1, -1).contiguous(), []
-    for x86 in (True, False):
-        monkeypatch.setattr(convolutionalization, "X86", x86)
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(Backbone, "_may_be_fast", lambda *_: False)
         maps = features.train()(x)
-        assert not any(one.is_mkldnn for one in maps.values())
+        assert all(one.is_contiguous() for one in maps.values())
         sum((one**2).sum() for one in maps.values()).backward()
         gradients = [parameter.grad.clone() for parameter in features.parameters()]
         features.zero_grad()
         with torch.no_grad():
             results.append((maps, features.eval()(x), gradients))
-        assert len(in_blocks) == 2 * conversions  # of training and inference, with x86 alone
+    backward = convolutions - (name == "vgg16")  # the photo needs no gradient
+    assert len(fast) == 2 * convolutions + backward  # of training and inference
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-3)
 
 
-def test_maps_that_others_see_or_differentiate_twice_are_not_in_blocks(in_blocks):
+def test_maps_that_others_see_or_differentiate_twice_are_computed_plainly(fast):
     features = backbone(vgg16(CLASSES, width=WIDTH)).train()
     x = image(64).float()
 
@@ -242,21 +247,19 @@ def test_maps_that_others_see_or_differentiate_twice_are_not_in_blocks(in_blocks
     features.to(memory_format=torch.contiguous_format)
     with torch.autocast("cpu", torch.bfloat16):
         features(x)
-    with torch.backends.mkldnn.flags(enabled=False):
-        features(x)
     seen = []
     handle = features.conv2_1.register_forward_hook(lambda layer, x, y: seen.append(y))
     features(x)
     handle.remove()
-    assert not in_blocks
+    assert not fast
     assert seen[0].shape[1:] == (8, 32, 32)
     [slope] = torch.autograd.grad(
         energy(features.eval()(x)), [features.conv2_1.weight], create_graph=True
     )
     (slope**2).sum().backward()
-    assert not in_blocks
+    assert not fast
     features.train()(x)
-    assert in_blocks
+    assert fast
 
 
 def test_the_trunk_ends_before_the_last_layer(classifier):

@@ -244,7 +244,7 @@ print(megabytes("VmHWM") - before, megabytes("VmRSS") - before, read.shrunk[8:9,
 """
 KEEP = """
 import numpy
-from fcn.allocator import KEPT, keep_freed_memory, return_freed_memory
+from fcn.cpu.allocator import KEPT, keep_freed_memory, return_freed_memory
 kept = keep_freed_memory() == KEPT
 before = megabytes("VmRSS")
 array, small = numpy.ones(100_000_000, numpy.uint8), numpy.ones(100)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_loop import RECIPE, Kept, Tiny, assert_same_weights, net_for, run, same_run, stopped
 
-from fcn import allocator
+from fcn.cpu import allocator
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.training import execution, memory
 from fcn.training.checkpoint import read_checkpoint
@@ -225,7 +225,7 @@ def test_a_checkpoint_of_an_older_version_resumes(scenes, tmp_path):
 
 FAULTS = """
 import resource, torch
-from fcn import allocator
+from fcn.cpu import allocator
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

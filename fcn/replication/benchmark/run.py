@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from fcn.allocator import keep_freed_memory
+from fcn.cpu.allocator import keep_freed_memory
 from fcn.environment import check_writable
 from fcn.replication.benchmark import measure, peers, profiles
 from fcn.replication.benchmark.peers import Peers, Unavailable, variants, workloads

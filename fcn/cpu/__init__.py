@@ -1,0 +1,1 @@
+"""What PyTorch leaves to be gained on a CPU: memory, threads, convolutions."""
