@@ -20,7 +20,10 @@ MINUTES ?= 25
 GPU_PYTHON ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON3))
 TARGET  := _build/wheels
 
-.PHONY: help setup book notebooks site pdf serve test nightly test-install test-lowest paper records-gpu clean
+# Two at a time, because each alone leaves a core idle for a part of the time.
+BESIDE := --no-print-directory --jobs=2
+
+.PHONY: help setup book smoke notebooks site pdf serve test lint types nightly test-install test-lowest paper records-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -32,8 +35,10 @@ EXPERIMENTS := 06 07 08 09 10 11 14 15
 
 book: $(READY) ## check the committed notebooks, smoke-test the chapters' experiments, build the site
 	$(BIN)/python book/build.py check
+	@$(MAKE) $(BESIDE) smoke site
+
+smoke: $(READY)
 	$(BIN)/python book/build.py execute --preset smoke $(EXPERIMENTS:%=--only %)
-	@$(MAKE) --no-print-directory site
 
 notebooks: $(READY) ## run every chapter and replace the committed notebooks
 	$(BIN)/python book/build.py notebooks
@@ -53,12 +58,17 @@ serve: ## serve the site locally, PORT=8000
 
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## lint, import order, types, tests, and every chapter rerun and compared
+	@$(MAKE) $(BESIDE) lint types
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python book/build.py compare
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: $(READY)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python book/build.py compare
 
 test-install: export UV_OFFLINE := 0
 test-install: $(READY) ## install the wheel for each Python 3.11 to 3.13 on PATH; downloads its packages

@@ -14,6 +14,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from fcn.classifiers import Classifier, Inception, MaxPool
 from fcn.cpu import winograd
@@ -136,15 +137,17 @@ class Backbone(nn.Sequential):
             return False
         if any(type(one) is not nn.Parameter or _channels_last(one) for one in self.parameters()):
             return False  # not Parameters: `torch.func`
-        if any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.children()):
+        hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        if any(getattr(layer, name) for layer in self.children() for name in hooks):
             return False
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return not traced and not torch.is_autocast_enabled("cpu")
+        seen = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        seen = seen or is_in_torch_dispatch_mode()  # FlopCounterMode, for one
+        return not seen and not torch.is_autocast_enabled("cpu")
 
 
 def _is_three_by_three(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     """True for a convolution of all channels with kernel 3 and stride and padding 1."""
-    if type(layer) is not nn.Conv2d or layer.groups != 1:
+    if type(layer) is not nn.Conv2d or layer.groups != 1 or layer.bias is None:
         return False
     sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     return sizes == ((3, 3), (1, 1), (1, 1), (1, 1))

@@ -1,14 +1,14 @@
 """3 x 3 convolutions with a quarter of the multiplications (Lavin and Gray, CVPR 2016).
 
-Four outputs of a filter with three taps take twelve multiplications. If filter and inputs are
-polynomials, the outputs are coefficients of their product, which is known from its values at six
-points (Winograd, 1980; here 0, 1, -1, 2, -2 and infinity): six multiplications. In two dimensions,
-a tile of 4 x 4 outputs takes 36 instead of 144. Over all channels, the multiplications at each of
-the 36 points are one product of matrices.
+Four outputs of a filter with three taps take twelve multiplications. Winograd's algorithm takes
+six: it evaluates filter and inputs as polynomials at six points (0, 1, -1, 2, -2 and infinity),
+multiplies the values, and combines the products (chapter 14 of the book derives it). In two
+dimensions, a tile of 4 x 4 outputs takes 36 multiplications instead of 144. Over all channels,
+those at each of the 36 points are one product of matrices.
 
 Each thread works through strips of rows of tiles, whose values stay in its core's cache. Values at
-2 and -2 are large and cancel, so the error is about 1e-5 of the largest output, which is ten to
-thirty times that of a plain convolution in float32 and a hundredth of bfloat16's.
+2 and -2 are large and cancel, so the error is about 1e-5 of the largest output: more than that of a
+plain convolution in float32, much less than bfloat16's.
 """
 
 from collections.abc import Sequence

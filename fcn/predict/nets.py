@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from fcn.cpu.allocator import keep_freed_memory, return_freed_memory
 from fcn.environment import cores, sha256
 
 SMALL = 1024**2  # pixels of which torch may keep the memory that it frees
@@ -25,6 +24,8 @@ class TorchNet:
 
     def __init__(self, path: Path, device: str) -> None:
         if device == "cpu":
+            from fcn.cpu.allocator import keep_freed_memory
+
             # Room for the convolutions of one size of photo. By default oneDNN keeps those of many.
             os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
             keep_freed_memory()
@@ -63,6 +64,8 @@ class TorchNet:
 
     def _run(self, photos: Pixels, head: str, upsample: bool) -> Any:
         import torch
+
+        from fcn.cpu.allocator import return_freed_memory
 
         if self.device == "cpu" and photos.size > 3 * SMALL:
             return_freed_memory()

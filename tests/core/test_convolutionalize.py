@@ -16,6 +16,7 @@ import types
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fcn.classifiers import CLASSIFIERS, Inception, alexnet, googlenet, vgg16
 from fcn.convolutionalize import (
@@ -251,8 +252,15 @@ def test_maps_that_others_see_or_differentiate_twice_are_computed_plainly(fast):
     handle = features.conv2_1.register_forward_hook(lambda layer, x, y: seen.append(y))
     features(x)
     handle.remove()
+    handle = features.conv2_1.register_full_backward_hook(print)
+    with pytest.raises(RuntimeError, match="inplace"):  # of torch: the ReLU works in place
+        features(x)
+    handle.remove()
+    with FlopCounterMode(display=False) as count:
+        features(x)
     assert not fast
     assert seen[0].shape[1:] == (8, 32, 32)
+    assert count.get_total_flops() > 0
     [slope] = torch.autograd.grad(
         energy(features.eval()(x)), [features.conv2_1.weight], create_graph=True
     )
