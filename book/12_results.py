@@ -552,10 +552,9 @@ if fast := [pair for pair in pairs if pair]:
 # %% [markdown]
 # :::{caption} fig-claims-fast
 # :alt: One row per claim that was run, with an open dot for our difference in points,
-# :  its interval and, as a diamond, the paper's number. With two skips and with one the
-# :  difference is above zero and well above the paper's. With the score layers alone, the
-# :  whole interval is below zero and well above the paper's number. With the maximum, it
-# :  is below zero. With weights for rare classes, it begins at zero; with score layers
+# :  its interval and, as a diamond, the paper's number. With skips, the difference is
+# :  above zero; with the score layers alone or the maximum, the whole interval is below
+# :  zero. With weights for rare classes, the interval begins at zero; with score layers
 # :  that start at random, it crosses zero.
 # The differences of {numref}`tab-claims-fast`, drawn as in {numref}`fig-claims-short`.
 # :::

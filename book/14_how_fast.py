@@ -300,15 +300,15 @@ outputs = values(4).T @ ((values(3) @ taps) * (interpolation.T @ inputs))
 torch.testing.assert_close(outputs, inputs.unfold(0, 3, 1) @ taps)
 
 # %% [markdown]
-# The six multiplications are the `*` in `outputs`. In two dimensions, a
-# tile of 4×4 outputs takes $6^2 = 36$ instead of $9 \cdot 16 = 144$. Over all channels,
-# those at each of the 36 points are one product of matrices.
+# The six multiplications are the `*` in `outputs`. In two dimensions, a tile of 4×4
+# outputs takes $6^2 = 36$ instead of $9 \cdot 16 = 144$. Over all channels, those at each
+# of the 36 points are one product of matrices.
 #
-# What remains are additions, and they take time as well. They pay where each value is
-# used for many channels, and where tiles are many. There the package convolves in this
-# way on a CPU, in strips like the loss, forward and backward (`fcn.cpu.winograd`).
-# Rounding errors grow, since the values at 2 and −2 are large and cancel, but float32
-# has precision to spare:
+# The additions that remain take time as well. They pay if each value serves many
+# channels and if there are many tiles. Then the package convolves in this way on a CPU,
+# in strips like the loss, forward and backward (`fcn.cpu.winograd`). Rounding errors
+# grow, since the values at 2 and −2 are large and cancel, but float32 has precision to
+# spare:
 
 # %%
 layer = torch.nn.Conv2d(64, 64, 3, padding=1)
@@ -328,7 +328,7 @@ assert (fast - exact).abs().max() < 2e-5 * exact.abs().max()
 # CPU multiplies in it (AVX512-BF16, AMX), and is several times *slower* elsewhere. So
 # `train` assumes neither: it uses bfloat16 only on a CPU that has the instructions,
 # finds the memory format by a short probe, reports both, and writes both into the
-# record (`fcn.training.execution`).
+# record (`fcn.training.execution`). With channels last, 3×3 convolutions are plain ones.
 
 # %% tags=["full-width"]
 tables.formats(found)
