@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fcn.data.augment import augmentation
 from fcn.data.sample import SegmentationDataset
 from fcn.losses import balanced_weights, multi_head_loss
 from fcn.models import FCN, LateFusion
@@ -103,8 +104,6 @@ def train(
     Diverged; ValueError if the checkpoint belongs to another run, if the classes of net and data
     set differ, if the augmentation is unknown, or if there are too many processes to share a batch.
     """
-    from fcn.data.augment import augmentation  # torchvision takes seconds to import
-
     augmentation(recipe.augment)
     heads = scored_heads(net, dataset)
     unused = net.settings.get("fusion") == "finest"  # the layers above the skip
