@@ -120,7 +120,8 @@ class Backbone(nn.Sequential):
         after = dict(pairwise(self.children()))
         for name, layer in self.named_children():
             if fast and _is_three_by_three(layer):
-                done = after.get(layer) if isinstance(after.get(layer), nn.ReLU) else None
+                following = after.get(layer)
+                done = following if isinstance(following, nn.ReLU) else None
                 x = x.contiguous(memory_format=torch.channels_last)
                 x = winograd.convolution(x, layer, rectified=done is not None)
             elif layer is not done:

@@ -44,7 +44,7 @@ def convolution(x: Tensor, layer: nn.Conv2d, rectified: bool) -> Tensor:
     The kernel is 3 x 3, with stride and padding 1. Uses a plain convolution where that is faster.
     The result is channels last, too. It cannot be differentiated twice.
     """
-    tiles = len(x) * -(-x.shape[2] // 4) * -(-x.shape[3] // 4)
+    tiles = len(x) * _tiles(x.shape[2]) * _tiles(x.shape[3])
     if layer.in_channels < CHANNELS or tiles < FEWEST * torch.get_num_threads():
         y: Tensor = layer(x)
         return y.relu_() if rectified else y
@@ -136,10 +136,15 @@ def _weight_gradient(x: Tensor, slope: Tensor) -> Tensor:
     return (POINTS.T @ total).view(3, 3, outputs, inputs).permute(2, 3, 0, 1)
 
 
+def _tiles(pixels: int) -> int:
+    """The number of tiles that cover a row or a column of pixels."""
+    return -(-pixels // 4)
+
+
 def _strips(images: Tensor, threads: int) -> list[Strip]:
     """Strips that cover ``images`` (N x H x W x C), at least one for each thread if possible."""
     photos, height, width = images.shape[:3]
-    rows, columns = -(-height // 4), -(-width // 4)
+    rows, columns = _tiles(height), _tiles(width)
     most = max(1, min(TILES // columns, -(-rows * photos // threads), rows))
     tops = range(0, rows, most)
     return [(photo, top, min(most, rows - top)) for photo in range(photos) for top in tops]
@@ -148,7 +153,7 @@ def _strips(images: Tensor, threads: int) -> list[Strip]:
 def _tiles_at_points(image: Tensor, top: int, rows: int) -> Tensor:
     """A strip of ``image`` (H x W x C) at the points: 36 x rows x columns x C."""
     height, width, channels = image.shape
-    columns = -(-width // 4)
+    columns = _tiles(width)
     padded = image.new_zeros(4 * rows + 2, 4 * columns + 2, channels)
     first = 4 * top - 1
     low, high = max(first, 0), min(first + len(padded), height)

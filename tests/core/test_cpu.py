@@ -67,7 +67,7 @@ def test_result_and_gradients(threads, batch, inputs, outputs, height, width, re
         assert (one.double() - exact).abs().max() <= 3e-5 * max(exact.abs().max(), 0.1)
 
 
-def test_the_result_is_channels_last_and_the_input_is_unchanged():
+def test_the_result_is_channels_last_and_the_input_is_unchanged(threads):
     layer = nn.Conv2d(32, 48, 3, padding=1)
     x = torch.randn(2, 32, 64, 64).contiguous(memory_format=torch.channels_last)
     before = x.clone()
@@ -80,8 +80,7 @@ def test_the_result_is_channels_last_and_the_input_is_unchanged():
 
 
 @pytest.mark.parametrize(("inputs", "side"), [(31, 64), (32, 28)])
-def test_few_channels_or_tiles_are_convolved_plainly(inputs, side):
-    torch.set_num_threads(1)
+def test_few_channels_or_tiles_are_convolved_plainly(threads, inputs, side):
     layer = nn.Conv2d(inputs, 8, 3, padding=1)
     x = torch.randn(1, inputs, side, side).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
@@ -89,7 +88,7 @@ def test_few_channels_or_tiles_are_convolved_plainly(inputs, side):
         assert torch.equal(winograd.convolution(x, layer, rectified=True), layer(x).relu())
 
 
-def test_it_cannot_be_differentiated_twice():
+def test_it_cannot_be_differentiated_twice(threads):
     layer = nn.Conv2d(32, 8, 3, padding=1)
     x = torch.randn(1, 32, 64, 64).contiguous(memory_format=torch.channels_last)
     y = winograd.convolution(x, layer, rectified=False)
@@ -98,7 +97,7 @@ def test_it_cannot_be_differentiated_twice():
         slope.sum().backward()
 
 
-def test_the_gradient_of_what_does_not_learn_is_not_computed(monkeypatch):
+def test_the_gradient_of_what_does_not_learn_is_not_computed(threads, monkeypatch):
     layer = nn.Conv2d(32, 8, 3, padding=1).requires_grad_(False)
     layer.bias.requires_grad_()
     monkeypatch.setattr(winograd, "_weight_gradient", None)
