@@ -574,7 +574,7 @@ shared.glue_values(
     fast_balanced=one["balanced"].so_far,
     fast_balanced_accuracy=metrics["mean acc."],
     fast_balanced_pixels=metrics["pixel acc."],
-    fast_random=one["random-scores"].so_far,
+    fast_random=one["random-scores"].so_far.replace("-", "−"),
 )
 
 # %% [markdown]
