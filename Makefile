@@ -12,6 +12,9 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_HTTP_TIMEOUT        := 300
 unexport VIRTUAL_ENV
 
+# Where it is set, as in many container images, every process compiles PyTorch's sources anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 # records-gpu runs from a plain checkout, with the python3 that has torch if there is no .venv.
 # WHEELS is a folder of wheels that this Python lacks; ARGS is passed on to `fcn train`.
 DATA    ?= $(FCN_DATA)
