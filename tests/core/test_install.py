@@ -64,18 +64,19 @@ def installed(request, wheel: Path, tmp_path_factory) -> Path:
     runs = python and subprocess.run([python, "-c", ""], capture_output=True, check=False)
     if not runs or runs.returncode:
         pytest.skip(f"no Python {version} here")
-    return environment(python, wheel, tmp_path_factory.mktemp(f"python{version}"))
-
-
-def environment(python: str, wheel: Path, folder: Path, *extras: str) -> Path:
-    """A fresh environment with the wheel, the core's packages and those of the extras."""
+    folder = tmp_path_factory.mktemp(f"python{version}")
     for name in ("pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, folder)
-    core = ("--frozen", "--no-dev", "--no-install-project", *(f"--extra={one}" for one in extras))
-    uv("sync", "--quiet", *core, "--python", python, "--project", folder)
-    made = folder / ".venv"
-    uv("pip", "install", "--quiet", "--no-deps", "--python", made, wheel)
-    return made
+    uv("venv", "--quiet", "--python", python, folder / ".venv")
+    return add_packages(folder / ".venv", wheel)
+
+
+def add_packages(environment: Path, wheel: Path, *extras: str) -> Path:
+    """Install the core's packages, those of the extras, and the wheel; returns the environment."""
+    chosen = ("--frozen", "--no-dev", "--no-install-project", *(f"--extra={one}" for one in extras))
+    uv("sync", "--quiet", *chosen, "--project", environment.parent)
+    uv("pip", "install", "--quiet", "--no-deps", "--python", environment, wheel)
+    return environment
 
 
 def run(installation: Path, folder: Path, *arguments: object) -> tuple[int, str, str]:
@@ -153,11 +154,9 @@ def test_a_missing_package_is_one_line_that_names_its_extra(
 
 
 @pytest.fixture(scope="module")
-def extended(wheel: Path, tmp_path_factory) -> Path:
-    """An environment of this Python with the extras that train and export."""
-    return environment(
-        sys.executable, wheel, tmp_path_factory.mktemp("extended"), "train", "export"
-    )
+def extended(installed: Path, wheel: Path) -> Path:
+    """The same environment with the extras that train and export, for the last test."""
+    return add_packages(installed, wheel, "train", "export")
 
 
 def test_with_the_extras_it_trains_lists_and_exports_in_an_empty_folder(
