@@ -62,8 +62,7 @@ serve: ## serve the site locally, PORT=8000
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## lint, import order, types, tests, and every chapter rerun and compared
 	@$(MAKE) $(BESIDE) lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python book/build.py compare
+	$(BIN)/python -m pytest --nbval -n 3 --dist loadfile --no-loadscope-reorder tests book
 
 lint: $(READY)
 	$(BIN)/ruff check .

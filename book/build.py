@@ -1,4 +1,4 @@
-"""The book's command line: run the chapters, compare them, check the site.
+"""The book's command line: run the chapters, check them and the site.
 
 A chapter is a text file, NN_name.py (jupytext, percent format); the site shows the same chapter executed,
 NN_name.ipynb. Two runs on one machine are equal byte for byte.
@@ -7,7 +7,6 @@ NN_name.ipynb. Two runs on one machine are equal byte for byte.
     notebooks       run the chapters with their default parameters and replace the committed notebooks
     prose           copy changed prose, captions and tags into the committed notebooks, without running them
     check           compare the committed notebooks with their sources, without running them
-    compare         run the committed notebooks again (pytest --nbval book) and compare their outputs
     links           check the links of the built site, and that it needs nothing from other hosts
     load            measure how long each page of the built site takes to load in Chromium, on a slow CPU
     pdf             print the whole book with Chromium into _build/book.pdf
@@ -45,7 +44,7 @@ from fcn.environment import atomic_write
 BOOK = Path(__file__).resolve().parent
 BUILD = BOOK.parent / "_build"
 MODES = (
-    "execute", "notebooks", "prose", "check", "compare", "links", "load", "pdf", "readme-picture", "live"
+    "execute", "notebooks", "prose", "check", "links", "load", "pdf", "readme-picture", "live"
 )  # fmt: skip
 PARAMETERS = (
     "preset", "experiments", "data_root", "weights_root", "device", "seed", "results_dir", "runs_dir"
@@ -354,23 +353,6 @@ def check(book: Path = BOOK) -> None:
         raise ChapterError("\n".join(found))
 
 
-def compare(chapters: list[Path], jobs: int) -> int:
-    """Run the committed notebooks again with pytest --nbval (see conftest.py); returns its exit status."""
-    notebooks = [str(chapter.with_suffix(".ipynb")) for chapter in chapters]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        "-n",
-        str(jobs),
-        "--dist",
-        "loadfile",
-        *notebooks,
-    ]
-    return subprocess.call(command, cwd=BOOK.parent)
-
-
 def check_links(site: Path = BUILD / "html") -> None:
     """Raise ChapterError with one line per broken link of the built site."""
     _need(site)
@@ -555,8 +537,6 @@ def main(arguments: list[str] | None = None) -> int:
 
             live.draw()
             live.record()
-        elif options.mode == "compare":
-            return compare(chapters, options.jobs)
         else:
             executed = execute_all(chapters, parameters, options.jobs)
             if options.mode == "notebooks":
