@@ -1,4 +1,4 @@
-"""The wheel, in a fresh environment that has the packages of the core and no others.
+"""The wheel, in an environment that has the packages of the core and no others.
 
 ``uv build`` makes the wheel. ``uv sync`` installs the core's packages as ``uv.lock`` pins them, out
 of uv's cache; then the wheel is installed without its dependencies, and ``uv pip check`` compares
@@ -22,6 +22,7 @@ from PIL import Image
 from fcn.__main__ import DEFAULT_NET
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENTS = ROOT / "_build" / "installed"
 DEMO = "scenes-googlenet-8s-demo"
 PYTHONS = ("3.11", "3.12", "3.13")
 CUDA = ("cuda-", "nvidia-", "triton")  # what torch adds on Linux, where it may have a GPU
@@ -56,27 +57,31 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
-def installed(request, wheel: Path, tmp_path_factory) -> Path:
-    """A fresh environment with the wheel and the core's packages."""
+def installed(request, wheel: Path) -> Path:
+    """An environment with the wheel and the core's packages."""
     version = request.param
     own = version == f"{sys.version_info.major}.{sys.version_info.minor}"
     python = sys.executable if own else shutil.which(f"python{version}")
     runs = python and subprocess.run([python, "-c", ""], capture_output=True, check=False)
     if not runs or runs.returncode:
         pytest.skip(f"no Python {version} here")
-    folder = tmp_path_factory.mktemp(f"python{version}")
-    for name in ("pyproject.toml", "uv.lock"):
-        shutil.copy(ROOT / name, folder)
-    uv("venv", "--quiet", "--python", python, folder / ".venv")
-    return add_packages(folder / ".venv", wheel)
+    return environment(python, wheel, f"python{version}")
 
 
-def add_packages(environment: Path, wheel: Path, *extras: str) -> Path:
-    """Install the core's packages, those of the extras, and the wheel; returns the environment."""
-    chosen = ("--frozen", "--no-dev", "--no-install-project", *(f"--extra={one}" for one in extras))
-    uv("sync", "--quiet", *chosen, "--project", environment.parent)
-    uv("pip", "install", "--quiet", "--no-deps", "--python", environment, wheel)
-    return environment
+def environment(python: str, wheel: Path, name: str, *extras: str) -> Path:
+    """An environment with the wheel, the core's packages, those of the extras, and no others.
+
+    It stays for the next run, which brings it up to date: it has tens of thousands of files.
+    """
+    folder = ENVIRONMENTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / file, folder)
+    core = ("--frozen", "--no-dev", "--no-install-project", *(f"--extra={one}" for one in extras))
+    uv("sync", "--quiet", *core, "--python", python, "--project", folder)
+    made = folder / ".venv"
+    uv("pip", "install", "--quiet", "--no-deps", "--reinstall", "--python", made, wheel)
+    return made
 
 
 def run(installation: Path, folder: Path, *arguments: object) -> tuple[int, str, str]:
@@ -154,9 +159,9 @@ def test_a_missing_package_is_one_line_that_names_its_extra(
 
 
 @pytest.fixture(scope="module")
-def extended(installed: Path, wheel: Path) -> Path:
-    """The same environment with the extras that train and export, for the last test."""
-    return add_packages(installed, wheel, "train", "export")
+def extended(wheel: Path) -> Path:
+    """An environment of this Python with the extras that train and export."""
+    return environment(sys.executable, wheel, "extended", "train", "export")
 
 
 def test_with_the_extras_it_trains_lists_and_exports_in_an_empty_folder(
