@@ -763,8 +763,10 @@ shared.glue_values(saved=saved, patches=len(patches))
 # stays the same. Its variance is that of independent coin tosses:
 #
 # $$
-# \operatorname{Var}\left[\frac{1}{p} \sum z_{ij}\,\ell'_{ij}\right]
-# = \frac{1 - p}{p} \sum \ell'^{\,2}_{ij} .
+# \begin{aligned}
+# & \operatorname{Var}\left[\frac{1}{p} \sum z_{ij}\,\ell'_{ij}\right] \\
+# & \qquad = \frac{1 - p}{p} \sum \ell'^{\,2}_{ij} .
+# \end{aligned}
 # $$ (eq-sampling-variance)
 #
 # To measure it we need a net that has learned a little: FCN-32s on AlexNet's backbone
