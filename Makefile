@@ -108,7 +108,7 @@ records-gpu: ## on a GPU: its tests, the speedrun, the paper's schedules, the be
 
 clean: ## remove build and test leftovers; the environment stays
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find book fcn tests -name __pycache__ -prune -exec rm -rf {} +
+	find book data_scripts fcn tests workflow -name __pycache__ -prune -exec rm -rf {} +
 
 # Repeated only when the lock or the project file changes. Building matplotlib's font cache now keeps its notice
 # out of the first chapter that runs.
