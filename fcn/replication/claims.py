@@ -139,7 +139,7 @@ class Comparison:
     def so_far(self) -> str:
         """The difference, with its interval if there is one."""
         interval = "" if math.isinf(self.uncertain) else f" ± {self.uncertain:.1f}"
-        return f"{self.difference:+.1f}{interval}"
+        return f"{self.difference:+z.1f}{interval}"
 
     @property
     def verdict(self) -> str:
@@ -223,7 +223,7 @@ def metric_by_metric(records: Sequence[Record], claims: Sequence[Claim] = CLAIMS
         runs = [run for run in records if head in run.heads]  # a single task may lack it
         if found := compare(replace(one, metric=metric), runs):
             cells = rows.setdefault(f"{one.section}: {one.change}", {})
-            cells[COLUMNS[metric]] = f"{found.difference:+.1f}"
+            cells[COLUMNS[metric]] = f"{found.difference:+z.1f}"
     return pd.DataFrame.from_dict(rows, orient="index").fillna(ABSENT)
 
 

@@ -213,7 +213,7 @@ def _differences(runs: Sequence[Record], row: Row) -> dict[str, str]:
     for metric, column in COLUMNS.items():
         if metric in runs[0].scores and metric in row.metrics:
             ours = statistics.fmean(run.scores[metric] for run in runs)
-            cells[column] = f"{round(ours, 1) - round(row.metrics[metric], 1):+.1f}"
+            cells[column] = f"{round(ours, 1) - round(row.metrics[metric], 1):+z.1f}"
     return cells
 
 

@@ -176,6 +176,10 @@ def test_the_interval_is_students_corrected_for_the_claims_of_the_list():
     assert found.so_far == f"+1.5 ± {found.uncertain:.1f}"
 
 
+def test_a_difference_that_rounds_to_zero_has_no_minus():
+    assert compared("same", -0.04, 1.2).so_far == "+0.0 ± 1.2"
+
+
 @pytest.mark.parametrize("gain", [-60, 4, 60])  # 20 pixels are one point of mean IU
 def test_fast_runs_are_long_enough_if_twice_the_epochs_score_no_better(gain):
     one, longer = claim("skip-16s", FAST_CLAIMS), claims.LONGER
