@@ -804,17 +804,17 @@ chapter_tables.costs_by_table(costs)
 #    that it should list and does not?
 #
 #    :::{dropdown} Solution
-#    You can read the list before you train. `sift-flow-googlenet-8s-speedrun-plain`
-#    takes about as long as the speedrun of chapter [15](15_speedrun.ipynb):
+#    You can read the list before you train. `sift-flow-googlenet-8s-speedrun-sampled`
+#    takes about twice as long as the speedrun of chapter [15](15_speedrun.ipynb):
 #
 #    ```python
-#    experiment = EXPERIMENTS["sift-flow-googlenet-8s-speedrun-plain"]
+#    experiment = EXPERIMENTS["sift-flow-googlenet-8s-speedrun-sampled"]
 #    for one in deviations.deviations_of(experiment):
 #        print(f"{one.kind}: {one.text}")
 #    ```
 #
-#    It lists 16 deviations, from the backbone to bfloat16. One is missing: before these
-#    three epochs, the score layers were trained alone for four. The record of that
+#    It lists 18 deviations, from the backbone to bfloat16. One is missing: before these
+#    six epochs, the score layers were trained alone for eight. The record of that
 #    stage has its own list; this one only names the net that it started from. The
 #    defaults of {numref}`tab-deviation-defaults` are in no record either. And no
 #    program knows what happened to your copy of the data: ours has photos that were
