@@ -62,7 +62,7 @@ serve: ## serve the site locally, PORT=8000
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## lint, import order, types, tests, and every chapter rerun and compared
 	@$(MAKE) $(BESIDE) lint types
-	$(BIN)/python -m pytest --nbval -n 4 --dist loadfile --no-loadscope-reorder tests book
+	$(BIN)/python -m pytest --nbval -n 3 --dist loadfile --no-loadscope-reorder tests book
 
 lint: $(READY)
 	$(BIN)/ruff check .
