@@ -162,8 +162,8 @@ pd.DataFrame(stitched.int().numpy())
 # weights. If a layer of stride $s$ is followed by a filter $f$, replace the filter by
 #
 # $$
-# f'_{ij} = \begin{cases} f_{i/s,\,j/s} & \text{if } s \text{ divides both } i
-# \text{ and } j, \\ 0 & \text{otherwise.} \end{cases}
+# f'_{ij} = \begin{cases} f_{i/s,\,j/s} & s \text{ divides } i \text{ and } j, \\
+# 0 & \text{otherwise.} \end{cases}
 # $$
 #
 # The paper calls this *filter rarefaction*. It goes back to the *algorithme à trous* of
