@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 TEXTS = [
     *sorted((ROOT / "book").glob("[0-9]*.py")),
     *sorted(ROOT.glob("*.md")),
-    *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("[!._]*/README.md")),
     ROOT / "Makefile",
 ]
 
