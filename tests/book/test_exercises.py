@@ -230,7 +230,10 @@ def test_deviations_of_a_missing_row():
     assert EXPERIMENTS[f"{RACE}-sampled-heads"].recipe.epochs == 8
     assert not any("inception_5b" in one or "8 of at least" in one for one in listed)
     (one, *_), (heads, *_) = (find(RECORDS, f"{RACE}{end}") for end in ("-brief", "-heads"))
+    texts = [deviation.text for deviation in deviations.deviations_of(one)]
     assert one.initial_weights.name == f"{heads.file_name[:-5]}.safetensors"
+    assert heads.recipe["epochs"] == 4
+    assert not any("inception_5b" in text or "4 of at least" in text for text in texts)
     assert not find(RECORDS, f"{RACE}-sampled")
 
 
