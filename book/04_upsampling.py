@@ -582,7 +582,7 @@ shared.glue_values(
     learned_iu=sum(found.changed) / len(found.changed),
     fixed_iu=sum(found.base) / len(found.base),
     learned_gain=found.difference,
-    learned_fast=fast.so_far.replace("-", "−"),
+    learned_fast=fast.so_far,
     learned_seeds=len(fast.changed),
 )
 
@@ -598,9 +598,10 @@ shared.glue_values(
 # points. So short a comparison, with one seed on the learned side, cannot exclude a
 # small effect in either direction. Three epochs of a faster recipe, with
 # {glue:text}`learned_seeds:.0f` seeds on the learned side, say {glue:text}`learned_fast`
-# ([chapter 12](12_results.ipynb), "intermediate upsampling learned"). The paper learns the intermediate upsamplings, starting from
-# bilinear, and fixes the last. The authors' release fixes all of them, and its README
-# says that learning them made no significant difference.
+# ([chapter 12](12_results.ipynb), "intermediate upsampling learned"). The paper learns
+# the intermediate upsamplings, starting from bilinear, and fixes the last. The authors'
+# release fixes all of them, and its README says that learning them made no significant
+# difference.
 #
 # A learned filter also has a risk that a fixed one does not have. Nothing keeps the
 # sums of its taps equal. Where they differ, a smooth map comes out with a pattern that

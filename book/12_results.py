@@ -561,7 +561,6 @@ if fast := [pair for pair in pairs if pair]:
 
 # %% tags=["remove-input"]
 one = {pair.claim.id: pair for pair in fast}
-points = {name: pair.so_far.replace("-", "−") for name, pair in one.items()}
 twice = claims.compare(claims.LONGER, found)
 scores = one["scores-only"]
 metrics = claims.metric_by_metric(found, [one["balanced"].claim]).iloc[0]
@@ -572,14 +571,14 @@ shared.glue_values(
     fast_second_skip=one["skip-8s"].difference,
     fast_maximum=-one["max-fusion"].difference,
     fast_scores_only_share=100 * np.mean(scores.changed) / np.mean(scores.base),
-    fast_balanced=points["balanced"],
+    fast_balanced=one["balanced"].so_far,
     fast_balanced_accuracy=metrics["mean acc."],
     fast_balanced_pixels=metrics["pixel acc."],
-    fast_random=points["random-scores"],
-    fast_mirrored=points["mirrored"],
-    fast_jittered=points["jittered"],
-    fast_learned=points["learned-upsampling"],
-    fast_semantic=points["semantic-alone"],
+    fast_random=one["random-scores"].so_far,
+    fast_mirrored=one["mirrored"].so_far,
+    fast_jittered=one["jittered"].so_far,
+    fast_learned=one["learned-upsampling"].so_far,
+    fast_semantic=one["semantic-alone"].so_far,
 )
 
 # %% [markdown]

@@ -398,13 +398,11 @@ plt.show()
 
 by_id = {one.claim.id: one for one in compared if one}
 learned = by_id["learned-upsampling"]
-fast = claims.compare(
-    claims.claim("learned-upsampling", claims.FAST_CLAIMS), found
-).so_far
+fast = claims.compare(claims.claim("learned-upsampling", claims.FAST_CLAIMS), found)
 shared.glue_values(
     learned=learned.difference,
     learned_verdict=learned.verdict,
-    learned_fast=fast.replace("-", "−"),
+    learned_fast=fast.so_far,
 )
 
 # %% [markdown]

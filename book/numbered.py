@@ -32,6 +32,7 @@ HEADERS = re.compile(
 )
 """Names of the columns, then a row with those of the index alone."""
 NEGATIVE = re.compile(r"(?<=>)-(?=\d)")
+GLUED_NEGATIVE = re.compile(r"-\d[\d.,]*( ± [\d.,]+)?")
 
 
 class OutputTable(nodes.figure):
@@ -127,7 +128,7 @@ def typeset(app: Sphinx, document: nodes.document) -> None:
             table = HEADERS.sub(_one_row, raw.astext())
             raw.children = [nodes.Text(NEGATIVE.sub("\N{MINUS SIGN}", table))]
     for text in [*document.findall(nodes.Text)]:
-        if re.fullmatch(r"-\d[\d.,]*", text) and isinstance(text.parent, nodes.inline):
+        if GLUED_NEGATIVE.fullmatch(text) and isinstance(text.parent, nodes.inline):
             text.parent.replace(
                 text, nodes.Text(text.replace("-", "\N{MINUS SIGN}", 1))
             )

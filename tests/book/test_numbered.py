@@ -51,7 +51,7 @@ def built(tmp_path):
         picture = cell({"image/png": png()}, **{"image/png": {"width": 700, "height": 1}})
         numbers = pd.DataFrame({"gain": [-1.5], "a-1": [2]}, pd.Index(["8s"], name="net"))
         table = cell({"text/html": numbers.to_html(), "text/plain": "1"})
-        table.outputs.append(glued("drop", "-0.4"))
+        table.outputs += [glued("drop", "-0.4"), glued("change", "'-0.5 ± 1.1'")]
         cells = [nbformat.v4.new_markdown_cell("# A chapter\n\n$$x = 1$$\n")]
         for output, caption in zip((picture, table), captions, strict=True):
             cells += [output, nbformat.v4.new_markdown_cell(caption)]
@@ -102,13 +102,16 @@ def test_mistakes_are_named(built, figure, table, message):
 
 
 def test_tables_have_one_row_of_headers_and_numbers_a_minus_sign(built):
-    caption = TABLE.replace("One row.", "A loss of {glue:text}`drop`, as in `x-1`.")
+    caption = TABLE.replace(
+        "One row.", "A loss of {glue:text}`drop`, as in `x-1`: {glue:text}`change`."
+    )
     chapter = built(FIGURE, caption)[0].partition('id="tab-one"')[2]
     names = re.findall("<th[^>]*>(.*?)</th>", chapter.partition("</table>")[0])
     assert names == ["net", "gain", "a-1", "8s"]
     assert "<td>\N{MINUS SIGN}1.5</td>" in chapter
     assert "A loss of \N{MINUS SIGN}0.4, as in" in re.sub("</?span[^>]*>", "", chapter)
     assert "x-1" in chapter
+    assert "\N{MINUS SIGN}0.5 ± 1.1" in chapter
 
 
 def test_a_table_with_two_rows_of_columns_keeps_them():
