@@ -32,7 +32,8 @@ HEADERS = re.compile(
 )
 """Names of the columns, then a row with those of the index alone."""
 NEGATIVE = re.compile(r"(?<=>)-(?=\d)")
-GLUED_NEGATIVE = re.compile(r"-\d[\d.,]*( ± [\d.,]+)?")
+ALONE = re.compile(r"-\d[\d.,]*( ± [\d.,]+)?")
+"""A negative number, with its interval if it has one, that is all of a glued text or of a cell."""
 
 
 class OutputTable(nodes.figure):
@@ -126,9 +127,12 @@ def typeset(app: Sphinx, document: nodes.document) -> None:
     for raw in document.findall(nodes.raw):
         if "<table" in raw.astext():
             table = HEADERS.sub(_one_row, raw.astext())
-            raw.children = [nodes.Text(NEGATIVE.sub("\N{MINUS SIGN}", table))]
+            raw[:] = [nodes.Text(NEGATIVE.sub("\N{MINUS SIGN}", table))]
     for text in [*document.findall(nodes.Text)]:
-        if GLUED_NEGATIVE.fullmatch(text) and isinstance(text.parent, nodes.inline):
+        alone = isinstance(text.parent, nodes.inline) or isinstance(
+            text.parent.parent, nodes.entry
+        )
+        if alone and ALONE.fullmatch(text):
             text.parent.replace(
                 text, nodes.Text(text.replace("-", "\N{MINUS SIGN}", 1))
             )

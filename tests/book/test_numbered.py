@@ -52,7 +52,10 @@ def built(tmp_path):
         numbers = pd.DataFrame({"gain": [-1.5], "a-1": [2]}, pd.Index(["8s"], name="net"))
         table = cell({"text/html": numbers.to_html(), "text/plain": "1"})
         table.outputs += [glued("drop", "-0.4"), glued("change", "'-0.5 ± 1.1'")]
-        cells = [nbformat.v4.new_markdown_cell("# A chapter\n\n$$x = 1$$\n")]
+        cells = [
+            nbformat.v4.new_markdown_cell("# A chapter\n\n$$x = 1$$\n"),
+            nbformat.v4.new_markdown_cell("| loss |\n|---|\n| -2.5 |\n| a -7 |"),
+        ]
         for output, caption in zip((picture, table), captions, strict=True):
             cells += [output, nbformat.v4.new_markdown_cell(caption)]
         notebook = nbformat.v4.new_notebook(cells=cells)
@@ -112,6 +115,12 @@ def test_tables_have_one_row_of_headers_and_numbers_a_minus_sign(built):
     assert "A loss of \N{MINUS SIGN}0.4, as in" in re.sub("</?span[^>]*>", "", chapter)
     assert "x-1" in chapter
     assert "\N{MINUS SIGN}0.5 ± 1.1" in chapter
+
+
+def test_numbers_in_cells_of_markdown_have_a_minus_sign(built):
+    text = built(FIGURE, TABLE)[0]
+    assert "<p>\N{MINUS SIGN}2.5</p>" in text
+    assert "<p>a -7</p>" in text
 
 
 def test_a_table_with_two_rows_of_columns_keeps_them():
