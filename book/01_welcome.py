@@ -25,9 +25,9 @@
 # :  map, in which sky, trees and buildings have clean outlines and the water and the
 # :  foot of the rocket are patchy.
 #
-# Two photos, and the labels that our FCN-8s, trained on SIFT Flow, gives their pixels.
-# It has no class for rockets. Photos: temple by danielbuechele (CC BY 2.0), rocket by
-# SpaceX (CC0).
+# Two photos, and the labels that our FCN-8s, trained on SIFT Flow, predicts for their
+# pixels. It has no class for rockets. Photos: temple by danielbuechele (CC BY 2.0),
+# rocket by SpaceX (CC0).
 # :::
 #
 # ## What you will learn
@@ -366,15 +366,15 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 #   `results/` says how it was obtained: settings, seed, images, weights, versions,
 #   machine, and the confusion matrices it was computed from. Otherwise the table says
 #   *not run*.
-# - **Published numbers are quoted, not computed.** The published scores are in one file,
-#   `fcn/replication/published.csv`, with a link for each that is not the paper's.
+# - **Published numbers are quoted, not computed.** The published scores are in one
+#   file, `fcn/replication/published.csv`, with a link for each that is not the paper's.
 # - **Recipes are not chosen on test images.** We choose them on a fixed tenth of the
 #   training images, and score the last weights of the final run once on the test
-#   images. There is one exception: the speedrun was shortened after a test score was
-#   known ([chapter 15](15_speedrun.ipynb)).
+#   images. The speedrun is the exception: it was shortened after a test score was
+#   known, and the idea of its last row came from one ([chapter 15](15_speedrun.ipynb)).
 # - **Deviations are named**, in the record of each run and in chapter 12.
-# - **Painted scenes are for learning, not for results.** They need no download and their
-#   labels are exact. No table mixes scores on them with the paper's.
+# - **Painted scenes are for learning, not for results.** They need no download and
+#   their labels are exact. No table mixes scores on them with the paper's.
 #
 # ## The results at a glance
 #
@@ -400,7 +400,8 @@ shown.rename(
 # **Our rows do not compete with the paper's.** They differ from it in several things at
 # once: the backbone; the recipe; in most rows the stride (the paper's is FCN-16s);
 # training photos that had been saved again as JPEG; and geometric labels derived from
-# the semantic ones, so that the last column is a score on nearly the same labels only.
+# the semantic ones, so the last column is scored on labels that are close to the
+# paper's, but not the same.
 # Each row is a single run with one seed. [Chapter 6](06_sift_flow.ipynb) discusses what
 # each deviation may cost or gain.
 
@@ -457,7 +458,7 @@ shown.rename(
 # | preset | computation |
 # | :-- | :-- |
 # | `read` | the default, and what these pages show: small demonstrations in seconds, and tables from the records |
-# | `smoke` | the same, and two steps of each of the chapter's experiments, on a few images written on the spot |
+# | `smoke` | the demonstrations, some of them smaller, and two steps of each of the chapter's experiments, on a few images written on the spot |
 # | `small` | the demonstrations at a convincing size: minutes on a CPU |
 # | `paper` | the experiments of the chapter's own tables and figures, on the real data; what has a record is skipped |
 #
@@ -518,7 +519,8 @@ shown.rename(
 #
 #    :::{dropdown} Solution
 #    At 231, 263 and 295, in steps of 32, the product of the strides of `conv1` (4) and
-#    of the three pooling layers (2 each).
+#    of the three pooling layers (2 each). The first new row comes at 231, not at
+#    227 + 32 = 259, because the pools round the size of their output up.
 #    :::
 #
 # 3. *The best of few cells.* Use `figures.coarse_labels` on a few dozen scenes to find

@@ -409,9 +409,9 @@ style.plt.show()
 # With one vote per class they pull the mean down; weighted by pixels they hardly count.
 # :::
 #
-# Neither average is the right one. Frequency weighted IU tells what share of a photo
-# looks right; mean IU tells whether the net knows its classes. The paper reports all
-# four numbers, and so does this book for every run.
+# Neither average is the right one. Frequency weighted IU tells how well a net outlines
+# the regions that fill most of a photo; mean IU tells whether it knows each of its
+# classes. The paper reports all four numbers, and so does this book for every run.
 #
 # ### Where the errors went
 #
@@ -455,10 +455,12 @@ style.plt.show()
 # :::
 #
 # The two may differ in either direction. An image of sea and sky has few classes and
-# long straight borders, so it scores well alone, and in the average it weighs as much
-# as a busy street. In one matrix its pixels join those of all other seas and skies, and
-# a class has the vote of all its pixels, whatever image they are in. A result is
-# comparable with the paper's only if it was computed the paper's way.
+# straight borders. It scores well alone, and in the average it weighs as much as a busy
+# street: that raises the average. But in a single image a sliver of mountain between
+# two houses has the full vote of its class, and a shift ruins slivers: that lowers the
+# average, and here it prevails. In one matrix the sliver is a few of the many pixels of
+# its class. A result is comparable with the paper's only if it was computed the paper's
+# way.
 #
 # The matrix is a sum over pixels, so several processes can each count a part of a split
 # and add up their matrices. Here the parts are the kinds of scene. Their matrices add

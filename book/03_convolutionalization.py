@@ -218,6 +218,10 @@ pd.DataFrame(table, index=pd.Index([f"{h} x {w}" for h, w in sizes], name="image
 # The size of the score map for images of six sizes (height × width).
 # :::
 #
+# Windows of 227 pixels at steps of 32 fit only nine times into 500 pixels. The tenth
+# cell comes from the max pools: they round the size of their output up, as Caffe's do,
+# so that a last window may reach beyond the map.
+#
 # ## What a cell has seen
 #
 # Neighbouring cells are 32 pixels apart in the image: the product of the strides on the

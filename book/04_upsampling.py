@@ -252,21 +252,23 @@ for name, filters in (("even", even), ("odd", odd)):
 # Both also agree with `F.interpolate`, once the maps are aligned: the odd filter with
 # cells on pixels (`align_corners=True`), the even one with cells between them
 # (`align_corners=False`), if the border cells are repeated first. `Deconvolution` is
-# the package's layer with this filter. Its output extends beyond the cells on all
-# sides, and `crop` cuts it.
+# the package's layer with this filter. Because of this equality it runs as
+# `F.interpolate`, so we call its method `convolved`, which applies every tap. The
+# output extends beyond the cells on all sides, and `crop` cuts it.
 
 # %%
 maps = torch.randn(1, 3, 6, 7)
 padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
 for factor in (2, 4, 8, 32):
     size = (5 * factor + 1, 6 * factor + 1)
-    on = crop(Deconvolution(3, factor, 2 * factor - 1)(maps), factor - 1, size)
+    on = Deconvolution(3, factor, 2 * factor - 1).convolved(maps)
+    on = crop(on, factor - 1, size)
     theirs = F.interpolate(maps, size, mode="bilinear", align_corners=True)
     torch.testing.assert_close(on, theirs)
 
     size = (6 * factor, 7 * factor)
-    before = factor + factor // 2
-    between = crop(Deconvolution(3, factor, 2 * factor)(padded), before, size)
+    between = Deconvolution(3, factor, 2 * factor).convolved(padded)
+    between = crop(between, factor + factor // 2, size)
     theirs = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     torch.testing.assert_close(between, theirs)
     print(f"factor {factor}: equal, odd and even")
@@ -312,9 +314,10 @@ plt.show()
 # :  the rows of VGG16 every ring surrounds its dot. In those of AlexNet and GoogLeNet
 # :  they are apart, least for AlexNet at stride 8, most for GoogLeNet at stride 32.
 # Dots: the centres of the cells of each map. Rings: where they end up if the map is
-# simply stretched over the image, as `F.interpolate(scores, size=...)` does. For VGG16
-# the two agree, so the mistake goes unnoticed. For GoogLeNet at stride 32 the stretched
-# map is 14.5 pixels off.
+# simply stretched over the image, as `F.interpolate(scores, size=...)` does, here an
+# image whose sides are multiples of 32. On such images the two agree for VGG16, so the
+# mistake goes unnoticed. For GoogLeNet at stride 32 the stretched map is 14.5 pixels
+# off.
 # :::
 #
 # ## What a shift costs
@@ -549,16 +552,16 @@ for step in range(1, STEPS + 1):
 snapshots["bilinear"] = fixed.weight[0, 0]
 
 # %% tags=["hide-input"]
-nearest = Deconvolution(1, 2, 4)
-nearest.weight = torch.zeros_like(fixed.weight)
-nearest.weight[..., 1:3, 1:3] = 1  # each cell stamps its own four pixels
+nearest = Deconvolution(1, 2, 4, learned=True)  # a fixed one would interpolate
+nearest.weight.data.zero_()
+nearest.weight.data[..., 1:3, 1:3] = 1  # each cell stamps its own four pixels
 layers = {"nearest": nearest, "bilinear": fixed, "learned": learned}
 with torch.no_grad():
     errors = {
         name: error(layer, new_maps).sqrt().item() for name, layer in layers.items()
     }
-    chance = error(fixed, maps).item()
-figures.learning(snapshots, errors, curve, chance)
+    baseline = error(fixed, maps).item()
+figures.learning(snapshots, errors, curve, baseline)
 plt.show()
 
 # %% [markdown]
@@ -596,10 +599,11 @@ shared.glue_values(
 # Flow both ways: mean IU is {glue:text}`learned_iu:.1f` with learned upsampling and
 # {glue:text}`fixed_iu:.1f` with fixed, a difference of {glue:text}`learned_gain:+.1f`
 # points. So short a comparison, with one seed on the learned side, cannot exclude a
-# small effect in either direction. Three epochs of a faster recipe, with
-# {glue:text}`learned_seeds:.0f` seeds on the learned side, say {glue:text}`learned_fast`
-# ([chapter 12](12_results.ipynb), "intermediate upsampling learned"). The paper learns
-# the intermediate upsamplings, starting from bilinear, and fixes the last. The authors'
+# small effect in either direction. With three epochs of a faster recipe and
+# {glue:text}`learned_seeds:.0f` seeds on the learned side, the difference is
+# {glue:text}`learned_fast` points, with a 95 % interval ([chapter
+# 12](12_results.ipynb), "intermediate upsampling learned"). The paper learns the
+# intermediate upsamplings, starting from bilinear, and fixes the last. The authors'
 # release fixes all of them, and its README says that learning them made no significant
 # difference.
 #

@@ -111,7 +111,7 @@ plt.show()
 # ## The claim
 #
 # PASCAL VOC {cite}`everingham2010` was the benchmark of the field: photos from Flickr,
-# twenty classes of objects, and a label for every pixel. The test labels stay on a
+# twenty classes of objects, and a label map for each. The test labels stay on a
 # server, so nobody can tune on them. Here {cite:t}`long2015` make their main claim: on
 # the test sets of 2011 and 2012, FCN-8s on VGG16 beats SDS {cite}`hariharan2014`, the
 # best system before it, and is hundreds of times faster.
@@ -147,10 +147,10 @@ shared.glue_values(gain=100 * (float(test["FCN-8s"]) / float(test["SDS"]) - 1))
 #
 # ## Photos of objects
 #
-# Every pixel has one of 21 labels: one of the twenty objects, or *background*, which is
-# everything else: sky, a wall, a zebra. The label maps are PNGs whose pixels index a
-# palette. Its colours look arbitrary but are not: they are the bits of the label, dealt
-# out to red, green and blue in turn.
+# Every pixel that is not void has one of 21 labels: one of the twenty objects, or
+# *background*, which is everything else: sky, a wall, a zebra. The label maps are PNGs
+# whose pixels index a palette. Its colours look arbitrary but are not: they are the
+# bits of the label, dealt out to red, green and blue in turn.
 
 # %%
 bits = [f"{c:05b}" for c in range(21)]
@@ -623,20 +623,21 @@ for experiment in EXPERIMENTS.values():
 # ### Findings without a table
 #
 # Sections 4.2 and 4.3 report more trials in words. Each is an experiment of the
-# catalogue on VOC and has a counterpart on SIFT Flow with the small backbone: two runs
-# that differ in this one thing. A verdict needs converged runs and three seeds on both
+# catalogue on VOC and has a counterpart on SIFT Flow with the small backbone: runs with
+# and without this one change. A verdict needs converged runs and three seeds on both
 # sides; until a pair has them, {numref}`tab-voc-findings` says that it is too early to
 # tell. Chapter [12](12_results.ipynb) explains the rule and links the records.
 
-# %% tags=["full-width", "nbval-ignore-output"]
+# %% tags=["full-width"]
 chapter_tables.voc_claims(found)
 
 # %% [markdown]
 # :::{caption} tab-voc-findings
 # From left to right: what the paper says about VOC with VGG16; the mean IU of our run
 # of that experiment; the points of mean IU that the change adds in our runs on SIFT
-# Flow so far; the verdict. The 70 % for training only the score layers is from section
-# 4.3; Table 2's own numbers make it a little more.
+# Flow so far, with the corrected 95 % interval of chapter 12 where both sides have
+# several seeds; the verdict. The 70 % for training only the score layers is from
+# section 4.3; Table 2's own numbers make it a little more.
 # :::
 #
 # Training all strides *at once* is not in the CVPR paper's tables; the authors' release
@@ -715,7 +716,7 @@ shared.glue_values(
 # fc6 and fc7 at random because their weights were missing; FCN-GoogLeNet starts from
 # its whole backbone.
 
-# %% tags=["full-width", "nbval-ignore-output"]
+# %% tags=["full-width"]
 chapter_tables.subset_table(found)
 
 # %% [markdown]
@@ -867,8 +868,8 @@ if net_file.is_file():
 #    On our two cores, neither: relative to FCN-VGG16, FCN-GoogLeNet takes clearly less
 #    time there than on the K40c, and FCN-AlexNet about as much
 #    ({numref}`tab-voc-times`). The counts for *tight* maps on 500×500 pixels are about
-#    16 (AlexNet), 108 (VGG16) and 8 (GoogLeNet) billion, or 0.15, 1 and 0.08. Divide the
-#    ratios of the times by these: on both machines, AlexNet takes longer per
+#    16 (AlexNet), 108 (VGG16) and 8 (GoogLeNet) billion, or 0.15, 1 and 0.08. Divide
+#    the ratios of the times by these: on both machines, AlexNet takes longer per
 #    multiply-add than VGG16, and GoogLeNet longer still. Small layers keep a large
 #    processor less busy, and pooling and normalisation take time without a multiply-add
 #    in the count. Our cores are small, but they compute VGG16's convolutions with fewer

@@ -764,6 +764,10 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #            return sample._replace(image=torch.cat([sample.image, sample.image]))
 #
 #
+#    rooms = rooms_of(SHORT)
+#    colour, other = new_net("rgb", here.seed), new_net("rgb", here.seed + 1)
+#    for seed, net in enumerate((colour, other), here.seed):
+#        learn(net, rooms.data("rgb", rooms.training), SHORT.steps, 3e-3, seed)
 #    pair = LateFusion("alexnet", stride=8, **SMALL_NET)
 #    pair.colour, pair.hha = colour, other
 #    ```

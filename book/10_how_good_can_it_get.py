@@ -144,7 +144,7 @@ pd.DataFrame(PAPER, index=["mean IU"]).rename(columns=lambda factor: f"1/{factor
 # - *They are for one label per cell.* Scores can do better, as shown below.
 # - *They are for this metric:* one {term}`confusion matrix` over the set, the mean over
 #   21 classes.
-# - *They assume cells that tile the image from its corner.* The cells of a net lie
+# - *They assume cells that tile the image from its corner.* The cells of a net are
 #   where its geometry puts them ([chapter 4](04_upsampling.ipynb)). That moves borders
 #   by fractions of a cell, and the numbers by less than the protocols differ.
 # :::
@@ -408,7 +408,7 @@ print(
 # %% [markdown]
 # A stripe has two borders, whatever its width. Each border is displaced by some share
 # of a cell. So the loss of a class depends on how much border it has for its area. The
-# label maps of VOC are enough to measure that: we count the pixels of a class that lie
+# label maps of VOC are enough to measure that: we count the pixels of a class that are
 # within half a cell of another label. First, this is what the nearest protocol leaves
 # of each class:
 
@@ -471,8 +471,8 @@ shared.glue_values(
 #
 # ## Bounds that can be exceeded
 #
-# The paper says *approximate* upper bounds, and rightly. A net does not give one label
-# per cell. It gives each cell a score for every class and interpolates the scores.
+# The paper says *approximate* upper bounds, and rightly. A net does not output one
+# label per cell. It has a score for every class at each cell and interpolates them.
 # Shares (`mean`, above) are such scores, and do better than winners. But scores need
 # not be shares either. Which are the best? For a given loss we can find them: the last
 # upsampling is linear and the softmax loss is convex in the scores, so an optimiser can
@@ -622,7 +622,7 @@ shared.glue_values(
 # - A majority vote in which void votes too, with bilinear interpolation and a predicted
 #   void counted as an error, reproduces the paper's numbers to about a point from 1/64
 #   to 1/4. At 1/128 none of fifteen protocols comes as low.
-# - What a grid costs a class follows from how much of the class lies near a border.
+# - What a grid costs a class follows from how much of the class is near a border.
 #   Thin things pay most.
 # - Scores can place a border more exactly than the grid, so a bound from hard labels
 #   can be exceeded.

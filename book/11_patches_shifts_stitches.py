@@ -238,8 +238,8 @@ def smooth_noise(height, width):
 
 # %% [markdown]
 # AlexNet runs on all 1024 shifts. The other two take longer, so we test twelve shifts
-# of each. We divide a difference by how much its channel varies from cell to cell, so
-# maps without any variation would not pass.
+# of each. We divide the largest difference by the standard deviation, from cell to
+# cell, of the channel that varies most, so maps without any variation would not pass.
 
 # %%
 TWELVE = [(0, 0), (0, 1), (1, 0), (1, 2), (2, 3), (3, 5)]
@@ -599,8 +599,8 @@ shared.glue_values(
 # {glue:text}`pixels_seen:.0f` pixels of a receptive field reach over an edge from every
 # cell. The typical difference (the median over the cells) is
 # **{glue:text}`median_difference:.0f` %** of the scores' size. On images smaller than
-# the receptive field, and most images that these nets see are smaller, the zeros
-# outside the image are part of every answer.
+# the receptive field, as SIFT Flow's are for all three nets and PASCAL VOC's for
+# GoogLeNet, the zeros outside the image are part of every answer.
 #
 # ### Removing only the last strides
 #
@@ -755,7 +755,8 @@ shared.glue_values(saved=saved, patches=len(patches))
 # So training on patches *is* loss sampling. A cell that is left out is a patch that was
 # not drawn, although it was computed. To keep the number of patches per batch, use
 # $1/p$ times as many images. In `fcn`, sampling is one argument,
-# `pixel_softmax_loss(..., keep=0.25)`.
+# `pixel_softmax_loss(..., reduction="sum", keep=0.25)`. (The default, a mean, divides
+# by the number of cells kept.)
 #
 # ### The noise of sampling
 #
@@ -828,9 +829,9 @@ table.round(1)
 #
 # A training step follows the gradient, so its noise is what counts. A batch's gradient
 # is noisy even with every cell, since it comes from a few images out of many. Let $V$
-# be the variance among the gradients of the images, and $C_p$ what sampling adds to the
-# gradient of one image. A batch of $n$ images has the first of the
-# following variances, a batch of $n/p$ images the second:
+# be the variance among the gradients of the images, and $C_p$ the variance that
+# sampling adds to the gradient of one image. The mean gradient of $n$ images has the
+# first of the following variances, that of $n/p$ images the second:
 #
 # $$
 # \frac{V + C_p}{n}, \qquad \frac{p\,(V + C_p)}{n} .
@@ -882,17 +883,17 @@ plt.show()
 # by $1/p$.
 # :::
 #
-# For this small net and these scenes, leaving out three cells of four adds hardly any
-# noise to the gradient. The cells of one image are much alike, and at stride 32 the
-# scores of neighbouring pixels are interpolated from the same few cells, so most of
-# them repeat what the others said. The noise in a batch's gradient comes from *which
-# images* are in it. More images reduce it in proportion. Sampling cells does not hurt
-# here, and does not save anything either, since they are computed anyway. A sampled
+# For this small net and these scenes, leaving out three of four pixels adds hardly any
+# noise to the gradient. The pixels of one image are much alike, and at stride 32 the
+# scores of neighbouring pixels are interpolated from the same few cells, so most pixels
+# repeat what their neighbours say. The noise in a batch's gradient comes from *which
+# images* are in it. More images reduce it in proportion. Sampling does not hurt here,
+# and does not save anything either, since they are computed anyway. A sampled
 # batch with $1/p$ times as many images has a steadier gradient, for $1/p$ times the
 # work. Whether this pays depends on whether noise is what holds training back.
 #
-# (The training loop divides by the number of cells kept, which is itself random. With
-# thousands of cells it varies by about one percent.)
+# (The training loop divides by the number of pixels kept, which is itself random. With
+# a million labelled pixels in a batch, as in the runs below, it varies by about 0.1 %.)
 #
 # ### Figure 5
 #
@@ -1015,7 +1016,7 @@ if control and 0.25 in runs:
 #
 # If leaving out cells were what helped, the run with all cells would have the higher
 # loss. The two agree, so in these runs, of one seed each, the images made the
-# difference. At equal batches, this is what the paper says of sampling. The other half
+# difference. The paper has no such control: its batches grow by $1/p$. The other half
 # of the explanation, that a small rate brings the curves together, is not tested here
 # (exercise 5).
 #

@@ -20,7 +20,7 @@
 # | :-- | :-- |
 # | agrees | parameters, strides and receptive fields, except GoogLeNet's 907 pixels; Appendix A's upper bounds, by the nearest of our protocols, to {glue:text}`nearest:.1f` points on average |
 # | not comparable | SIFT Flow, mean IU: **{glue:text}`tuned:.1f`** with FCN-8s on GoogLeNet, our recipe and one seed; in the paper {glue:text}`paper_16s:.1f` with FCN-16s on VGG16 |
-# | claims on training | **{glue:text}`claims:.0f`**, of which {glue:text}`compared:.0f` have runs on both sides: **{glue:text}`agree:.0f`** agree, **{glue:text}`differ:.0f`** do not, **{glue:text}`early:.0f`** are too early to tell |
+# | claims on training | **{glue:text}`claims:.0f`** in three tables, most of them at several lengths of training; {glue:text}`compared:.0f` have runs on both sides: **{glue:text}`agree:.0f`** agree, **{glue:text}`differ:.0f`** do not, **{glue:text}`early:.0f`** are too early to tell |
 # | not run | Tables 1 to 4 and 6; Table 5 on VGG16 |
 #
 # Below, the tables are folded: open the ones you need.
@@ -118,8 +118,8 @@ plt.show()
 #
 # **Method.** We wrote our own PyTorch code and tested it against Caffe nets with the
 # same weights. We had SIFT Flow and a small part of PASCAL VOC, and ImageNet weights
-# for GoogLeNet but not for VGG16. We had two CPU cores, and a GPU for the five fastest
-# runs, hence at most nine epochs instead of 175 for each net.
+# for GoogLeNet but not for VGG16. We had two CPU cores, and a GPU for five seeds of the
+# speedrun, hence at most nine epochs per run instead of 175.
 # **{glue:text}`recorded:.0f` experiments have a final run.** A claim gets a
 # [verdict](#the-rules-for-a-verdict) only from converged runs with three seeds on both
 # sides.
@@ -157,8 +157,8 @@ plt.show()
 # A row without a record says "not run"; **`python -m fcn train NAME`**, with the name
 # of the row, runs it. All numbers are in percent. Only *final* runs enter these tables:
 # trained on all the training images, and scored once, with their last weights. The test
-# images played no part in the choice of a recipe, with one exception that [chapter
-# 15](15_speedrun.ipynb) explains.
+# images played no part in the choice of a recipe, except for two rows of the speedrun,
+# as [chapter 15](15_speedrun.ipynb) explains.
 #
 # :::{note}
 # Most rows have not been run, for two reasons. Of the data sets, only SIFT Flow is
@@ -167,10 +167,10 @@ plt.show()
 # set in the official layout, which shows that it works and not what it scores.
 #
 # In our runs on SIFT Flow, backbone, recipe and stride all differ from the paper's, so
-# a difference from its row does not show which of them caused it. Of the pairs that
-# test its remarks, most have one epoch and one or two seeds: none of their numbers may
-# be compared with a table of the paper, only with each other. The subset of PASCAL VOC
-# is not its benchmark.
+# a difference from its row does not show which of them caused it. The pairs that test
+# its remarks have at most six epochs: none of their numbers may be compared with a
+# table of the paper, only with each other. The subset of PASCAL VOC is not its
+# benchmark.
 # :::
 #
 # ## Table 1: three backbones
@@ -434,13 +434,14 @@ if control and 0.25 in sampled:
 #    {glue:text}`flat:.1f` %, because the learning rate decays to zero, and yet nine
 #    epochs of almost the same recipe score {glue:text}`after_flat:.1f` points higher.
 # 2. **Three seeds**, at least, with the change and without it.
-# 3. **A clear interval.** The interval of a difference is Student's, from the variance
-#    within these two groups of seeds and no others: a change may alter the spread, so
-#    we borrow none from other experiments. It is corrected by Bonferroni for all claims
-#    of its table, {glue:text}`m_short:.0f`, {glue:text}`m_fast:.0f` or
-#    {glue:text}`m_long:.0f`, so that with 95 % confidence *every* interval of the table
-#    covers its difference. With three seeds on both sides of the longer runs, it
-#    extends {glue:text}`width:.1f` standard deviations to either side.
+# 3. **A clear interval.** The interval of a difference is Student's, from the pooled
+#    variance of these two groups of seeds. It borrows none from other experiments,
+#    whose spread may differ, but assumes that the two have the same. It is corrected by
+#    Bonferroni for all claims of its table, {glue:text}`m_short:.0f`,
+#    {glue:text}`m_fast:.0f` or {glue:text}`m_long:.0f`, so that with 95 % confidence
+#    *every* interval of the table covers its difference. With three seeds on both sides
+#    of the longer runs, it extends {glue:text}`width:.1f` standard deviations to either
+#    side.
 # 4. **The paper's size.** Where the paper gives a number, the interval has to exclude
 #    zero and contain that number; an interval entirely below or above it says that the
 #    effect is *smaller* or *larger than in the paper*. Where the paper gives a
@@ -529,11 +530,14 @@ claims.metric_by_metric(found) if compared else None
 #
 # ### Three epochs of a fast recipe
 #
-# The row `8s-speedrun-brief` of chapter [15](15_speedrun.ipynb) reaches the paper's mean
-# IU in ten minutes on two CPU cores, so several seeds of a pair are affordable. Each
-# pair differs in one thing in both of its stages: the score layers alone on the frozen
-# backbone, then three epochs of all later layers. Rule 1 has a counterpart here: the runs are
-# long enough if twice as many epochs of the recipe score no better, by rule 4.
+# The row `8s-speedrun-brief` of chapter [15](15_speedrun.ipynb) reaches the paper's
+# mean IU in ten minutes on two CPU cores, so several seeds of a pair are affordable. It
+# has two stages: the score layers alone on the frozen backbone, then three epochs of
+# all later layers. Each pair differs in one thing, in both stages where it matters to
+# both; pairs that differ in mirroring, shifts or the layers that learn share the first
+# stage. Five of the eight seeds of `8s-speedrun-brief` ran on a GPU, all other runs on
+# CPUs. Rule 1 has a counterpart here: the runs are long enough if twice as many epochs
+# of the second stage score no better, by rule 4.
 
 # %% tags=["remove-input", "hide-output", "full-width"] mystnb={"code_prompt_show": "Show the claims: three epochs"}
 linked(claims.table(found, claims.FAST_CLAIMS, results="../results"))
@@ -582,12 +586,13 @@ shared.glue_values(
 )
 
 # %% [markdown]
-# The runs may well be too short: three seeds with twice the epochs differ from them by
-# {glue:text}`fast_twice` points. Eight things are already visible, each with at
-# least {glue:text}`fast_seeds:.0f` seeds on both sides.
+# The runs may well be too short: three seeds with twice the epochs of the second stage
+# differ from them by {glue:text}`fast_twice` points. Eight things are already visible,
+# each with at least {glue:text}`fast_seeds:.0f` seeds on both sides.
 #
-# - **Skips pay, the first one most.** FCN-16s is {glue:text}`fast_first_skip:.1f` points
-#   of mean IU above FCN-32s, and FCN-8s {glue:text}`fast_second_skip:.1f` above FCN-16s.
+# - **Skips pay, the first one most.** FCN-16s is {glue:text}`fast_first_skip:.1f`
+#   points of mean IU above FCN-32s, and FCN-8s {glue:text}`fast_second_skip:.1f` above
+#   FCN-16s.
 # - **A sum is better than a maximum.** With the maximum of the scores instead of their
 #   sum, FCN-8s is {glue:text}`fast_maximum:.1f` points lower.
 # - **Fine-tuning the backbone pays.** With the score layers alone, mean IU is
@@ -598,8 +603,8 @@ shared.glue_values(
 #   {glue:text}`fast_balanced_pixels`, and mean IU by {glue:text}`fast_balanced`.
 # - **Score layers may start at random.** Mean IU changes by {glue:text}`fast_random`
 #   points compared with a start at zero.
-# - **Mirrored or shifted photos gain nothing that three seeds can show.** Mean IU changes
-#   by {glue:text}`fast_mirrored` points with mirrored photos, and by
+# - **Mirrored or shifted photos gain nothing that three seeds can show.** Mean IU
+#   changes by {glue:text}`fast_mirrored` points with mirrored photos, and by
 #   {glue:text}`fast_jittered` with photos that are mirrored and shifted.
 # - **Upsampling may stay fixed.** With learned intermediate upsampling, mean IU changes
 #   by {glue:text}`fast_learned` points.
@@ -753,9 +758,9 @@ chapter_tables.costs_by_table(costs)
 #
 # If the assumption holds, the whole catalogue takes between **{glue:text}`gpu_low:.0f`
 # and {glue:text}`gpu_high:.0f` GPU hours** per seed. Our runs, counted with one seed
-# each, took {glue:text}`measured_hours:.1f` hours on {glue:text}`measured_on`, at
-# {glue:text}`measured_gigaflops:.0f` billion operations per second. At that rate, the
-# whole catalogue would take {glue:text}`years:.1f` years.
+# each, took {glue:text}`measured_hours:.1f` hours on {glue:text}`measured_on`. Those
+# without frozen layers needed {glue:text}`measured_gigaflops:.0f` billion operations
+# per second; at that rate, the whole catalogue would take {glue:text}`years:.1f` years.
 #
 # ## Summary
 #
@@ -803,18 +808,18 @@ chapter_tables.costs_by_table(costs)
 #    that it should list and does not?
 #
 #    :::{dropdown} Solution
-#    You can read the list before you train. `sift-flow-googlenet-8s-speedrun-sampled`
-#    takes about twice as long as the speedrun of chapter [15](15_speedrun.ipynb):
+#    You can read the list before you train. `sift-flow-googlenet-16s-short-pool4` takes
+#    two epochs on SIFT Flow:
 #
 #    ```python
-#    experiment = EXPERIMENTS["sift-flow-googlenet-8s-speedrun-sampled"]
+#    experiment = EXPERIMENTS["sift-flow-googlenet-16s-short-pool4"]
 #    for one in deviations.deviations_of(experiment):
 #        print(f"{one.kind}: {one.text}")
 #    ```
 #
-#    It lists 18 deviations, from the backbone to bfloat16. One is missing: before these
-#    six epochs, the score layers were trained alone for eight. The record of that
-#    stage has its own list; this one only names the net that it started from. The
+#    It lists 8 deviations, from the backbone to bfloat16. One is missing: the net that
+#    it starts from was trained for four epochs, not 175. The record of that net has its
+#    own list; this one only names the net. The
 #    defaults of {numref}`tab-deviation-defaults` are in no record either. And no
 #    program knows what happened to your copy of the data: ours has photos that were
 #    saved again as JPEG, which `--deviation TEXT` added to its records.

@@ -130,6 +130,8 @@ shared.glue_values(
 # - *Equal conditions.* All peers get the same number of threads, the same photos and
 #   random weights, and only the work itself is timed. The port and OpenCV get
 #   preprocessed photos; our nets preprocess them within the time.
+# - *Their nets.* ONNX Runtime runs our net as we export it, OpenCV the authors' padded
+#   net in Caffe's format.
 # - *Memory allocation.* On a CPU the process keeps the memory it frees, as our commands
 #   do. This setting holds for the peers as well.
 # - *The padded port* has the architecture of
@@ -278,7 +280,8 @@ torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 #
 # It starts from the product of two polynomials with four and three coefficients.
 # Evaluate both at six points, multiply the values, and find the product's six
-# coefficients from them: all but the six multiplications are with constants. If the
+# coefficients from them. Only these six multiplications are between variables, all
+# others have a constant factor. If the
 # second polynomial is fixed, the coefficients of the product are a 6×4 matrix of its
 # coefficients times those of the first. The *transpose* of this matrix turns six
 # inputs into four outputs, each the sum of three neighbours times the coefficients:
@@ -301,12 +304,13 @@ torch.testing.assert_close(outputs, inputs.unfold(0, 3, 1) @ taps)
 
 # %% [markdown]
 # The six multiplications are the `*` in `outputs`. In two dimensions, a tile of 4×4
-# outputs takes $6^2 = 36$ instead of $9 \cdot 16 = 144$. Over all channels, those at each
-# of the 36 points are one product of matrices.
+# outputs takes $6^2 = 36$ instead of $9 \cdot 16 = 144$. Over all channels, those at
+# each of the 36 points are one product of matrices.
 #
 # The additions that remain take time as well. They pay if each value serves many
 # channels and if there are many tiles. Then the package convolves in this way on a CPU,
-# in strips like the loss, forward and backward (`fcn.cpu.winograd`). Rounding errors
+# in float32, in VGG16 and AlexNet, in strips like the loss, forward and backward
+# (`fcn.cpu.winograd`). Rounding errors
 # grow, since the values at 2 and −2 are large and cancel, but float32 has precision to
 # spare:
 
@@ -328,7 +332,8 @@ assert (fast - exact).abs().max() < 2e-5 * exact.abs().max()
 # CPU multiplies in it (AVX512-BF16, AMX), and is several times *slower* elsewhere. So
 # `train` assumes neither: it uses bfloat16 only on a CPU that has the instructions,
 # finds the memory format by a short probe, reports both, and writes both into the
-# record (`fcn.training.execution`). With channels last, 3×3 convolutions are plain ones.
+# record (`fcn.training.execution`). The convolution of the last section changes the
+# format of its maps itself; a net with channels last does without it.
 
 # %% tags=["full-width"]
 tables.formats(found)
@@ -435,6 +440,8 @@ counts = judged["verdict"].value_counts()
 rates = {v: found.share(case) or 0 for v, case in forward.items()}
 onnx = rates.get(Variant("ONNX Runtime"))
 shared.glue_values(
+    hardware=found.hardware,
+    elsewhere=" ".join(map(tables.missed, records[1:])),
     reached=float(counts.get("reached", 0)),
     not_reached=float(counts.get("missed", 0)),
     share_ours=rates[ours(forward).variant],
@@ -444,15 +451,15 @@ shared.glue_values(
 )
 
 # %% [markdown]
-# {glue:text}`reached:.0f` targets are reached, {glue:text}`not_reached:.0f` missed. The
-# percentages of the matrix rate count a convolution's operations as those of a plain
-# one. With fewer multiplications, our fastest forward pass reaches
-# {glue:text}`share_ours:.0f` % and our training step {glue:text}`share_step:.0f` %; ONNX
-# Runtime reaches {glue:text}`share_onnx` and the padded port
-# {glue:text}`share_port:.0f` %. Even plain convolutions can exceed 100 %: a single
-# product need not be the fastest work, and the rate varies while we measure. The ratio
-# to the port is that of the multiplications, {glue:text}`work:.2f`, times that of the
-# two shares.
+# On {glue:text}`hardware`, {glue:text}`reached:.0f` targets are reached,
+# {glue:text}`not_reached:.0f` missed. {glue:text}`elsewhere` The percentages of the
+# matrix rate count a convolution's operations as those of a plain one. With fewer
+# multiplications, our fastest forward pass reaches {glue:text}`share_ours:.0f` % and
+# our training step {glue:text}`share_step:.0f` %; ONNX Runtime reaches
+# {glue:text}`share_onnx` and the padded port {glue:text}`share_port:.0f` %. Even plain
+# convolutions can exceed 100 %: a single product need not be the fastest work, and the
+# rate varies while we measure. The ratio to the port is that of the multiplications,
+# {glue:text}`work:.2f`, times that of the two shares.
 #
 # ## Other nets, sizes and machines
 #
@@ -476,8 +483,8 @@ if not any(record.device == "cuda" for record in records):
 # steps captured as one CUDA graph.
 #
 # :::{note}
-# Each table shows one machine, one version of every library, and one size of photo; the
-# ratios change with each of them, as the machines above show. The weights are random.
+# Each table shows one machine, one version of every library and of our own code, and
+# one size of photo; the ratios change with each of them. The weights are random.
 # torchvision's net has another backbone, a ResNet-50 at stride 8: we include it because
 # people use it, not because it is the same design. The port is ours, written from its
 # published architecture, not its package.
@@ -535,7 +542,8 @@ if not any(record.device == "cuda" for record in records):
 #
 # 3. *Sparse matrices.* Store `thin(cells)` as a sparse tensor (`.to_sparse_csr()`) and
 #    time its product with random scores, `cells` × (21 · `cells`), for photos of 512
-#    pixels and factors from 2 to 32. With which factors does sparsity pay?
+#    pixels and factors from 2 to 32. (`thin` reads `factor` and `line`: set both anew
+#    for each factor.) With which factors does sparsity pay?
 #
 #    :::{dropdown} Solution
 #    With the small ones. A row of `thin(cells)` has at most two weights, the rest are
@@ -548,8 +556,8 @@ if not any(record.device == "cuda" for record in records):
 #    :::
 #
 # 4. *Strips.* `fcn.losses.STRIP` is the number of scores in a strip. Set it to those of
-#    1, 4, 16, 64, 128 and 375 rows, and time the loss of 21 classes and its gradient for
-#    one photo of 500×375, on one thread. Can you see the size of your CPU's cache?
+#    1, 4, 16, 64, 128 and 375 rows, and time the loss of 21 classes and its gradient
+#    for one photo of 500×375, on one thread. Can you see the size of your CPU's cache?
 #
 #    :::{dropdown} Solution
 #    Only just. A row of scores takes 500 · 21 · 4 bytes, or 42 kB, so 1 MB of cache,

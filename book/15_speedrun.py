@@ -199,9 +199,9 @@ for photo in range(4):
 # ## Train the score layers first?
 #
 # The score layers start at zero. While they are still poor, their gradient is mostly
-# noise to a {term}`backbone` that needs little change. So in two rows of the ledger the
-# score layers first train alone, on the frozen backbone, with its maps at all three
-# strides kept in memory: {glue:text}`heads_epochs:.0f` epochs in
+# noise to a {term}`backbone` that needs little change. So in two experiments of the
+# ledger the score layers first train alone, on the frozen backbone, with its maps at
+# all three strides kept in memory: {glue:text}`heads_epochs:.0f` epochs in
 # {glue:text}`heads_seconds:,.0f` seconds. These nets already score
 # {glue:text}`heads_scores` %. Then all layers after `pool2` are fine-tuned, for
 # {glue:text}`epochs:.0f` epochs in the row {glue:text}`staged_row`.

@@ -98,8 +98,8 @@ plt.show()
 # - the words that the rest of the book uses, in a [glossary](#glossary).
 #
 # :::{note}
-# Most of our runs are short, use GoogLeNet instead of VGG16, and have one seed. They
-# can show that something works, not that it works as well as in the paper. We have
+# Our runs are short and use GoogLeNet instead of VGG16, many with one seed. They can
+# show that something works, not that it works as well as in the paper. We have
 # neither NYUDv2 nor PASCAL-Context, and only a part of PASCAL VOC. [Chapter
 # 12](12_results.ipynb) has the rules for our verdicts.
 # :::
@@ -420,10 +420,12 @@ shared.glue_values(
 # release fixes all of them, and says that learning them made no significant difference.
 #
 # *What we found.* Learning them changes [mean IU](#metrics) by
-# {glue:text}`learned:+.1f` points in a short run: {glue:text}`learned_verdict`. Three
-# epochs of the fast recipe, with several seeds, say {glue:text}`learned_fast`. Trained
-# alone, from random numbers, a filter becomes a tent like the bilinear one ([chapter
-# 4](04_upsampling.ipynb)). [Chapter 12](12_results.ipynb) explains the other rows.
+# {glue:text}`learned:+.1f` points in a short run: {glue:text}`learned_verdict`. In
+# three epochs of the fast recipe, with three seeds or more on each side, the change is
+# {glue:text}`learned_fast`, with a 95 % interval that allows for the other tests.
+# Trained alone, from random numbers, a filter becomes a tent like the bilinear one
+# ([chapter 4](04_upsampling.ipynb)). [Chapter 12](12_results.ipynb) explains the other
+# rows.
 #
 # ### Skips
 
@@ -779,7 +781,8 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 # ResNet.
 #
 # *What we found.* We ran none of these. But FCN-8s on GoogLeNet, with our own recipe,
-# reaches {glue:text}`race` mean IU on SIFT Flow ({glue:text}`race_seeds:.0f` seeds).
+# reaches {glue:text}`race` mean IU on SIFT Flow (mean and standard deviation of
+# {glue:text}`race_seeds:.0f` seeds).
 # The paper's FCN-16s on VGG16 has 39.5 ([chapter 15](15_speedrun.ipynb)).
 #
 # ## Glossary
@@ -849,15 +852,17 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #   ([chapter 5](05_skips.ipynb)).
 #
 # stage
-#   One of the training runs from 32s to 16s to 8s, each starting from the net before it
-#   ([chapter 6](06_sift_flow.ipynb)).
+#   One of several training runs, each starting from the net of the one before it: 32s,
+#   16s, 8s ([chapter 6](06_sift_flow.ipynb)), or the score layers, then all layers
+#   ([chapter 15](15_speedrun.ipynb)).
 #
 # stride
 #   The distance in pixels between neighbouring cells
 #   ([chapter 3](03_convolutionalization.ipynb)).
 #
 # tap
-#   The layer whose map a skip scores: `pool3` or `pool4` of VGG16
+#   In a filter, one of its numbers ([chapter 4](04_upsampling.ipynb)). In a backbone, a
+#   layer whose map a skip scores: `pool3` or `pool4` of VGG16
 #   ([chapter 5](05_skips.ipynb)).
 #
 # transposed convolution

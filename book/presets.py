@@ -1,7 +1,8 @@
 """The parameters of a chapter, checked, and the experiments that its preset runs.
 
 read    demonstrations that take seconds, and tables from the records. The site shows this.
-smoke   the same, and each of the chapter's experiments for two steps on tiny data sets
+smoke   the demonstrations, some smaller, and each of the chapter's experiments for two steps on
+        tiny data sets
 small   the demonstrations at a convincing size, minutes on a CPU
 paper   the experiments of the chapter's own tables and figures, on the real data
 """

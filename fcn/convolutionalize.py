@@ -43,7 +43,8 @@ def convolutionalize(classifier: nn.Sequential, channels: int = 3) -> nn.Sequent
     """A copy of ``classifier`` with every fully connected layer as a convolution (section 3.1).
 
     Takes N x ``channels`` x H x W, H and W at least ``classifier.input_size``; returns scores N x
-    classes x h x w, one per window of that size at the net's stride. Layer names are unchanged.
+    classes x h x w, one cell per stride. Where a pool rounds the size of its output up, the last
+    cell's window may reach beyond the image. Layer names are unchanged.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, layer in classifier.named_children():

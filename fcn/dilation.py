@@ -5,8 +5,9 @@ maps. "Filter rarefaction", today called dilation, removes the stride s of a lay
 filters of all later layers instead: f'_ij = f_(i/s, j/s) where s divides i and j, and 0 elsewhere.
 
 The two are equal, borders included, if no layer pads at its top or left (see ``unpadded``). With
-padding they agree only at cells whose receptive field is inside every shifted image. Pools that
-round up cause no difference: they extend maps at the bottom and right, which all shifts share.
+padding they can differ at cells whose receptive field reaches over the top or left edge of a
+shifted image. The right and bottom edges are the same for all shifts, so neither padding nor pools
+that round up cause a difference there.
 """
 
 import copy

@@ -37,8 +37,8 @@ def pixel_softmax_loss(
 
     ``reduction``: the "sum" over the pixels (the authors' heavy recipe) or their "mean" over the
     batch. Void pixels are ignored; if no pixel is labelled, loss and gradient are zero.
-    ``keep``: p of section 3.4, the probability of keeping a cell, drawn with ``generator``. The
-    loss is not scaled by 1/p; instead, the paper uses 1/p times as many images per batch.
+    ``keep``: p of section 3.4, the probability of keeping a cell, drawn with ``generator``. A sum
+    is not scaled by 1/p (the paper uses 1/p times as many images), a mean is over the cells kept.
     ``weights``: C, of the classes (see ``balanced_weights``); a mean is then a weighted mean.
     ``all_reduce``: sums the divisor of a mean (the number of labelled pixels, or their weight) over
     the processes that share the batch, so that the sum of their losses is the mean over the batch.

@@ -34,7 +34,7 @@ class Deconvolution(nn.Module):
 
     ``learned``: the filter is a parameter, not a constant. ``grouped``: one filter per class, as in
     the authors' nets; otherwise one per pair of classes. A constant grouped filter runs as
-    ``interpolated``, not through up to 63 x 63 taps of which 4 matter.
+    ``interpolated``, whatever its ``weight``: of up to 64 x 64 taps, only 4 reach each pixel.
     """
 
     def __init__(

@@ -318,7 +318,7 @@ def learning(
     snapshots: Mapping[str, ArrayLike],
     errors: Mapping[str, float],
     curve: Sequence[float],
-    chance: float,
+    baseline: float,
 ) -> Figure:
     """Filters (4 x 4) as they learn, the loss per step and that of the bilinear filter, errors on new maps."""
     figure = plt.figure(figsize=(7.6, 5.0))
@@ -339,9 +339,9 @@ def learning(
     left, right = lower.subplots(1, 2, width_ratios=[1.3, 1])
     left.plot(curve, color=style.COLOURS["ours"], label="learned filter")
     left.axhline(
-        chance, color=style.COLOURS["paper"], linestyle="--", label="bilinear filter"
+        baseline, color=style.COLOURS["paper"], linestyle="--", label="bilinear filter"
     )
-    left.set(xlabel="step", ylabel="mean square error", ylim=(0, 4 * chance))
+    left.set(xlabel="step", ylabel="mean square error", ylim=(0, 4 * baseline))
     left.legend()
     tints = [style.COLOURS[c] for c in ("others", "paper", "ours")]
     bars = right.bar(list(errors), list(errors.values()), color=tints, width=0.6)

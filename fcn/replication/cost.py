@@ -1,9 +1,10 @@
 """The cost of training the experiments: multiply-adds from the nets, hours from assumed rates.
 
 Assumptions, none of them measured: a training step costs three forward passes (one if only the
-heads are trained); skips cost nothing, which is right to one per cent; a GPU sustains a share of
-its peak that is given as a range; photos have the size in ``SIZES``. Scoring the test images is
-left out. The hours of the runs that have a record are measured.
+heads are trained), also with frozen layers, which cost less; skips cost nothing, which is right to
+one per cent; a GPU sustains a share of its peak that is given as a range; photos have the size in
+``SIZES``. Scoring the test images is left out. The hours of the runs that have a record are
+measured.
 """
 
 from collections.abc import Iterable

@@ -121,6 +121,8 @@ def settings(records: Sequence[Record]) -> "pd.DataFrame":
         net = record.net
         paper = asdict(paper_recipe(net["net"], net["stride"])) | {"upsampling": "learned"}
         for key, value in (record.recipe | {"upsampling": net["upsampling"]}).items():
+            if isinstance(paper[key], float) and isinstance(value, bool):
+                value = float(value)  # in records of when a setting was a switch
             if not _same(value, paper[key]):
                 used.setdefault(key, {}).setdefault(_shown(value), set()).add(record.experiment)
                 papers[key] = _shown(paper[key])

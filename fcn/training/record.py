@@ -53,7 +53,7 @@ class Deviation:
 
 @dataclass(frozen=True, config=STRICT)
 class Paper:
-    """The table and the row of the paper that a run replicates: ``Paper("5", "FCN-16s")``."""
+    """The table and the row of the paper that a run replicates: ``Paper("Table 5", "FCN-16s")``."""
 
     table: str
     row: str

@@ -37,10 +37,10 @@ _before: dict[int, Any] = {}  # the handlers that ours replace
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yield a ``stop``, which returns True once a signal was received.
 
-    A signal raises :class:`Interrupted` at once, until the first call of ``stop``; from then on in
-    place of Stopped and at the next :func:`check`, so that steps and files are finished first. What
-    finishes without either was not interrupted: its caller must not discard it. A second signal, a
-    second later or more, ends the process. Contexts can be nested.
+    A signal raises :class:`Interrupted` at once, until the first call of ``stop``; from then on
+    instead of Stopped and at the next :func:`check`, so that steps and files are finished first.
+    What finishes without either was not interrupted: its caller must not discard it. A second
+    signal, a second later or more, ends the process. Contexts can be nested.
 
     Does nothing outside the main thread and for signals that already have a handler.
     """

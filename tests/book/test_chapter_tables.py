@@ -182,6 +182,20 @@ def test_a_claim_is_shown_by_its_full_runs_if_they_exist():
     assert chapter_tables.voc_claims(runs).loc[change, "SIFT Flow, GoogLeNet"] == f"{lower:+.1f}"
 
 
+def test_a_claim_is_shown_by_runs_with_the_same_change():
+    plain, fast = "sift-flow-googlenet-8s-brief", "sift-flow-googlenet-8s-speedrun"
+    runs = [
+        run(plain, "sift-flow", background=9, cat=1),
+        run(f"{plain}-balanced", "sift-flow", background=3, cat=1),
+        run(f"{fast}-brief", "sift-flow", background=9, cat=1),
+        run(f"{fast}-even", "sift-flow", background=9, cat=1),
+    ]
+    shown = chapter_tables.voc_claims(runs)["SIFT Flow, GoogLeNet"]
+    lower = 100 * (3 / 5 - 9 / 11) / 2
+    assert shown["rare classes weighted up"] == f"{lower:+.1f}"
+    assert shown["rare classes weighted up a little"] == "+0.0"
+
+
 def test_forward_times_are_medians_next_to_the_papers():
     milliseconds = [[10.0, 90, 20], [40, 40, 40], [1, 2, 3], [400, 50, 400]]
     found = timed(dict(zip(paper_times.WORKLOADS.values(), milliseconds, strict=True)))

@@ -99,9 +99,10 @@ def gains_and_losses() -> bool:
     return [*gains.index[:2]] == ["field", "sand"] and [*gains.index[-2:]] == ["plant", "staircase"]
 
 
-def training_and_skip_both_gain() -> bool:
+def training_gains_and_the_skip_gains_no_more_than_seeds_differ() -> bool:
     coarse, control, fine = map(mean_iu, (SHORT["32s"], f"{SHORT['32s']}-lower-rate", SHORT["16s"]))
-    return coarse < control < fine
+    most = chapter_tables.widest_range(RECORDS, "sift-flow")
+    return coarse < control < fine <= control + most
 
 
 def best_and_worst_class() -> bool:
@@ -290,7 +291,7 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
     ("06", "four most frequent classes, sky, building, mountain and tree", four_most_frequent),
     ("06", "The rarest in the test images, bird,", rarest_and_absent),
     ("06", "Three classes, cow, desert and moon, have no pixel", rarest_and_absent),
-    ("06", "We took AdamW", adamw_was_better),
+    ("06", "The tuned recipe is the AdamW trial", adamw_was_better),
     (
         "06",
         "more than any two seeds of one recipe differ here",
@@ -302,7 +303,11 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         only_the_first_skip_exceeds_the_seeds,
     ),
     ("06", "The largest gains in IU are those of staircase", gains_and_losses),
-    ("06", "came with the training alone, and the skip is worth", training_and_skip_both_gain),
+    (
+        "06",
+        "are no more than two seeds of one recipe can differ by",
+        training_gains_and_the_skip_gains_no_more_than_seeds_differ,
+    ),
     ("06", "a tuned net above the paper's row", lambda: mean_iu(TUNED) > TABLE_5["mean_iu"]),
     ("06", "from 0 for bird", best_and_worst_class),
     (
@@ -359,7 +364,7 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
     ),
     (
         "12",
-        "a GPU for the five fastest runs, hence at most nine epochs instead of 175",
+        "a GPU for five seeds of the speedrun, hence at most nine epochs per run instead of 175",
         few_epochs_on_two_cores,
     ),
     ("12", "| not run | Tables 1 to 4 and 6; Table 5 on VGG16 |", only_table_5_has_runs),

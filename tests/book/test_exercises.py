@@ -10,12 +10,14 @@ import textwrap
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import build
 import figure_5
 import numpy as np
 import pytest
 import torch
+from chapter_tables import SHORT
 from figures.voc import drawn_labels
 from figures.welcome import coarse_labels
 from rooms import room
@@ -95,12 +97,22 @@ def test_every_exercise_has_a_solution(chapter):
 def test_a_pair_of_colour_nets_is_the_mean_of_two(tmp_path):
     smoke.write_data("nyud-rgb", tmp_path)
     settings = {"num_classes": 40, "width": 1 / 16, "upsampling": "interpolate"}
-    colour, other = (FCN("alexnet", 8, **settings).eval() for _ in range(2))
-    for net in (colour, other):
+    learned = []
+
+    def learn(net, data, steps, rate, seed):
+        learned.append((net, data, seed))
         for parameter in net.heads.parameters():
             torch.nn.init.normal_(parameter)
+
     names = {"Nyud": Nyud, "torch": torch, "LateFusion": LateFusion, "SMALL_NET": settings}
-    made = run("08", 1, colour=colour, other=other, **names)
+    names |= {"SHORT": SimpleNamespace(steps=1), "here": SimpleNamespace(seed=3), "learn": learn}
+    rooms = SimpleNamespace(training="rooms", data=lambda inputs, rooms: (inputs, rooms))
+    names |= {"rooms_of": lambda size: rooms, "new_net": lambda inputs, seed: new(seed)}
+    new = {seed: FCN("alexnet", 8, **settings).eval() for seed in (3, 4)}.get
+    made = run("08", 1, **names)
+    colour, other = made["colour"], made["other"]
+    assert learned == [(new(3), ("rgb", "rooms"), 3), (new(4), ("rgb", "rooms"), 4)]
+    assert (colour, other) == (new(3), new(4))
     image = made["Twice"](tmp_path / "nyud", "test")[0].image[None].float() / 255
     with torch.no_grad():
         mean = (colour(image[:, :3]) + other(image[:, :3])) / 2
@@ -225,16 +237,16 @@ def test_deviations_of_a_missing_row():
     assert f"lists {len(listed)} deviations" in solution("12", 3)
     assert listed[0].startswith("backbone: ")
     assert listed[-1].endswith("bfloat16")
-    assert EXPERIMENTS[f"{RACE}-sampled"].start == (f"{RACE}-sampled-heads",)
-    assert EXPERIMENTS[f"{RACE}-sampled"].recipe.epochs == 6
-    assert EXPERIMENTS[f"{RACE}-sampled-heads"].recipe.epochs == 8
-    assert not any("inception_5b" in one or "8 of at least" in one for one in listed)
-    (one, *_), (heads, *_) = (find(RECORDS, f"{RACE}{end}") for end in ("-brief", "-heads"))
+    asked = EXPERIMENTS[f"{SHORT['16s']}-pool4"]
+    assert (asked.start, asked.recipe.epochs) == ((SHORT["32s"],), 2)
+    assert EXPERIMENTS[SHORT["32s"]].recipe.epochs == 4
+    assert any("2 of at least 175" in one for one in listed)
+    assert not any("4 of at least" in one for one in listed)
+    (one,), (start,) = (find(RECORDS, SHORT[stride]) for stride in ("16s", "32s"))
     texts = [deviation.text for deviation in deviations.deviations_of(one)]
-    assert one.initial_weights.name == f"{heads.file_name[:-5]}.safetensors"
-    assert heads.recipe["epochs"] == 4
-    assert not any("inception_5b" in text or "4 of at least" in text for text in texts)
-    assert not find(RECORDS, f"{RACE}-sampled")
+    assert one.initial_weights.name == f"{start.file_name[:-5]}.safetensors"
+    assert not any("4 of at least" in text for text in texts)
+    assert not find(RECORDS, asked.name)
 
 
 # Chapter 7: metrics and counts

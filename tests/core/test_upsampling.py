@@ -123,7 +123,7 @@ def test_only_learned_filters_are_parameters_and_are_saved():
 @pytest.mark.parametrize("factor", [2, 8, 32])
 @pytest.mark.parametrize("taps", [-1, 0])
 def test_a_fixed_deconvolution_interpolates(factor, taps):
-    """The path on CUDA yields the same values, borders and single rows of cells included."""
+    """The values are those of the taps, borders and single rows of cells included."""
     layer = Deconvolution(3, factor, 2 * factor + taps)
     assert layer.fixed
     for height, width in ((5, 4), (1, 6)):

@@ -56,7 +56,7 @@ class PaddedPort(nn.Module):
         return self.upscore8(scores)[..., 31 : 31 + height, 31 : 31 + width].contiguous()
 
     def learned(self) -> list[nn.Parameter]:
-        """The parameters that the optimizer updates: all but the fixed filters."""
+        """The parameters that the optimizer updates: all except the fixed filters."""
         return [p for name, p in self.named_parameters() if not name.startswith("upscore")]
 
     @torch.no_grad()
