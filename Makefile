@@ -26,7 +26,7 @@ TARGET  := _build/wheels
 # Two at a time, because each alone leaves a core idle for a part of the time.
 BESIDE := --no-print-directory --jobs=2
 
-.PHONY: help setup book smoke notebooks site pdf serve test lint types nightly test-install test-lowest paper records-gpu clean
+.PHONY: help setup book smoke notebooks site pdf serve test tests lint types nightly test-install test-lowest paper records-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -61,7 +61,9 @@ serve: ## serve the site locally, PORT=8000
 
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## lint, import order, types, tests, and every chapter rerun and compared
-	@$(MAKE) $(BESIDE) lint types
+	@$(MAKE) $(BESIDE) lint types tests
+
+tests: $(READY)
 	$(BIN)/python -m pytest --nbval -n 3 --dist loadfile --no-loadscope-reorder tests book
 
 lint: $(READY)

@@ -633,7 +633,7 @@ plt.show()
 # :::{caption} fig-nyud-predictions
 # :alt: Three rooms in rows. The colour net finds walls, floors and blurred beds and
 # :  little else. The HHA net and the pair also find tables, cabinets and mats as
-# :  rounded shapes. None of them finds what hangs on the wall.
+# :  rounded shapes. What hangs on the wall stays wall.
 # Three held-out rooms, their labels, and the predictions of three nets.
 # :::
 #
