@@ -32,8 +32,8 @@ HEADERS = re.compile(
 )
 """Names of the columns, then a row with those of the index alone."""
 NEGATIVE = re.compile(r"(?<=>)-(?=\d)")
-ALONE = re.compile(r"-\d[\d.,]*( ± [\d.,]+)?")
-"""A negative number, with its interval if it has one, that is all of a glued text or of a cell."""
+ALONE = re.compile(r"[-+]?\d[\d.,]*( ± [\d.,]+)?")
+"""A number, with its interval if it has one, that is all of a glued text or of a cell."""
 
 
 class OutputTable(nodes.figure):
@@ -123,19 +123,20 @@ def number_equations(app: Sphinx, document: nodes.document) -> None:
 
 
 def typeset(app: Sphinx, document: nodes.document) -> None:
-    """Give tables one row of headers, and negative numbers in tables and glued to sentences a minus sign."""
+    """Give tables one row of headers, and numbers in tables or glued to sentences a minus sign and an unbroken ±."""
     for raw in document.findall(nodes.raw):
         if "<table" in raw.astext():
             table = HEADERS.sub(_one_row, raw.astext())
-            raw[:] = [nodes.Text(NEGATIVE.sub("\N{MINUS SIGN}", table))]
+            table = NEGATIVE.sub("\N{MINUS SIGN}", table)
+            raw[:] = [nodes.Text(table.replace("± ", "±\N{NO-BREAK SPACE}"))]
     for text in [*document.findall(nodes.Text)]:
         alone = isinstance(text.parent, nodes.inline) or isinstance(
             text.parent.parent, nodes.entry
         )
         if alone and ALONE.fullmatch(text):
-            text.parent.replace(
-                text, nodes.Text(text.replace("-", "\N{MINUS SIGN}", 1))
-            )
+            number = text.replace("-", "\N{MINUS SIGN}", 1)
+            number = number.replace("± ", "±\N{NO-BREAK SPACE}")
+            text.parent.replace(text, nodes.Text(number))
 
 
 def _one_row(rows: re.Match[str]) -> str:
