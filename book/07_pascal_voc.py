@@ -56,7 +56,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from IPython.display import display
+from IPython.display import Markdown, display
 from PIL import Image
 from torch import nn
 
@@ -70,6 +70,7 @@ from fcn.data.reading import read_list
 from fcn.data.sample import VOID, Sample
 from fcn.metrics import ConfusionMatrix
 from fcn.predict import Segmenter, submit
+from fcn.replication import tables
 from fcn.replication.benchmark.record import load_benchmarks, quartiles
 from fcn.replication.benchmark.run import measured
 from fcn.replication.catalogue import EXPERIMENTS
@@ -629,7 +630,7 @@ for experiment in EXPERIMENTS.values():
 # tell. Chapter [12](12_results.ipynb) explains the rule and links the records.
 
 # %% tags=["full-width"]
-chapter_tables.voc_claims(found)
+Markdown(tables.markdown(chapter_tables.voc_claims(found)))
 
 # %% [markdown]
 # :::{caption} tab-voc-findings

@@ -441,7 +441,7 @@ rates = {v: found.share(case) or 0 for v, case in forward.items()}
 onnx = rates.get(Variant("ONNX Runtime"))
 shared.glue_values(
     hardware=found.hardware,
-    elsewhere=" ".join(map(tables.missed, records[1:])),
+    elsewhere=tables.missed(records[1:]),
     reached=float(counts.get("reached", 0)),
     not_reached=float(counts.get("missed", 0)),
     share_ours=rates[ours(forward).variant],
@@ -452,7 +452,8 @@ shared.glue_values(
 
 # %% [markdown]
 # On {glue:text}`hardware`, {glue:text}`reached:.0f` targets are reached,
-# {glue:text}`not_reached:.0f` missed. {glue:text}`elsewhere` The percentages of the
+# {glue:text}`not_reached:.0f` missed. Missed in the records of other machines, made
+# with earlier versions of the code: {glue:text}`elsewhere`. The percentages of the
 # matrix rate count a convolution's operations as those of a plain one. With fewer
 # multiplications, our fastest forward pass reaches {glue:text}`share_ours:.0f` % and
 # our training step {glue:text}`share_step:.0f` %; ONNX Runtime reaches
@@ -463,7 +464,7 @@ shared.glue_values(
 #
 # ## Other nets, sizes and machines
 #
-# Each record has one table per workload.
+# Each record has one table per workload, and one of the targets.
 
 # %% tags=["hide-output", "full-width"]
 from IPython.display import display
@@ -473,6 +474,7 @@ for record in records:
     for work in record.workloads():
         print(work)
         display(tables.speed(record, work))
+    display(tables.judged(record))
 if not any(record.device == "cuda" for record in records):
     print("no record of a GPU: python -m fcn benchmark --device cuda --save results")
 

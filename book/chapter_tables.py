@@ -656,12 +656,13 @@ def judged(found: Benchmark) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("target")
 
 
-def missed(found: Benchmark) -> str:
-    """A sentence on the targets that a record of another machine misses."""
-    late = [one.text for one in targets(found) if one.verdict == "missed"]
-    which = f"these are missed: {'; '.join(late)}" if late else "none is missed"
-    code = f", timed with the code of {found.commit[:7]}," if found.commit else ""
-    return f"On {found.hardware}{code} {which}."
+def missed(records: Iterable[Benchmark]) -> str:
+    """How many targets each record misses, with its hardware."""
+    late = {
+        found.hardware: sum(one.verdict == "missed" for one in targets(found))
+        for found in records
+    }
+    return ", ".join(f"{count} ({name})" for name, count in late.items()) or "-"
 
 
 # Chapter 15: the speedrun

@@ -70,6 +70,9 @@ def test_parts_commands_and_verdicts(found):
     assert judged["forward: time of ONNX Runtime / ours"] == "missed"
     assert judged["forward: time of the padded port / ours"] == "reached"
     assert judged["fcn predict: seconds"] == "not measured"
+    late = [*judged.values()].count("missed")
+    assert chapter_tables.missed([found]) == f"{late} ({found.hardware})"
+    assert chapter_tables.missed([]) == "-"
 
 
 def test_every_peer_is_a_bar_with_its_time(found):
