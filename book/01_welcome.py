@@ -342,7 +342,7 @@ for name, title in TITLES.items():
             title.split(",")[0],
         )
     )
-columns = ["published rows", "experiments", "recorded", "on what"]
+columns = ["published rows", "experiments", "with a record", "on what"]
 pd.DataFrame(overview, index=list(TITLES), columns=columns)
 
 # %% [markdown]

@@ -421,8 +421,8 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-bounds-classes
 # :alt: A table in colours of 21 classes and six scales. At 1/128 background keeps 86,
-# :  dining table 78 and bicycle 10; at 1/32 all but bicycle with 41 keep at least 76;
-# :  at 1/4 all but bicycle with 89 keep 95 or more.
+# :  dining table 78 and bicycle 10; at 1/32 all except bicycle, with 41, keep at least
+# :  76; at 1/4 all except bicycle, with 89, keep 95 or more.
 # IU of each VOC class, in percent, after a round trip through each scale (vote,
 # bilinear, void votes, predicted void an error).
 # :::

@@ -117,12 +117,12 @@ plt.show()
 # thing.
 #
 # **Method.** We wrote our own PyTorch code and tested it against Caffe nets with the
-# same weights. We had SIFT Flow and a small part of PASCAL VOC, and ImageNet weights
-# for GoogLeNet but not for VGG16. We had two CPU cores, and a GPU for five seeds of the
-# speedrun, hence at most nine epochs per run instead of 175.
-# **{glue:text}`recorded:.0f` experiments have a final run.** A claim gets a
-# [verdict](#the-rules-for-a-verdict) only from converged runs with three seeds on both
-# sides.
+# same weights. We had SIFT Flow, a small part of PASCAL VOC's photos with the label
+# maps of seg11valid, and ImageNet weights for GoogLeNet but not for VGG16. We had two
+# CPU cores, and a GPU for five seeds of the speedrun, hence at most nine epochs per run
+# instead of 175. **{glue:text}`recorded:.0f` experiments have a final run.** A claim
+# gets a [verdict](#the-rules-for-a-verdict) only from converged runs with three seeds
+# on both sides.
 #
 # **Easy.** The method itself: the geometry of the nets follows from their layers, and
 # each experiment is one command.
@@ -132,7 +132,8 @@ plt.show()
 # 5<sup>−5</sup>. Above all, its schedule takes days per net on a GPU.
 #
 # **Cost.** {glue:text}`runs:.0f` runs, {glue:text}`all_images:,.0f` training images,
-# **{glue:text}`all_hours:.1f` hours** on {glue:text}`machines`. In the paper: three
+# **{glue:text}`all_hours:.1f` hours** on {glue:text}`machines`, which many runs shared
+# with other work. In the paper: three
 # days for FCN-32s on a K40c, about one more for each finer net.
 #
 # **Communication with the authors.** None.
@@ -168,7 +169,8 @@ plt.show()
 #
 # In our runs on SIFT Flow, backbone, recipe and stride all differ from the paper's, so
 # a difference from its row does not show which of them caused it. The pairs that test
-# its remarks have at most six epochs: none of their numbers may be compared with a
+# its remarks have at most fourteen epochs in all stages: none of their numbers may be
+# compared with a
 # table of the paper, only with each other. The subset of PASCAL VOC is not its
 # benchmark.
 # :::
@@ -555,11 +557,11 @@ if fast := [pair for pair in pairs if pair]:
 
 # %% [markdown]
 # :::{caption} fig-claims-fast
-# :alt: One row per claim that was run, with an open dot for our difference in points,
-# :  its interval and, as a diamond, the paper's number. With skips, all is above zero;
-# :  with the score layers alone or the maximum, below. With weights for rare classes,
-# :  the interval begins at zero, and with the geometric task alone soon above it; in
-# :  all other rows it crosses zero.
+# :alt: One row per claim, with an open dot for our difference in points and its
+# :  interval; in four rows a diamond, the paper's number, outside of it, in the others
+# :  a shaded band. With skips, all is above zero; with the score layers alone or the
+# :  maximum, below. With weights for rare classes and the geometric task alone, the
+# :  interval begins at or just above zero; elsewhere it crosses zero.
 # The differences of {numref}`tab-claims-fast`, drawn as in {numref}`fig-claims-short`.
 # :::
 
@@ -613,14 +615,15 @@ shared.glue_values(
 # - **Sampling the loss gains nothing that three seeds can show.** With half of the
 #   cells and twice the photos in each step, mean IU changes by
 #   {glue:text}`fast_sampled` points.
-# - **The second task costs little.** With the semantic task alone, mean IU changes by
-#   {glue:text}`fast_semantic` points; with the geometric task alone, geometric accuracy
-#   changes by {glue:text}`fast_geometric`.
+# - **The second task costs mean IU little, geometric accuracy perhaps.** With the
+#   semantic task alone, mean IU changes by {glue:text}`fast_semantic` points; with the
+#   geometric task alone, geometric accuracy changes by {glue:text}`fast_geometric`.
 #
-# The intervals of the first four changes and of the geometric task alone exclude zero;
-# all others contain it. Those of the weights and of the geometric task depend on the
-# pooled variance: with Welch's formula, which assumes no common spread, both contain
-# zero. These runs shared their machine with other work: ignore their times.
+# The intervals of the first four changes and of the geometric task alone exclude zero,
+# that of the weights only just; all others contain it. Those of the weights and of the
+# geometric task depend on the pooled variance: with Welch's formula, which assumes no
+# common spread, both contain zero. All these runs except `8s-speedrun-brief` shared
+# their machine with other work: ignore their times.
 
 # %% tags=["remove-input", "hide-output"] mystnb={"code_prompt_show": "Show the missing runs"}
 if missing := claims.missing(found, claims.FAST_CLAIMS):
@@ -746,11 +749,13 @@ plt.show()
 # Dots without lines start from no other run, and none starts from them.
 # :::
 #
-# What does the whole paper cost? The hours of our runs are measured. For everything
-# else we count the multiply-adds of a forward pass, take three passes per training
-# step, and assume that an H100 sustains between {glue:text}`gpu_least:.0f` and
-# {glue:text}`gpu_most:.0f` % of its peak in bfloat16. These hours are modelled, for one
-# seed per experiment and without scoring the test images.
+# What does the whole paper cost? The hours of our runs are measured. For all
+# experiments, run or not, we count the multiply-adds of a forward pass, take three
+# passes per training step (one if the backbone is fixed, and as many with frozen first
+# layers as without), and assume that an H100 sustains between
+# {glue:text}`gpu_least:.0f` and {glue:text}`gpu_most:.0f` % of its peak in bfloat16.
+# These hours are modelled, for one seed per experiment and without scoring the test
+# images.
 
 # %% tags=["remove-input"]
 costs = cost.costs(found)
@@ -828,8 +833,8 @@ chapter_tables.costs_by_table(costs)
 #    it starts from was trained for four epochs, not 175. The record of that net has its
 #    own list; this one only names the net. The
 #    defaults of {numref}`tab-deviation-defaults` are in no record either. And no
-#    program knows what happened to your copy of the data: ours has photos that were
-#    saved again as JPEG, which `--deviation TEXT` added to its records.
+#    program knows what happened to your copy of the data: name it with `--deviation
+#    TEXT`, as our records name photos that were saved again as JPEG.
 #    :::
 #
 # 4. *Other metrics.* Most claims are tested on mean IU. In the table of all metrics,

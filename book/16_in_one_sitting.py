@@ -100,7 +100,7 @@ plt.show()
 # :::{note}
 # Our runs are short and use GoogLeNet instead of VGG16, many with one seed. They can
 # show that something works, not that it works as well as in the paper. We have
-# neither NYUDv2 nor PASCAL-Context, and only a part of PASCAL VOC. [Chapter
+# neither NYUDv2 nor PASCAL-Context, and only a part of PASCAL VOC's photos. [Chapter
 # 12](12_results.ipynb) has the rules for our verdicts.
 # :::
 #

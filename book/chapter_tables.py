@@ -511,7 +511,7 @@ def costs_by_table(costs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "experiments": table["experiments"],
-            "recorded": table["recorded"],
+            "with a record": table["recorded"],
             "10^18 operations": table["exaflops"].round(2),
             "GPU hours, modelled": [
                 f"{x:.1f} to {y:.1f}" for x, y in zip(low, high, strict=True)

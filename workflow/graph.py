@@ -4,6 +4,7 @@
 record is done: it has no rule, so nothing can run it again or delete its record.
 """
 
+import ast
 import os
 import re
 import shlex
@@ -53,12 +54,17 @@ RELEASED = {
 }
 """The authors' nets: the name that the script takes, and the experiment with their data."""
 CHAPTERS = {
+    "01_welcome": r".*",
+    "04_upsampling": r"sift-flow-.*",
+    "05_skips": r"sift-flow-.*",
     "06_sift_flow": r"sift-flow-.*",
     "07_pascal_voc": r"voc.*",
     "08_nyudv2": r"nyud-.*",
     "09_pascal_context": r"pascal-context-.*",
     "11_patches_shifts_stitches": r".*-(keep|sampled)\d+.*",
     "12_results": r".*",
+    "15_speedrun": r"sift-flow-.*",
+    "16_in_one_sitting": r"sift-flow-.*",
 }
 """The experiments whose records a chapter reads, as patterns; other chapters read none."""
 TABLES = {title.lower().replace(" ", ""): title for title in TITLES}  # table5: Table 5
@@ -238,10 +244,11 @@ class Graph:
         The preset is "paper" where this trains nothing, for its other results on the real data.
         """
         source = (PROJECT / "book" / f"{name}.py").read_text(encoding="utf-8")
+        offered = _offered(source)
         chosen = [
             run.experiment.name
             for run in self.chosen
-            if re.fullmatch(CHAPTERS.get(name, "none"), run.experiment.name)
+            if offered and re.fullmatch(offered, run.experiment.name)
         ]
         trains = "\nexperiments = " in source
         settings = self.settings
@@ -260,6 +267,12 @@ class Graph:
         options = [text for key, value in given.items() for text in ("-r", key, value)]
         arguments = [f"book/{name}.ipynb", target, "--cwd", "book", "-k", "python3"]
         return _command("-m", "papermill", *arguments, "--no-progress-bar", *options)
+
+
+def _offered(source: str) -> str:
+    """The pattern of the experiments that a chapter can run; empty if it runs none."""
+    words = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.keyword))
+    return next((ast.literal_eval(word.value) for word in words if word.arg == "offered"), "")
 
 
 def chapters() -> list[str]:

@@ -282,7 +282,7 @@ def test_the_cost_is_modelled_for_all_experiments_and_measured_for_those_recorde
     short = record(SHORT["8s"], seconds=7200.0, hardware="two cores")
     costs = cost.costs([short])
     table = chapter_tables.costs_by_table(costs)
-    assert table.loc["Table 5", ["recorded", "hours, measured"]].tolist() == [1, 2.0]
+    assert table.loc["Table 5", ["with a record", "hours, measured"]].tolist() == [1, 2.0]
     assert table.loc["all", "experiments"] == len(EXPERIMENTS)
     numbers = chapter_tables.modelled(costs)
     low, high = (f"{numbers[key]:.1f}" for key in ("gpu_low", "gpu_high"))

@@ -1,6 +1,7 @@
 """The jobs that the graph derives from the catalogue, the data and the records."""
 
 import re
+import shlex
 from pathlib import Path
 
 import graph
@@ -90,17 +91,21 @@ def test_tables_have_the_records_of_their_rows():
 def test_a_chapter_gets_the_parameters_that_it_declares_and_trains_nothing():
     names = graph.chapters()
     assert len(names) == len(list(Path(graph.__file__).parents[1].glob("book/[0-9]*.py")))
-    assert graph.CHAPTERS.keys() <= set(names)
+    sources = {name: (ROOT / "book" / f"{name}.py").read_text() for name in names}
+    assert graph.CHAPTERS.keys() == {name for name in names if "records()" in sources[name]}
     for config in ({}, {"experiments": "recorded"}, {"experiments": "voc-vgg16-32s"}):
         g = built(**config)
-        for name in names:
-            source = (ROOT / "book" / f"{name}.py").read_text()
+        for name, source in sources.items():
             command = g.chapter(name, "out.ipynb").split(" -r ")
             given = {part.split()[0] for part in command[1:]}
             assert all(f"\n{key} = " in source for key in given)
             if "\nexperiments = " in source and "preset paper" in command:
                 assert "experiments" in given  # empty would mean all
                 assert "experiments ''" not in command
+                offered = re.search(r'offered=((?:\s*r?"[^"]*")+),', source)[1]
+                pattern = "".join(re.findall('"([^"]*)"', offered))
+                asked = next(part for part in command if part.startswith("experiments "))
+                assert all(re.fullmatch(pattern, one) for one in shlex.split(asked)[1].split())
 
 
 @pytest.mark.parametrize(
