@@ -35,7 +35,8 @@ def as_convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
     convolution = nn.Conv2d(channels, layer.out_features, kernel, device="meta")
     weight = layer.weight.detach().view(convolution.weight.shape)
     convolution.weight = nn.Parameter(weight.clone())
-    convolution.bias = nn.Parameter(layer.bias.detach().clone())
+    bias = layer.bias if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+    convolution.bias = bias
     return convolution
 
 
@@ -44,12 +45,16 @@ def convolutionalize(classifier: nn.Sequential, channels: int = 3) -> nn.Sequent
 
     Takes N x ``channels`` x H x W, H and W at least ``classifier.input_size``; returns scores N x
     classes x h x w, one cell per stride. Where a pool rounds the size of its output up, the last
-    cell's window may reach beyond the image. Layer names are unchanged.
+    cell's window may reach beyond the image. Layer names are unchanged. Raises TypeError for
+    adaptive pools, which output one size for all images.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, layer in classifier.named_children():
         if isinstance(layer, nn.Flatten):
             continue
+        if isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+            problem = "has one output size for all images"
+            raise TypeError(f"{name}: {type(layer).__name__} {problem}; leave it out")
         if isinstance(layer, nn.Linear):
             layers[name] = as_convolution(layer, math.isqrt(layer.in_features // channels))
         elif isinstance(layer, nn.Sequential):

@@ -144,13 +144,15 @@ class _Dilation:
         self.remaining //= kept
         self.dilation *= stride // kept
         if isinstance(layer, nn.Conv2d):
+            _check_zeros(layer)
             layer = _copy(layer)
             layer.stride, layer.padding = (kept, kept), (padding, padding)
             layer.dilation = (dilation, dilation)
             return layer
         average = isinstance(layer, nn.AvgPool2d)
-        if average and (padding or extra):
-            raise TypeError("an average pool that pads or rounds up has no dilated form")
+        if average and (padding or extra or layer.divisor_override):
+            problem = "pads, rounds up or divides by another number"
+            raise TypeError(f"an average pool that {problem} has no dilated form")
         return Pool(square(layer.kernel_size), kept, dilation, padding, extra, average)
 
 
@@ -166,9 +168,17 @@ def _unpadded(layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.ZeroPad2d):
         return nn.Identity()
     layer = _copy(layer)
+    if isinstance(layer, nn.Conv2d):
+        _check_zeros(layer)
     if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         layer.padding = (0, 0)
     return layer
+
+
+def _check_zeros(layer: nn.Conv2d) -> None:
+    if layer.padding_mode != "zeros":
+        mode = layer.padding_mode
+        raise TypeError(f'a convolution that pads by "{mode}" has no such form, only by zeros')
 
 
 def _changed(net: nn.Sequential, change: Callable[[nn.Module], nn.Module]) -> nn.Sequential:

@@ -49,6 +49,8 @@ def export(weights: Path, path: Path) -> None:
     import onnxruntime
     import onnxscript  # noqa: F401 (torch needs it)
 
+    if Path(path).suffix.lower() != ".onnx":
+        raise ValueError(f"{path}: not a name for an ONNX file; give one that ends in .onnx")
     net = models.load(weights)
     if not isinstance(net, models.FCN) or net.inputs != "rgb":
         inputs = net.settings["inputs"].upper()

@@ -53,9 +53,9 @@ def pixel_softmax_loss(
     _check_shapes(scores, labels)
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction is "mean" or "sum", not {reduction!r}')
+    labels = labels.long()
     if keep != 1.0:
         labels = labels.masked_fill(~_kept_cells(labels, keep, generator), void)
-    labels = labels.long()
     if isinstance(scores, CoarseScores) and scores.cells.device.type != "cpu":
         scores = scores.upsampled()
     try:
@@ -148,6 +148,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, _: None) -> Any:
+        if torch.is_grad_enabled():  # the softmax's own slope is not kept
+            raise RuntimeError("CoarseScores have no second derivative: take net(images)")
         (gradient,) = ctx.saved_tensors
         return (gradient * slope).to(ctx.dtype), None, None, None, None, None
 
@@ -193,7 +195,7 @@ def multi_head_loss(
         _check_shapes(of_head, target)
         if keep != 1.0:
             kept = _kept_cells(target, keep, generator) if kept is None else kept
-            target = target.masked_fill(~kept, void)
+            target = target.long().masked_fill(~kept, void)
         losses.append(
             pixel_softmax_loss(
                 of_head, target, reduction, void=void, weights=balance, all_reduce=all_reduce

@@ -15,6 +15,7 @@ of the 33 classes of SIFT Flow are absent from the test images. Predicting it is
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Self
 
 import torch
@@ -44,11 +45,11 @@ class ConfusionMatrix:
     def __init__(
         self, num_classes: int, void: int = 255, device: torch.device | str | None = None
     ) -> None:
-        if not isinstance(num_classes, int) or num_classes < 1:
+        if not hasattr(num_classes, "__index__") or num_classes < 1:
             raise ValueError(f"a confusion matrix needs at least one class, not {num_classes}")
         if 0 <= void < num_classes:
             raise ValueError(f"void {void} is one of the {num_classes} classes: choose another")
-        self.num_classes = num_classes
+        self.num_classes = index(num_classes)
         self.void = void
         self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 

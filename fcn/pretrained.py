@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,8 @@ def _download(member: "WeightsEnum", architecture: str) -> dict[str, Tensor]:
 
     if not isinstance(member, VGG16_Weights) or architecture != "vgg16":
         problem = f"torchvision has no weights for this {architecture}"
-        raise ValueError(f"{member}: {problem}; give VGG16_Weights for vgg16 or a .caffemodel file")
+        given = str(member) if isinstance(member, Enum) else f"a {type(member).__name__}"
+        raise ValueError(f"{given}: {problem}; give VGG16_Weights for vgg16 or a .caffemodel file")
     try:
         return dict(member.get_state_dict(progress=True, check_hash=True))
     except (OSError, RuntimeError) as error:  # RuntimeError: wrong checksum

@@ -202,9 +202,9 @@ def _stored(image: Image.Image, stored_as: str) -> _Stored:
     if mode in _DEEP:
         numbers = np.asarray(image)
         if (least := numbers.min()) < 0 or (most := numbers.max()) > 0xFFFF:
-            raise Unusable(
-                f"label {least if least < 0 else most} needs more than 16 bits; {REMEDY}"
-            )
+            if least < 0:
+                raise Unusable(f"label {least} is negative; void is 255; {REMEDY}")
+            raise Unusable(f"label {most} needs more than 16 bits; {REMEDY}")
         return _Stored(numbers.astype(np.uint16), None, scale=0)
     if ";16" in stored_as:
         raise Unusable(f"its colours have 16 bits; {REMEDY}, or with 8 bits per channel")

@@ -63,11 +63,13 @@ def predict_photos(
     else:
         results = predict(wanted(), segmenter, to, **settings)
     list_of_failures = folder / FAILURES
+    listed = _lines(list_of_failures)  # by an earlier run, or by somebody else
     with ExitStack() as stack:
         failures = None
         for result in results:
             progress.clear()
             show(result, as_json, single)
+            listed.pop(str(result.photo), None)
             if result.error and not single:
                 if failures is None:
                     check_writable(folder, "--submission" if submission else "--out")
@@ -79,8 +81,10 @@ def predict_photos(
                 print(result.photo, file=failures)
             progress.add(result)
         progress.clear()
-    if not failures and not single:
-        list_of_failures.unlink(missing_ok=True)  # of an earlier run
+        if failures:
+            print(*listed, sep="\n", end="\n" * bool(listed), file=failures)
+    if not failures and not single and not listed:
+        list_of_failures.unlink(missing_ok=True)  # all of these photos are done now
     if skipped:
         print(f"fcn: {skipped} photos were done before", file=sys.stderr)
     if not progress.done and not skipped:
@@ -94,6 +98,13 @@ def predict_photos(
     if progress.failed and progress.failed == progress.done and not skipped:
         return ALL_FAILED
     return SOME_FAILED if progress.failed else 0
+
+
+def _lines(path: Path) -> dict[str, None]:
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return dict.fromkeys(line.rstrip("\n") for line in file)
 
 
 def show(result: Result, as_json: bool, single: bool) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple, cast
 
 SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"),
     *(".heic", ".heif", ".hif", ".gif", ".ppm", ".pgm", ".jp2"),
 }
 RESULTS = (".labels.png", ".overlay.png")
@@ -108,13 +108,25 @@ def _lines(stream: BufferedIOBase) -> Iterator[Path]:
 
 
 def _below(folder: Path, out: Path) -> Iterator[tuple[Path, PurePath]]:
-    """The photos in a folder and the folders in it, by name, without hidden files and results."""
-    skipped = out.resolve() if out.resolve() != folder.resolve() else None
-    for parent, folders, files in os.walk(folder):
+    """The photos in a folder and the folders in it, by name, without hidden files and results.
+
+    A link to a folder is followed, unless that folder is searched anyway or contains this one.
+    """
+    root, seen = folder.resolve(), set()
+    skipped = out.resolve() if out.resolve() != root else None
+
+    def wanted(path: Path) -> bool:
+        target = path.resolve()
+        anyway = target.is_relative_to(root) or root.is_relative_to(target)
+        return target != skipped and not (path.is_symlink() and anyway)
+
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if (here := Path(parent).resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(here)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (Path(parent) / name).resolve() != skipped
+            name for name in folders if not name.startswith(".") and wanted(Path(parent) / name)
         )
         for name in sorted(files):
             hidden = name.startswith(".") or name.endswith(RESULTS)

@@ -147,6 +147,7 @@ class Shard:
 
     overlay = False
     INDEX = "index.jsonl"
+    MADE_BY = "made_by.json"  # the net's SHA-256 and the side of the photos
 
     def __init__(self, archive: tarfile.TarFile, path: Path) -> None:
         self.archive, self.path, self.lock = archive, path, Lock()
@@ -168,6 +169,15 @@ class Shard:
         entry.size = len(content)
         with self.lock:
             self.archive.addfile(entry, io.BytesIO(content))
+
+    @staticmethod
+    def made_by(path: Path) -> dict[str, Any] | None:
+        """By which net an archive was made; None if it does not say."""
+        try:
+            with tarfile.open(path, "r:") as archive:
+                return dict(json.load(archive.extractfile(Shard.MADE_BY)))  # type: ignore[arg-type]
+        except (OSError, LookupError, ValueError, TypeError, tarfile.TarError):
+            return None
 
     @staticmethod
     def index(path: Path) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from fcn.environment import atomic_write, check_writable
+from fcn.environment import atomic_write, check_writable, sha256
 from fcn.predict import photo as photos
 from fcn.predict.inputs import Source
 from fcn.predict.legend import Named
@@ -165,16 +165,17 @@ def predict_shards(
     """Segment photos into archives ``shard-NNNNNN.tar`` of ``size`` label maps each.
 
     An archive that is there is not made again, so a run that was interrupted continues. Raises
-    ValueError if it is of other photos.
+    ValueError if it is of other photos, or by another net or size of photos.
     """
     check_writable(out, "--out")
     iterator = iter(sources)
     number = 0
+    made_by = {"net": sha256(segmenter.path), "side": settings["side"]}
     while chunk := list(islice(iterator, size)):
         path = out / f"shard-{number:06d}.tar"
         number += 1
         if path.is_file():
-            yield from _known(path, chunk)
+            yield from _known(path, chunk, made_by)
             continue
         results = []
         with atomic_write(path) as partial, tarfile.open(partial, "w") as made:
@@ -185,11 +186,14 @@ def predict_shards(
             results.sort(key=lambda result: order[result.photo])
             index = "".join(f"{result.json()}\n" for result in results)
             shard.add(Shard.INDEX, index.encode())
+            shard.add(Shard.MADE_BY, json.dumps(made_by).encode())
         yield from results
 
 
-def _known(path: Path, chunk: Sequence[Source]) -> Iterator[Result]:
-    """The results in an archive, which must be those of ``chunk``."""
+def _known(path: Path, chunk: Sequence[Source], made_by: dict[str, Any]) -> Iterator[Result]:
+    """The results in an archive, which must be those of ``chunk`` by the same net."""
+    if Shard.made_by(path) not in (None, made_by):
+        raise ValueError(f"{path}: by another net or --side; give the same, or another --out")
     lines = list(Shard.index(path))
     if [line["photo"] for line in lines] != [str(source.photo) for source in chunk]:
         raise ValueError(

@@ -76,6 +76,11 @@ class Segmenter:
         """:meth:`labels` for tensors: of an image 3 x H x W, uint8; returns H x W, int64."""
         import torch
 
+        if not isinstance(image, torch.Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
+            given = f"{getattr(image, 'dtype', type(image).__name__)}"
+            raise ValueError(
+                f"an image is a tensor 3 x H x W, uint8, not {given}; for others: labels"
+            )
         photo = image.permute(1, 2, 0).contiguous().cpu().numpy()
         return torch.from_numpy(self.labels(photo, side).astype(np.int64))
 
@@ -86,6 +91,11 @@ class Segmenter:
         the cost and is near the scale of the training photos; then the scores are enlarged. None:
         its own size. Large photos are scored in tiles of ``core`` pixels, with equal labels.
         """
+        if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.shape[2:] != (3,):
+            given = f"{getattr(photo, 'dtype', type(photo).__name__)} {getattr(photo, 'shape', '')}"
+            raise ValueError(f"a photo is an array H x W x 3, uint8, not {given.strip()}")
+        if side is not None and side < 1:
+            raise ValueError(f"side is the longer side in pixels, at least 1, not {side}")
         height, width = photo.shape[:2]
         size = scaled_size(height, width, side)
         if size != (height, width):

@@ -315,3 +315,12 @@ def test_another_alignment_is_refused(classifier):
         ValueError, match='unknown alignment "loose": choose "tight" or "reference"'
     ):
         backbone(classifier, "loose")
+
+
+def test_adaptive_pools_are_refused_and_layers_without_bias_converted():
+    pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    with pytest.raises(TypeError, match="1: AdaptiveAvgPool2d has one output size"):
+        convolutionalize(pooled)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, bias=False))
+    image = torch.rand(1, 3, 3, 3)
+    torch.testing.assert_close(convolutionalize(plain)(image).flatten(1), plain(image))

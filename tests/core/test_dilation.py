@@ -265,3 +265,12 @@ def test_real_weights_at_full_width():
     x = 255 * (image(size + 8, size + 11).float() - 1)
     dense = dilated(net)(x)
     assert (shift_and_stitch(net, x, 8) - dense).abs().max() < 1e-5 * dense.abs().max()
+
+
+def test_padding_that_is_not_zero_and_other_divisors_are_refused():
+    padded = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"))
+    for change in (dilated, unpadded):
+        with pytest.raises(TypeError, match='pads by "reflect"'):
+            change(padded)
+    with pytest.raises(TypeError, match="divides by another number"):
+        dilated(nn.Sequential(nn.AvgPool2d(2, divisor_override=1)))

@@ -83,6 +83,29 @@ def test_a_segmenter_takes_the_export_unless_the_net_has_changed(
     assert len(np.unique(fast.labels(photos[-1]))) > 1
 
 
+def test_a_net_is_not_replaced_by_its_export(net: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(net.read_bytes())
+    with pytest.raises(ValueError, match=r"ends in \.onnx"):
+        export.export(own, own)
+    assert own.read_bytes() == net.read_bytes()
+
+
+def test_what_is_no_photo_of_bytes_is_refused(net: Path, photos: list[np.ndarray]) -> None:
+    segmenter, photo = Segmenter(net), photos[3]
+    for wrong in (photo / 255, photo.astype(np.uint16), photo[..., 0], photo[..., :2], [photo]):
+        with pytest.raises(ValueError, match="a photo is an array H x W x 3, uint8, not "):
+            segmenter.labels(wrong)
+    with pytest.raises(ValueError, match="a photo is an array"):
+        segmenter(torch.from_numpy(photo))
+    with pytest.raises(
+        ValueError, match=r"an image is a tensor 3 x H x W, uint8, not torch\.float32"
+    ):
+        segmenter(torch.rand(3, 40, 31))
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        segmenter.labels(photo, 0)
+
+
 def test_tensors_get_the_labels_of_arrays(net: Path, photos: list[np.ndarray]) -> None:
     segmenter = Segmenter(net)
     found = segmenter(torch.from_numpy(photos[3]).permute(2, 0, 1))

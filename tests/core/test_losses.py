@@ -352,3 +352,21 @@ def test_the_fused_loss_needs_no_gradient(coarse, mode):
     with mode():
         again = coarse._replace(cells=coarse.cells.clone())
         assert torch.equal(pixel_softmax_loss(again, labels), expected)
+
+
+def test_dropped_cells_are_void_whatever_the_type_of_the_labels():
+    scores = torch.zeros(1, 2, 64, 64)
+    scores[:, 0] = 20
+    for kind in (torch.bool, torch.int8, torch.uint8, torch.int64):
+        labels = torch.zeros(1, 64, 64, dtype=kind)
+        assert pixel_softmax_loss(scores, labels, keep=0.5).item() < 1e-6
+        assert multi_head_loss({"a": scores}, {"a": labels}, keep=0.5).item() < 1e-6
+
+
+def test_the_loss_of_coarse_scores_has_no_second_derivative():
+    net = FCN("alexnet", 32, 2, width=1 / 16)
+    torch.nn.init.normal_(net.heads["scores"].score32.weight)
+    images = torch.rand(1, 3, 64, 64, requires_grad=True)
+    loss = pixel_softmax_loss(net(images, upsample=False), torch.zeros(1, 64, 64).long())
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(loss, images, create_graph=True)

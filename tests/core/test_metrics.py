@@ -221,3 +221,9 @@ def test_unsigned_predictions_count_and_a_broken_number_of_classes_does_not() ->
     assert confusion.matrix[1, 2] == 1
     with pytest.raises(ValueError, match="at least one class"):
         ConfusionMatrix(2.5)  # type: ignore[arg-type]
+
+
+def test_the_number_of_classes_may_be_numpys():
+    assert ConfusionMatrix(np.int64(3)).matrix.shape == (3, 3)
+    with pytest.raises(ValueError, match="at least one class"):
+        ConfusionMatrix(2.0)

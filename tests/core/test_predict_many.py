@@ -81,6 +81,29 @@ def test_results_mirror_a_folder():
     assert found("in") == {"in/a.jpg": "a", "in/b/a.png": "b/a", "in/b/c/d.JPEG": "b/c/d"}
 
 
+def test_links_to_folders_are_followed_once():
+    save("in/a.jfif.png").rename("in/a.jfif")
+    save("elsewhere/b.png"), save("in/real/c.png")
+    Path("in/album").symlink_to("../elsewhere")
+    Path("in/again").symlink_to("real")
+    Path("in/up").symlink_to("..")
+    Path("elsewhere/loop").symlink_to(".")
+    assert found("in") == {"in/a.jfif": "a", "in/album/b.png": "album/b", "in/real/c.png": "real/c"}
+
+
+def test_a_list_of_failures_loses_only_photos_that_are_done(net):
+    save("in/a.png")
+    Path("in/b.png").write_text("")
+    Path("out").mkdir()
+    Path("out/failures.txt").write_text("elsewhere/c.png\nin/a.png\n")
+    assert predict("in", net=net) == SOME_FAILED
+    assert Path("out/failures.txt").read_text() == "in/b.png\nelsewhere/c.png\n"
+    Path("out/failures.txt").write_text("keep\n")
+    save("in/b.png")
+    assert predict("in", net=net) == 0
+    assert Path("out/failures.txt").read_text() == "keep\n"
+
+
 def test_results_inside_the_folder_are_no_photos():
     save("in/a.jpg")
     save("in/out/a.png")
@@ -350,7 +373,8 @@ def test_shards_hold_each_photo_once_and_resume_after_the_last_whole_one(net, mo
     assert photos == [f"in/x/{i}.png" for i in range(7)]
     assert "error" in shard_index(1)[1]
     with tarfile.open("out/shard-000001.tar") as archive:
-        assert {*archive.getnames()} == {"x/3.labels.png", "x/5.labels.png", "index.jsonl"}
+        labels = {"x/3.labels.png", "x/5.labels.png"}
+        assert {*archive.getnames()} == {*labels, "index.jsonl", "made_by.json"}
         content = archive.extractfile("x/3.labels.png")
         assert content
         with Image.open(content) as labels:
@@ -369,6 +393,8 @@ def test_shards_of_other_photos_are_not_taken_for_done(net):
     save("in/aa.png")
     with pytest.raises(ValueError, match=r"shard-000001\.tar: of other photos"):
         predict("in", net=net, shard=1)
+    with pytest.raises(ValueError, match=r"shard-000000\.tar: by another net or --side"):
+        predict("in", net=net, shard=1, side=40)
     Path("out/shard-000000.tar").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"shard-000000\.tar: not an archive"):
         predict("in", net=net, shard=1)
