@@ -194,6 +194,8 @@ def train(
         for name, head in read(path).heads.items():
             _print_metrics(name, head.metrics, head.classes_counted, len(head.classes))
 
+    if (last := seed + seeds - 1) >= 2**32:
+        raise ValueError(f"--seeds {seeds}: the last seed would be {last}; the largest is 2^32 - 1")
     settings: dict[str, Any] = {
         "minutes": minutes,
         "purpose": "validation" if validation else None,

@@ -65,10 +65,12 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
         return ReceptiveField(size, Fraction(stride), Fraction(size - 1, 2) - padding)
     if isinstance(module, nn.ZeroPad2d):
         return ReceptiveField(offset=Fraction(-square(module.padding[::2])))
-    if isinstance(module, nn.ReLU | nn.Dropout | nn.Identity):
+    if isinstance(module, nn.ReLU | nn.BatchNorm2d | nn.Dropout | nn.Dropout2d | nn.Identity):
         return ReceptiveField()
     kind = type(module).__name__
-    raise TypeError(f"{kind} has no receptive field: convolutionalize the classifier first")
+    if isinstance(module, nn.Linear | nn.Flatten):
+        raise TypeError(f"{kind} has no receptive field: convolutionalize the classifier first")
+    raise TypeError(f"the receptive field of {kind} is not known")
 
 
 def compose(layers: list[nn.Module]) -> ReceptiveField:

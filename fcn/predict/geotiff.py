@@ -81,7 +81,8 @@ class Raster:
                         max(1, n // max(1, math.isqrt(dataset.width * dataset.height) // 1024))
                         for n in dataset.shape
                     ]
-                    largest = int(dataset.read(bands, out_shape=(len(bands), *size)).max())
+                    seen = dataset.read(bands, out_shape=(len(bands), *size), masked=True)
+                    largest = int(seen.max()) if seen.count() else 0  # where there are data
                     shift = max(0, largest.bit_length() - 8)
                 elif kind != np.uint8:
                     raise ValueError(f"{path}: its pixels are {kind}, not colours; {_REMEDY}")

@@ -233,6 +233,13 @@ def test_a_classifier_has_to_be_converted_first(name):
         receptive_field(CLASSIFIERS[name](width=WIDTH))
 
 
+def test_layers_of_single_cells_and_unknown_ones():
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d())
+    assert receptive_field(block) == receptive_field(block[0])
+    with pytest.raises(TypeError, match="the receptive field of PixelShuffle is not known"):
+        receptive_field(nn.PixelShuffle(2))
+
+
 @pytest.mark.parametrize(
     "layer",
     [

@@ -100,6 +100,15 @@ def test_16_bits_keep_the_upper_eight_that_are_used(tmp_path, bits, shift):
     np.testing.assert_array_equal(photo.shrunk[:, :], (bands[:3] >> shift).transpose(1, 2, 0))
 
 
+def test_bits_are_counted_where_there_are_data(tmp_path):
+    bands = np.random.default_rng(0).integers(0, 1 << 12, (3, 50, 60)).astype(np.uint16)
+    bands[:, :9], bands[0, 20, 0] = 0xFFFF, (1 << 12) - 1
+    photo = photos.read(raster(tmp_path / "a.tif", bands, nodata=0xFFFF), None)
+    np.testing.assert_array_equal(photo.shrunk[9:, :], (bands[:, 9:] >> 4).transpose(1, 2, 0))
+    empty = photos.read(raster(tmp_path / "b.tif", bands[:, :9], nodata=0xFFFF), None)
+    assert (empty.shrunk[:, :] == 255).all()
+
+
 def test_bands_are_found_by_their_colours(tmp_path):
     bands = noise(4, 20, 30)
     path = raster(tmp_path / "a.tif", bands)

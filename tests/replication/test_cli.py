@@ -821,6 +821,10 @@ def test_a_machine_too_small_is_one_line(cli, monkeypatch):
 # ----------------------------------------------------------------------------------- queues of runs
 
 
+def test_seeds_beyond_the_largest_are_refused(cli):
+    refused(cli("train", "tiny-32s", "--seed", 2**32 - 1, "--seeds", 2), "--seeds 2: the last seed")
+
+
 def test_a_queue_skips_what_is_recorded_and_continues(cli, data):
     options = ("--data", data, "--device", "cpu", "--results", "results")
     code, _, err = cli("train", "tiny-32s", "tiny-8s-staged", "--seeds", 2, *options)
