@@ -143,8 +143,9 @@ style.plt.show()
 # :  lines lead from the first three to the FCN of November 2014 on the right, grey
 # :  lines to other nets for dense prediction.
 # Classifiers (left; the area of a disc is proportional to the number of parameters) and
-# nets for dense prediction (right), by the month in which each first appeared. A line
-# leads from a classifier to a net that uses its layers: green for the FCN's three
+# nets for dense prediction (right), each column in the order in which they first
+# appeared; close neighbours are moved apart, so compare dates in one column only. A
+# line leads from a classifier to a net that uses its layers: green for the FCN's three
 # backbones, grey for the others. After the FCN, DeepLab {cite:p}`chen2015,chen2018`
 # kept a finer stride by dilation. DeconvNet {cite:p}`noh2015` put a decoder as deep as
 # its encoder on top of VGG16. U-Net {cite:p}`ronneberger2015` also has a deep decoder,

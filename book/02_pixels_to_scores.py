@@ -96,10 +96,11 @@ style.plt.show()
 # A **label map** is an array with one whole number per pixel: 0 for the first class, 1
 # for the next. The value 255 is **void**: *nobody says what this is*. Data sets use it
 # for the outlines of objects, where a pixel holds a little of both and two people would
-# draw two different lines (PASCAL VOC {cite:p}`everingham2010`). They also use it for
-# parts that were never labelled or belong to none of the classes (SIFT Flow
-# {cite:p}`liu2011`). Void is not a class. The net is not asked to find it, a void pixel
-# adds nothing to the loss, and no metric counts it.
+# draw two different lines (PASCAL VOC {cite:p}`everingham2010`). They also mark parts
+# that were never labelled or belong to none of the classes (SIFT Flow
+# {cite:p}`liu2011`, whose files store 0 there, which becomes 255 when we read them).
+# Void is not a class. The net is not asked to find it, a void pixel adds nothing to the
+# loss, and no metric counts it.
 
 # %%
 print("shape", labels.shape, " values", np.unique(labels).tolist())

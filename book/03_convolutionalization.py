@@ -538,8 +538,8 @@ shared.glue_values(
 # :::{caption} fig-costs
 # :alt: Left, stacked bars of multiply-adds. Patch by patch needs several times as many
 # :  as one pass, and most of the difference is in the convolutions. Right, bars of the
-# :  speed-up of one pass, counted, on this machine and in the paper, forward and
-# :  backward.
+# :  speed-up of one pass, on this machine and in the paper, forward and backward, and
+# :  for forward as counted.
 # AlexNet on 500×500 pixels. Left: multiply-adds for the 100 cells. Right: the speed-up
 # of one pass over patches in batches of 100. The bars of this machine were measured
 # when this page was made; run the chapter to measure yours.

@@ -65,7 +65,7 @@ plt.show()
 # %% [markdown]
 # :::{caption} fig-upsampling-tents
 # :alt: Four coloured tents over an axis of 16 pixels, with heights 1, 3, 2 and 2.5.
-# :  Dots mark their sum at each pixel; between the peaks they lie on straight lines,
+# :  Dots mark their sum at each pixel; between the peaks they are on straight lines,
 # :  and at both ends they fall.
 # Four scores, upsampled by a factor of 4. Where two tents overlap, their sum is the
 # straight line between the scores. At both ends a neighbour is missing and the sum
@@ -246,7 +246,7 @@ phases = [(i, j) for i in range(factor) for j in range(factor)]
 for name, filters in (("even", even), ("odd", odd)):
     sums = torch.stack([filters[i::factor, j::factor].sum() for i, j in phases])
     print(f"{name}: {tuple(filters.shape)} taps,", end=" ")
-    print(f"the {len(sums)} sums lie between {sums.min():g} and {sums.max():g}")
+    print(f"the {len(sums)} sums are between {sums.min():g} and {sums.max():g}")
 
 # %% [markdown]
 # Both also agree with `F.interpolate`, once the maps are aligned: the odd filter with

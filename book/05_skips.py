@@ -16,7 +16,7 @@
 #
 # By the time a net knows *what* is in an image, it has forgotten *where*. FCN-32s
 # answers once for every 32×32 pixels and interpolates in between. The paper's second
-# idea is to let earlier layers correct that answer: they see less, but their cells lie
+# idea is to let earlier layers correct that answer: they see less, but their cells are
 # closer together.
 
 # %% tags=["parameters", "hide-input"]
@@ -801,6 +801,10 @@ print(
 )
 
 # %% [markdown]
+# The gain is not largest at the border itself. It grows up to a distance of four or
+# five pixels, half a cell of stride 8, and shrinks from there: closer than that, FCN-8s
+# cannot place a border either.
+#
 # ## Which stream says what
 #
 # Upsampling is linear, so the sums of {eq}`eq-skips` can be expanded. The scores at the
@@ -961,8 +965,8 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 #
 # - A labelling on a grid of stride 32 loses thin things completely and borders in
 #   general; at stride 8 much less is lost.
-# - Deep cells see much and lie far apart; shallow cells see little and lie close.
-#   Adding the scores of both combines what with where.
+# - Deep cells see much and are far apart; shallow cells see little and are close
+#   together. Adding the scores of both combines what with where.
 # - A skip whose score layer starts at zero leaves predictions and the backbone's
 #   gradients as they were, and learns from its first step.
 # - Because upsampling is linear, the result is a sum of streams that we can inspect one

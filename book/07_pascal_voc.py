@@ -553,8 +553,8 @@ for name, benchmark in times.items():
 # The paper does not say which way it timed.
 #
 # The two cores belong to a virtual machine and compute with 32-bit floats, and the
-# trials scatter widely (the percentage above is that of the noisiest net), so only
-# large ratios mean something. As on the K40c, VGG16 costs more than either of the small
+# trials of the noisiest net scatter by the percentage above, so differences of a few
+# percent mean nothing. As on the K40c, VGG16 costs more than either of the small
 # nets. GoogLeNet's depth, 22 convolutions in a row, costs less than VGG16's width.
 # FCN-8s adds two 1×1 convolutions and two upsamplings to FCN-32s, which is next to
 # nothing compared with the backbone. Yet the paper reports 175 ms for FCN-8s (Table 3)

@@ -821,7 +821,7 @@ def test_a_machine_too_small_is_one_line(cli, monkeypatch):
 # ----------------------------------------------------------------------------------- queues of runs
 
 
-def test_seeds_beyond_the_largest_are_refused(cli):
+def test_seeds_beyond_the_largest_are_refused(cli, data):
     refused(cli("train", "tiny-32s", "--seed", 2**32 - 1, "--seeds", 2), "--seeds 2: the last seed")
 
 
