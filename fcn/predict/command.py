@@ -48,12 +48,15 @@ def predict_photos(
     total = inputs.count() if inputs.again and not single else None
     progress = Progress(total)
     skipped = 0
+    list_of_failures = folder / FAILURES
+    listed = _lines(list_of_failures)  # by an earlier run, or by somebody else
 
     def wanted() -> Iterator[Source]:
         nonlocal skipped
         for source in inputs:
             if resume and to.exist(source.stem):
                 skipped += 1
+                listed.pop(str(source.photo), None)
                 progress.total = progress.total and progress.total - 1
             else:
                 yield source
@@ -62,8 +65,6 @@ def predict_photos(
         results = predict_shards(inputs, segmenter, out, shard, **settings)
     else:
         results = predict(wanted(), segmenter, to, **settings)
-    list_of_failures = folder / FAILURES
-    listed = _lines(list_of_failures)  # by an earlier run, or by somebody else
     with ExitStack() as stack:
         failures = None
         for result in results:

@@ -63,7 +63,7 @@ class Attempt:
 
     @property
     def p_value(self) -> float:
-        """That of a one-sided t-test of the mean against ``TARGET``; NaN below two seeds."""
+        """Of a one-sided t-test of the mean against ``TARGET``; NaN below two seeds."""
         if len(self.runs) < 2:
             return math.nan
         error = statistics.stdev(self.scores) / math.sqrt(len(self.runs))

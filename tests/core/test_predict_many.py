@@ -98,8 +98,12 @@ def test_a_list_of_failures_loses_only_photos_that_are_done(net):
     Path("out/failures.txt").write_text("elsewhere/c.png\nin/a.png\n")
     assert predict("in", net=net) == SOME_FAILED
     assert Path("out/failures.txt").read_text() == "in/b.png\nelsewhere/c.png\n"
-    Path("out/failures.txt").write_text("keep\n")
+    Path("out/failures.txt").write_text("in/b.png\n")
     save("in/b.png")
+    assert predict("in/b.png", net=net) == 0  # a single photo leaves the list alone
+    assert predict("in", net=net, resume=True) == 0
+    assert "failures.txt" not in files("out")
+    Path("out/failures.txt").write_text("keep\n")
     assert predict("in", net=net) == 0
     assert Path("out/failures.txt").read_text() == "keep\n"
 
