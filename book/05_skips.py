@@ -334,7 +334,7 @@ def new_net(stride: int) -> FCN:
 
 
 def scale_filters(net: FCN) -> None:
-    """Draw filters that keep the size of the signal; those of pixels also divide by 64."""
+    """Draw filters that keep the size of the signal; the first also divide by 64."""
     filters = [layer for layer in net.trunk.modules() if isinstance(layer, nn.Conv2d)]
     for layer in filters:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -622,7 +622,7 @@ shared.glue_values(
 # - A majority vote in which void votes too, with bilinear interpolation and a predicted
 #   void counted as an error, reproduces the paper's numbers to about a point from 1/64
 #   to 1/4. At 1/128 none of fifteen protocols comes as low.
-# - What a grid costs a class follows from how much of the class is near a border.
+# - What a class loses on a grid follows from how much of it is near a border.
 #   Thin things pay most.
 # - Scores can place a border more exactly than the grid, so a bound from hard labels
 #   can be exceeded.

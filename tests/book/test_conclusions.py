@@ -396,6 +396,7 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         "that of the weights only just; all others contain it.",
         lambda: (
             all((margin(one.id) > 0) == (one.id in DECIDED) for one in claims.FAST_CLAIMS)
+            and min(map(margin, ("skip-16s", "skip-8s", "max-fusion", "scores-only"))) > 0.5
             and margin("balanced") < 0.05
         ),
     ),
