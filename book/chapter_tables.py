@@ -433,7 +433,7 @@ def rules(records: Sequence[Record]) -> dict[str, float]:
     """The numbers in the rules for a verdict, and what shows that a flat loss is not enough."""
     seeds = (-1.0, 0.0, 1.0)  # three, with a standard deviation of one
     numbers: dict[str, float] = {
-        "rule_epochs": claims.EPOCHS,
+        "rule_epochs": tables.EPOCHS,
         "rule_steps": claims.HEAVY_STEPS,
         "m_short": len(CLAIMS),
         "m_fast": len(FAST_CLAIMS),

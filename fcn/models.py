@@ -7,6 +7,7 @@ the pixels.
 
 import json
 import math
+import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -169,6 +170,8 @@ class FCN(nn.Module):
     ) -> None:
         super().__init__()
         _check_choice("net", net, CLASSIFIERS)
+        stride, num_classes = _whole(stride), _whole(num_classes)
+        heads = heads and {name: _whole(count) for name, count in heads.items()}
         if not isinstance(stride, int) or stride not in SKIPS:
             raise ValueError(f"unknown stride {stride!r}: choose 32, 16 or 8")
         _check_choice("upsampling", upsampling, get_args(Upsampling))
@@ -184,9 +187,9 @@ class FCN(nn.Module):
         self.classes = {"scores": num_classes} if num_classes is not None else dict(heads or {})
         _check_heads(self.classes)
         self.settings: dict[str, Any] = {"net": net, "stride": stride, "num_classes": num_classes}
-        self.settings |= {"heads": heads and dict(heads), "alignment": alignment}
-        self.settings |= {"upsampling": upsampling, "width": width, "inputs": inputs}
-        self.settings |= {"fusion": fusion, "scaled_skips": scaled_skips}
+        self.settings |= {"heads": heads, "alignment": alignment}
+        self.settings |= {"upsampling": upsampling, "width": float(width), "inputs": inputs}
+        self.settings |= {"fusion": fusion, "scaled_skips": bool(scaled_skips)}
         self.inputs: Inputs = inputs
         self.channels = len(MEANS[inputs])
         self.register_buffer("mean", torch.tensor(MEANS[inputs]))
@@ -307,6 +310,17 @@ def _mean(one: Any, other: Any) -> Any:
 def _check_choice(setting: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f'unknown {setting} "{value}": choose one of {", ".join(choices)}')
+
+
+def _whole(value: Any) -> Any:
+    """A whole number as an int, whichever library's it is, so that settings can be stored as JSON.
+
+    What is no whole number stays as it is.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
 
 
 def _check_heads(classes: dict[str, int]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fcn.data.palettes import Palette, palette
+from fcn.environment import resolve_device
 from fcn.predict import nets, tiles
 from fcn.predict.enlarge import Axis, Labels, enlarged_strips, joined
 from fcn.predict.nets import Pixels, Scores
@@ -44,7 +45,8 @@ class Segmenter:
     """A trained net with the names and colours of its classes.
 
     ``path``: a .safetensors net, as ``python -m fcn train`` saves it, or its export as .onnx. On
-    the CPU, an export next to the net (of the same name) is used instead of the net.
+    the CPU, an export next to the net (of the same name) is used instead of the net. ``device``:
+    one of torch's, such as "cuda:1", or "auto" for the best there is.
 
     Raises FileNotFoundError if ``path`` does not exist, ValueError if it contains no such net.
     """
@@ -52,7 +54,7 @@ class Segmenter:
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         path = Path(path)
         self.path = path
-        self.net = nets.load(path, device)
+        self.net = nets.load(path, resolve_device(device) if device == "auto" else device)
         if (inputs := self.net.settings["inputs"]) != "rgb":
             raise ValueError(f"{path}: a net for {inputs.upper()}; give one for colour photos")
         remedy = "give a net that `fcn train` saved"

@@ -29,6 +29,7 @@ COLUMNS = {
 MEASURED = (*METRICS, "geometric_accuracy")  # in our records; forward times are the paper's
 NETS = {"alexnet": "AlexNet", "bvlc_alexnet": "AlexNet", "vgg16": "VGG16", "googlenet": "GoogLeNet"}
 ABSENT, NOT_RUN = "-", "not run"
+EPOCHS = 175  # of the paper, at least (section 4.3)
 LATER = "the authors' later recipe and net"
 
 GLANCE = [f"sift-flow-googlenet-{e}" for e in ("32s-short", "16s-short", "8s-short", "8s-tuned")]
@@ -124,8 +125,8 @@ def at_a_glance(records: Sequence[Record]) -> pd.DataFrame:
         if members := [e for e in shown if e.paper and e.paper[0] == name]:
             rows = [r for r in TABLES if (r.table, r.label) in {e.paper for e in members}]
             frame = _frame(rows, members, records)
-            names = [*(row.experiment for row in rows), *(e.name for e in members)]
-            frame.insert(len(frame.columns) - 1, "net, training", [_training(n) for n in names])
+            training = [_published(row) for row in rows] + [_training(e) for e in members]
+            frame.insert(len(frame.columns) - 1, "net, training", training)
             frames.append(frame)
     return pd.concat(frames).fillna(ABSENT)
 
@@ -217,9 +218,15 @@ def _differences(runs: Sequence[Record], row: Row) -> dict[str, str]:
     return cells
 
 
-def _training(name: str) -> str:
+def _published(row: Row) -> str:
+    """The net of a published row, its epochs and optimizer."""
+    experiment = EXPERIMENTS[row.experiment]
+    least = "at least " if experiment.recipe.epochs == EPOCHS else ""
+    return f"{NETS[experiment.net]}, {least}{experiment.recipe.epochs:g} epochs of SGD"
+
+
+def _training(experiment: Experiment) -> str:
     """The net of an experiment, its epochs ("more" if it starts from a coarser net), optimizer."""
-    experiment = EXPERIMENTS[name]
     recipe, more = experiment.recipe, " more" if experiment.start else ""
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
     return f"{NETS[experiment.net]}, {recipe.epochs:g}{more} epochs of {optimizer}"

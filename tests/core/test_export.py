@@ -69,6 +69,8 @@ def test_a_segmenter_takes_the_export_unless_the_net_has_changed(
     assert isinstance(fast.net, OnnxNet)
     assert (fast.classes, fast.palette.shape) == (CLASSES["semantic"], (4, 3))
     assert fast.net.settings == models.load(net).settings
+    best = Segmenter(net, device="auto")
+    assert (best.labels(photos[3]) != fast.labels(photos[3])).mean() < 0.002
     other = saved(tmp_path / "net.safetensors", seed=1)
     (tmp_path / "net.onnx").write_bytes(net.with_suffix(".onnx").read_bytes())
     slow = Segmenter(other)

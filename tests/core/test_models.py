@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 import fcn
 from fcn.classifiers import CLASSIFIERS, Inception, ResponseNorm
 from fcn.convolutionalize import backbone
-from fcn.models import FCN, SMALLEST, build
+from fcn.models import FCN, SMALLEST, build, load, save
 
 WIDTH = 1 / 32
 STRIDES = (32, 16, 8)
@@ -458,6 +459,17 @@ def test_settings_are_no_mans_but_the_nets():
     net = FCN("alexnet", 16, heads=heads, width=WIDTH)
     heads["b"] = 3
     assert net.settings["heads"] == {"a": 2}
+
+
+def test_numbers_may_be_those_of_numpy(tmp_path):
+    width, skips = np.float32(WIDTH), np.bool_(True)
+    for classes in ({"num_classes": np.int64(3)}, {"heads": {"a": np.uint8(2), "b": 3}}):
+        net = FCN("alexnet", np.int32(16), **classes, width=width, scaled_skips=skips)
+        save(net, tmp_path / "net.safetensors", {})
+        assert load(tmp_path / "net.safetensors").settings == net.settings
+    for wrong in ({"stride": np.float64(8)}, {"stride": "8"}):
+        with pytest.raises(ValueError, match="unknown stride"):
+            FCN("alexnet", **wrong, num_classes=2, width=WIDTH)
 
 
 @pytest.mark.parametrize(
