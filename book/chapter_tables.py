@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import ttest_ind
 
 import fcn
 from fcn.data.voc import CLASSES
@@ -679,6 +680,14 @@ def speedrun_ledger(records: Sequence[Record]) -> pd.DataFrame:
     return frame.rename(index=lambda name: name.removeprefix(PREFIX))
 
 
+def difference(changed: Sequence[float], base: Sequence[float]) -> str:
+    """The difference of two means with its 95 % interval (Student's t, pooled variance), for several seeds each."""
+    if min(len(changed), len(base)) < 2:
+        return NOT_RUN
+    low, high = ttest_ind(changed, base).confidence_interval()
+    return f"{(low + high) / 2:+z.1f} ± {(high - low) / 2:.1f}"
+
+
 def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | str]:
     """Numbers for the chapter's sentences, of the last rows on a CPU, on a CPU with two stages, and on a GPU."""
     nothing = speedrun.Attempt(attempts[-1].experiment, "", ())
@@ -701,6 +710,10 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
     )
     with torch.device("meta"):
         papers = sum(map(torch.numel, fcn.FCN("vgg16", 16, 33).parameters()))
+    rows = {one.experiment.removeprefix(f"{PREFIX}8s-speedrun-"): one for one in on_cpu}
+    short, frozen_layers, weighted, direct = (
+        rows[name] for name in ("short", "frozen", "weighted", "direct")
+    )
 
     def scores(values: Sequence[float]) -> str:
         return over_seeds(values) if values else NOT_RUN
@@ -728,6 +741,10 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
         "staged_row": staged.experiment.removeprefix(PREFIX),
         "epochs": later.recipe.epochs,
         "balance": later.recipe.balance,
+        "frozen_saves": 100 * (1 - frozen_layers.seconds / short.seconds),
+        "frozen_gain": difference(frozen_layers.scores, short.scores),
+        "weighted_gain": difference(weighted.scores, frozen_layers.scores),
+        "direct_gain": difference(direct.scores, weighted.scores),
     }
 
 

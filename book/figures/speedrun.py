@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from fcn.replication.speedrun import TARGET, Attempt
@@ -22,6 +23,7 @@ LABELS = {
     "sift-flow-googlenet-8s-speedrun-direct": ("3 epochs alone", "left"),
 }
 """The name of each row and its place, where no other row is near."""
+MARKERS = "osD^vP"  # one per machine
 PLACES: dict[str, dict[str, Any]] = {
     "below": {"xytext": (0, -8), "ha": "center", "va": "top"},
     "above": {"xytext": (0, 8), "ha": "center", "va": "bottom"},
@@ -31,7 +33,10 @@ PLACES: dict[str, dict[str, Any]] = {
 
 
 def ledger(attempts: Sequence[Attempt]) -> Figure:
-    """Mean IU of every seed against the seconds of its training, on a log axis; a line at the target."""
+    """Mean IU of every seed against the seconds of its training, on a log axis; a line at the target.
+
+    The seeds of a row are joined. Each machine has its own marker.
+    """
     figure, axes = plt.subplots(figsize=(7, 3.6))
     axes.axhline(TARGET, color=style.COLOURS["paper"], lw=1.5)
     axes.annotate(
@@ -44,12 +49,23 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
         color=style.COLOURS["paper"],
         fontsize=9,
     )
+    markers: dict[str, str] = {}
     for one in attempts:
         if not one.stages:
             continue
         seconds = [sum(stage.seconds for stage in stages) for stages in one.stages]
         tint = style.COLOURS["ours"] if one.counts else style.COLOURS["others"]
-        axes.plot(seconds, one.scores, "o", color=tint, markersize=8, alpha=0.85)
+        marker = markers.setdefault(one.hardware, MARKERS[len(markers)])
+        joined = sorted(zip(one.scores, seconds, strict=True))
+        axes.plot(
+            [time for _, time in joined],
+            [score for score, _ in joined],
+            color=tint,
+            lw=1.5,
+            marker=marker,
+            markersize=7,
+            alpha=0.85,
+        )
         name, place = LABELS[one.experiment]
         if one.on_gpu:
             name, place = f"{name}, on a GPU", "right"
@@ -66,6 +82,16 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
     axes.minorticks_off()
     axes.margins(x=0.18, y=0.25)
     axes.set(xlabel="seconds of training", ylabel="mean IU, %")
+    figure.legend(
+        handles=[
+            Line2D(
+                [], [], color=style.COLOURS["ours"], marker=marker, ls="", label=name
+            )
+            for name, marker in markers.items()
+        ],
+        loc="outside upper left",
+        ncols=len(markers) or 1,
+    )
     return figure
 
 

@@ -4,6 +4,8 @@ The sentences are written by hand. Each one here names its chapter and the condi
 records must satisfy: if a new record breaks the condition, the sentence has to be rewritten.
 """
 
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -53,6 +55,19 @@ def difference(claim: str, among: Sequence[claims.Claim] = claims.CLAIMS) -> cla
     found = claims.compare(claims.claim(claim, among), RECORDS)
     assert found is not None
     return found
+
+
+def race_interval(changed: str, base: str) -> tuple[float, float]:
+    """The 95 % interval of the difference of two rows of the speedrun, by hand."""
+    rows = [
+        [one.scores["mean_iu"] for one in find(RECORDS, f"{RACE}-{row}") if one.seed < 3]
+        for row in (changed, base)
+    ]
+    assert [len(row) for row in rows] == [3, 3]
+    pooled = sum(statistics.variance(row) for row in rows) / 2
+    half = 2.776 * math.sqrt(pooled * 2 / 3)  # Student's t with four degrees of freedom
+    middle = statistics.fmean(rows[0]) - statistics.fmean(rows[1])
+    return middle - half, middle + half
 
 
 # Chapters 4 and 6
@@ -455,6 +470,19 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
         "15",
         "a large margin asks for a shorter run",
         lambda: mean_iu(RACE) > TABLE_5["mean_iu"] + 2,
+    ),
+    (
+        "15",
+        "which three seeds cannot tell from no change",
+        lambda: race_interval("frozen", "short")[0] < 0 < race_interval("frozen", "short")[1],
+    ),
+    (
+        "15",
+        "Of the changes in the ledger with three seeds before and after, this is the only one",
+        lambda: (
+            race_interval("weighted", "frozen")[0] > 0
+            and race_interval("direct", "brief")[0] < 0 < race_interval("direct", "brief")[1]
+        ),
     ),
 ]
 
