@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import build
 import load_times
@@ -12,6 +14,7 @@ import pytest
 PAGES = ["index", *(path.stem for path in build.sources())]
 PAGES += ["when_things_go_wrong", "references", "search"]
 DARK = ("in", "01", "03", "12", "re")  # one page of each kind: a minute less
+WIDTHS = {"light": 1280, "dark": 390}  # of the screens on which a reader prefers these colours
 MEGABYTES = 3.0  # per page, all pictures included, before a reader clicks anything
 SECONDS = 4  # to the load event on a slow CPU; an idle machine takes a fraction of it
 DISTORTED = """() => [...document.images].filter(image => {
@@ -65,18 +68,37 @@ def address(site):
         yield address
 
 
-@pytest.fixture
-def scheme(request):
-    return request.param
+@dataclass
+class Visit:
+    """A page that was loaded once, what that took, and what went wrong."""
+
+    name: str
+    page: Any
+    sizes: dict[str, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def show(self, scheme: str) -> None:
+        """Give the page to a reader who prefers this colour scheme."""
+        self.page.set_viewport_size({"width": WIDTHS[scheme], "height": 844})
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.wait_for_function(f"document.documentElement.dataset.theme == '{scheme}'")
 
 
-@pytest.fixture
-def page(browser, scheme):
-    width = {"light": 1280, "dark": 390}[scheme]
+@pytest.fixture(scope="module")
+def visit(request, browser, address):
     context = browser.new_context(
-        viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": WIDTHS["dark"], "height": 844},
+        color_scheme="dark",
+        reduced_motion="reduce",
     )
-    yield context.new_page()
+    visit = Visit(request.param, context.new_page())
+    page, errors = visit.page, visit.errors
+    page.on("response", lambda got: visit.sizes.update({got.url: len(got.body())}))
+    page.on("requestfailed", lambda request: errors.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and errors.append(line.text))
+    page.goto(f"{address}/{visit.name}.html", wait_until="networkidle")
+    yield visit
     context.close()
 
 
@@ -84,53 +106,45 @@ def test_links_and_references_lead_somewhere(site):
     build.check_links(site)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "name"),
-    [*(("light", name) for name in PAGES), *(("dark", name) for name in PAGES if name[:2] in DARK)],
-    indirect=["scheme"],
-)
-def test_a_page_is_accessible(page, address, name):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core here")
-    page.goto(f"{address}/{name}.html")
-    page.evaluate(ONE_WORD_PER_COLOUR)
-    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    grave = [
-        f"{one['impact']}: {one['help']}: {node['html'][:200]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
-    assert not grave, "\n".join(grave)
-
-
-@pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("scheme", ["dark"], indirect=True)
-def test_a_page_is_light_complete_and_fits_a_phone(page, address, name):
-    sizes, errors = {}, []
-    page.on("response", lambda got: sizes.update({got.url: len(got.body())}))
-    page.on("requestfailed", lambda request: errors.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: line.type == "error" and errors.append(line.text))
-    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+@pytest.mark.parametrize("visit", PAGES, indirect=True)
+def test_a_page_is_light_complete_and_fits_a_phone(visit, address):
+    page, sizes = visit.page, visit.sizes
     page.evaluate(SHOW_ALL)
     assert page.evaluate(DISTORTED) == []
-    assert errors == []
+    assert visit.errors == []
     assert [url for url in sizes if not url.startswith(address)] == []
     assert sum(sizes.values()) < MEGABYTES * 1e6, sorted(sizes.items(), key=lambda one: -one[1])[:5]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.locator("meta[name=description]").count() == (name != "search")
+    assert page.locator("meta[name=description]").count() == (visit.name != "search")
     nameless = page.locator("img:not([alt]), img[alt=''], img[alt^='_images']")
     assert nameless.count() == 0
 
 
+@pytest.mark.parametrize("visit", PAGES, indirect=True)
+def test_a_page_is_accessible(visit):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core here")
+    visit.page.evaluate(ONE_WORD_PER_COLOUR)
+    grave = []
+    for scheme in ["dark", "light"] if visit.name[:2] in DARK else ["light"]:
+        visit.show(scheme)
+        found = axe.Axe().run(visit.page, options={"resultTypes": ["violations"]}).response
+        grave += [
+            f"{scheme}: {one['impact']}: {one['help']}: {node['html'][:200]}"
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+    assert not grave, "\n".join(grave)
+
+
 def test_the_largest_page_loads_soon(browser, address, site):
     largest = max(site.glob("*.html"), key=lambda path: path.stat().st_size).stem
-    found = load_times.measure(browser, address, ["index", largest], repeats=3)
+    found = load_times.measure(browser, address, [largest], repeats=3)
     assert max(found.values()) < SECONDS * 1000, found
 
 
-@pytest.mark.parametrize("scheme", ["light"], indirect=True)
-def test_the_keyboard_reaches_everything(page, address):
+def test_the_keyboard_reaches_everything(browser, address):
+    page = browser.new_page(viewport={"width": WIDTHS["light"], "height": 844})
     page.goto(f"{address}/03_convolutionalization.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent").strip() == "Skip to main content"
@@ -145,3 +159,4 @@ def test_the_keyboard_reaches_everything(page, address):
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=heatmap**")
     page.wait_for_selector("#search-results li a")
+    page.close()

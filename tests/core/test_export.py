@@ -205,7 +205,7 @@ def test_nets_can_be_traced(name: str) -> None:
 
 
 @FREE_SIZES
-@EVERY
+@pytest.mark.parametrize("name", ["vgg16", "googlenet"])  # AlexNet is exported below
 def test_nets_can_be_exported_by_torch(name: str) -> None:
     nets = AllStrides(name).eval()
     height, width = (torch.export.Dim(side, min=64) for side in "hw")  # more than one cell
@@ -228,7 +228,7 @@ def test_onnx_runtime_finds_the_scores_of_every_stride() -> None:
 
 @EVERY_UPSAMPLING
 def test_every_upsampling_can_be_traced(upsampling: Upsampling) -> None:
-    net = random_net("vgg16", 8, upsampling)
+    net = random_net("alexnet", 8, upsampling)
     with pytest.warns(torch.jit.TracerWarning):  # the checks of the input are not traced
         assert_same(torch.jit.trace(net, torch.rand(1, 3, 64, 96), check_trace=False), net)
 
@@ -236,7 +236,7 @@ def test_every_upsampling_can_be_traced(upsampling: Upsampling) -> None:
 @FREE_SIZES
 @EVERY_UPSAMPLING
 def test_every_upsampling_can_be_exported(upsampling: Upsampling) -> None:
-    net = random_net("vgg16", 8, upsampling)
+    net = random_net("alexnet", 8, upsampling)
     free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
     exported = torch.export.export(net, (torch.rand(1, 3, 96, 128),), dynamic_shapes=free)
     assert_same(exported.module(), net, 64)

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +40,24 @@ NARROW = 1 / 16
 @pytest.fixture(scope="module")
 def narrow() -> Peers:
     return Peers("cpu", NARROW)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_export() -> Iterator[None]:
+    """Equal nets are exported once."""
+    kept: dict[bytes, bytes] = {}
+
+    def export(weights: Path, path: Path) -> None:
+        net = weights.read_bytes()
+        if net not in kept:
+            slow(weights, path)
+            kept[net] = path.read_bytes()
+        path.write_bytes(kept[net])
+
+    slow = peers.export
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peers, "export", export)
+        yield
 
 
 @pytest.fixture(scope="module")

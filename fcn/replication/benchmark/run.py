@@ -10,7 +10,7 @@ import torch
 
 from fcn.cpu.allocator import keep_freed_memory
 from fcn.environment import check_writable
-from fcn.replication.benchmark import measure, peers, profiles
+from fcn.replication.benchmark import measure, peers
 from fcn.replication.benchmark.peers import Peers, Unavailable, variants, workloads
 from fcn.replication.benchmark.record import (
     Benchmark,
@@ -89,6 +89,8 @@ def measured(
         **made_with,
     )
     if not only:
+        from fcn.replication.benchmark import profiles  # torchvision takes seconds to import
+
         size, batch, width = (64, 2, QUICK_WIDTH) if quick else (256, 8, 1.0)
         try:
             with profiles.painted_sift_flow(size) as root:
