@@ -55,7 +55,7 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
             continue
         seconds = [sum(stage.seconds for stage in stages) for stages in one.stages]
         tint = style.COLOURS["ours"] if one.counts else style.COLOURS["others"]
-        marker = markers.setdefault(one.hardware, MARKERS[len(markers)])
+        marker = markers.setdefault(one.hardware, MARKERS[len(markers) % len(MARKERS)])
         joined = sorted(zip(one.scores, seconds, strict=True))
         axes.plot(
             [time for _, time in joined],
