@@ -9,10 +9,12 @@ several. ImageNet weights and decoded images are in memory by then; everything e
 computes, such as features of frozen layers, is included.
 """
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import pandas as pd
 import torch
@@ -26,6 +28,7 @@ from fcn.replication.cost import images, size_of
 from fcn.replication.experiment import Experiment
 from fcn.training.features import LaterLayers
 from fcn.training.optimizer import parameter_groups
+from fcn.training.recipe import Recipe
 from fcn.training.record import Record
 
 TARGET = paper.row("Table 5", "FCN-16s").metrics["mean_iu"]
@@ -157,6 +160,8 @@ def operations(experiment: Experiment) -> float:
     copies = 1 if recipe.augment == "none" else 2
     total = 0.0
     for factor, length in epochs.items():
+        if not length:
+            continue
         first, step = _counted(experiment, (height // factor, width // factor))
         passes = min(length, copies) if recipe.frozen else length
         total += images(experiment) / recipe.epochs * (passes * first + length * step)
@@ -165,11 +170,19 @@ def operations(experiment: Experiment) -> float:
 
 def _counted(experiment: Experiment, size: tuple[int, int]) -> tuple[int, int]:
     """Operations per image of the frozen layers, and of a training step without them."""
+    settings = json.dumps(experiment.settings | {"heads": {"semantic": 33, "geometric": 3}})
+    return _of_a_net(settings, experiment.recipe.frozen, experiment.recipe.fixed_trunk, size)
+
+
+@cache
+def _of_a_net(
+    settings: str, frozen: str, fixed_trunk: bool, size: tuple[int, int]
+) -> tuple[int, int]:
+    first, recipe = 0, Recipe(learning_rate=1, frozen=frozen, fixed_trunk=fixed_trunk)
     with torch.device("meta"):
-        net = models.build(experiment.settings | {"heads": {"semantic": 33, "geometric": 3}})
-        parameter_groups(net, experiment.recipe)  # freezes layers
+        net = models.build(json.loads(settings))
+        parameter_groups(net, recipe)  # freezes layers
         images = torch.empty(1, 3, *size)
-        frozen, first = experiment.recipe.frozen, 0
         if frozen:
             later = LaterLayers(net, frozen)
             with FlopCounterMode(display=False) as counter:
