@@ -243,9 +243,9 @@ plt.show()
 # proportion to the pixels of a class lowered mean IU in our one-epoch runs (chapter
 # [12](12_results.ipynb)). The speedrun raises these weights to the power
 # {glue:text}`balance:.1f`. Of the changes in the ledger with three seeds before and
-# after, this is the only one that they show beyond doubt: mean IU rises by
-# **{glue:text}`weighted_gain`** points. Three epochs instead of four then change it
-# by {glue:text}`direct_gain`.
+# after, this is the only one that they can tell from no change: mean IU rises by
+# **{glue:text}`weighted_gain`** points. Three epochs instead of four then change it by
+# {glue:text}`direct_gain`.
 #
 # ## What was tried on the validation split
 #
