@@ -100,6 +100,21 @@ def converged(run: Record) -> bool:
     return bool(epochs >= EPOCHS)
 
 
+def uncertainty(changed: Sequence[float], base: Sequence[float], tested: int = 1) -> float:
+    """Half the width of the interval of a difference of means; infinite for a single seed.
+
+    Student's t with the pooled variance of the two groups and their own degrees of freedom,
+    Bonferroni-corrected for this number of differences.
+    """
+    groups = (changed, base)
+    if min(map(len, groups)) < 2:
+        return math.inf
+    free = sum(len(group) - 1 for group in groups)
+    pooled = sum(statistics.variance(group) * (len(group) - 1) for group in groups) / free
+    times = t.ppf(1 - (1 - SURE) / 2 / tested, free)
+    return float(times * math.sqrt(pooled * sum(1 / len(group) for group in groups)))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A claim and its runs: ``changed`` and ``base`` hold one value per seed, in percent.
@@ -122,18 +137,8 @@ class Comparison:
 
     @property
     def uncertain(self) -> float:
-        """Half the width of the interval of the difference; infinite for a single seed.
-
-        Student's t with the pooled variance of these two groups and their own degrees of freedom,
-        Bonferroni-corrected for all claims of the list.
-        """
-        groups = (self.changed, self.base)
-        if min(map(len, groups)) < 2:
-            return math.inf
-        free = sum(len(group) - 1 for group in groups)
-        pooled = sum(statistics.variance(group) * (len(group) - 1) for group in groups) / free
-        times = t.ppf(1 - (1 - SURE) / 2 / TESTED[self.claim.runs], free)
-        return float(times * math.sqrt(pooled * sum(1 / len(group) for group in groups)))
+        """Half the width of the interval of the difference, corrected for the list's claims."""
+        return uncertainty(self.changed, self.base, TESTED[self.claim.runs])
 
     @property
     def so_far(self) -> str:

@@ -20,33 +20,23 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import fcn.replication.run  # noqa: F401
 from fcn.__main__ import main
-from fcn.data.sample import Sample
 from fcn.data.synthetic import outdoor
 from fcn.environment import PROJECT
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.training import finetune, pipeline  # noqa: F401
+from fcn.training.memory import InMemory
 from fcn.training.signals import SIGNALS
 
 STEPS, IMAGES = 72, 200
 """Of the additional experiment: a narrow net on 12 small scenes, scored on 200."""
 
 
-class Painted(outdoor.Scenes):
-    """Small scenes, painted once for all processes."""
-
-    def __init__(self, count: int, split: str) -> None:
-        super().__init__(count, (32, 32), split=split)
-        self.painted = [super(Painted, self).__getitem__(i) for i in range(count)]
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.painted[index]
-
-
 def add_experiment() -> None:
-    demo = EXPERIMENTS["scenes-googlenet-8s-demo"]
+    demo, scenes = EXPERIMENTS["scenes-googlenet-8s-demo"], outdoor.Scenes
     recipe = replace(demo.recipe, epochs=STEPS / 6, batch_size=2, augment="mirror")
     EXPERIMENTS["quick"] = replace(demo, name="quick", width=0.05, recipe=recipe)
-    painted = {"train": Painted(12, "train"), "test": Painted(IMAGES, "test")}
+    counts = {"train": 12, "test": IMAGES}
+    painted = {split: InMemory(scenes(n, (32, 32), split=split)) for split, n in counts.items()}
     outdoor.Scenes = lambda _, split: painted[split]
 
 
