@@ -642,11 +642,11 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-skips-losses
-# :alt: Loss against images seen. FCN-32s falls from 2.3 to 0.7 within 1280 images.
-# :  FCN-16s and then FCN-8s continue from there, down to 0.5 and 0.4, and rise at the
-# :  start of their stages, FCN-8s to above 1. The control rises as well and ends at
+# :alt: Loss against images seen. FCN-32s falls from 2.3 to below 0.8 within 1280 images.
+# :  FCN-16s and then FCN-8s continue from there, down to 0.6 and 0.4, and rise at the
+# :  start of their stages, FCN-8s to above 1. The control rises as well and ends above
 # :  0.6.
-# Bold: the loss on 16 fixed training scenes, without dropout. Faint: the training loss
+# Bold: the loss on 8 fixed training scenes, without dropout. Faint: the training loss
 # of each batch. The bold curves join at the grey lines, where each finer net starts
 # from the coarser one.
 # :::
