@@ -165,7 +165,7 @@ def check_sides(path: Path, labels: LabelMap, size: tuple[int, int], orientation
 
 
 def _check_format(image: Image.Image, path: Path) -> None:
-    """Raise ValueError if a label map is lossily compressed, or more than one picture."""
+    """Raise ValueError if a label map is lossily compressed or of another format."""
     kind = image.format or "unknown"
     if kind in _LOSSY_FORMATS or (kind == "WEBP" and _lossy_webp(path)):
         raise Unusable(f"a {kind} file: {LOSSY}")
@@ -173,8 +173,6 @@ def _check_format(image: Image.Image, path: Path) -> None:
         raise Unusable(f"a TIFF file with {inside} compression: {LOSSY}")
     if kind not in _FORMATS:
         raise Unusable(f"a {kind} file; {REMEDY}")
-    if kind != "PNG" and (count := getattr(image, "n_frames", 1)) > 1:  # of a PNG, the first
-        raise Unusable(f"a {kind} file of {count} pictures; save one label map per file")
 
 
 def _lossy_webp(path: Path) -> bool:

@@ -6,9 +6,10 @@ line that names the file and the remedy.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 HEIC = (".heic", ".heif", ".hif")  # read by pillow-heif, from the extra "formats"
 REMEDY = "download or save it again"
 DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel that cameras and microscopes use
+RARE = 10_000  # of this many values, one may exceed the bits that the others use: it is saturated
+NEW_SUBFILE_TYPE, REDUCED_OR_MASK = 254, 0b101  # a tag of TIFF, and two of its bits
 
 
 class Photo(NamedTuple):
@@ -60,11 +63,15 @@ def decoding(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def opening(path: str | Path, kind: str = "photo", remedy: str = REMEDY) -> Iterator[Image.Image]:
-    """A picture whose header is read and whose pixels are not, with the errors of `decoding`."""
+    """A picture whose header is read and whose pixels are not, with the errors of `decoding`.
+
+    Raises ValueError for a file of several pictures, such as a stack of slices or an animation.
+    """
     with decoding(path, kind, remedy):
         _enable_heic(path)
         # A file, not its path: Pillow misplaces the rows of a TIFF on its side if it can map it.
         with open(path, "rb") as file, Image.open(file) as opened:
+            _check_single(opened, kind)
             yield opened
 
 
@@ -91,9 +98,9 @@ def read(path: str | Path) -> Photo:
     """A photo as RGB, rotated according to its EXIF orientation.
 
     Grey, palette and CMYK photos become RGB, and transparent pixels are shown on white. Grey photos
-    of 16 bits keep the upper eight of those that they use: of all 16, or of the lower 8, 10, 12 or
-    14. Colour photos of 16 bits that use only the lower 14 or fewer are refused, since Pillow
-    decodes no more than the upper eight.
+    of 16 bits keep the upper eight of those that they use (:func:`used_bits`). Colour photos of 16
+    bits that use only the lower 14 or fewer are refused, since Pillow decodes no more than the
+    upper eight.
     """
     with opening(path) as opened:
         deep = ";16" in raw_mode(opened)
@@ -105,7 +112,7 @@ def read(path: str | Path) -> Photo:
             grey, bits = _eight_bits(np.asarray(opened))
             return Photo(np.repeat(grey[..., None], 3, axis=2), orientation, bits < 16)
         pixels = np.array(as_rgb(opened))
-        if deep and pixels.max() < 1 << 6:
+        if deep and _holds(6, pixels):
             raise Unusable(
                 "its 16-bit pixels use only the lower 14 bits or fewer, so it would be read as "
                 "nearly black; save it with 8 bits per channel"
@@ -125,16 +132,50 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _eight_bits(grey: NDArray[np.generic]) -> tuple[NDArray[np.uint8], int]:
+def used_bits(values: NDArray[np.integer]) -> int:
+    """The smallest of DEPTHS that holds ``values``, 0 to 65535, except for one in 10,000."""
+    return next(bits for bits in DEPTHS if _holds(bits, values))
+
+
+def _holds(bits: int, values: NDArray[np.integer]) -> bool:
+    return bool(np.count_nonzero(values > (1 << bits) - 1) * RARE <= values.size)
+
+
+def _eight_bits(grey: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:
     """Grey pixels of 16 bits as eight, and the number of bits that they use."""
-    least, most = int(grey.min()), int(grey.max())
-    if least < 0 or most > 0xFFFF:
+    if int(grey.min()) < 0 or int(grey.max()) > 0xFFFF:
         raise Unusable("32-bit pixels of unknown range; save it with 8 bits per pixel")
-    bits = next(depth for depth in DEPTHS if most < 1 << depth)
+    bits = used_bits(grey)
     eight = np.empty(grey.shape, np.uint8)
     for row, pixels in zip(eight, grey, strict=True):  # by row, to bound memory
-        row[:] = pixels.astype(np.uint16) >> (bits - 8)
+        row[:] = (pixels.astype(np.uint16) >> (bits - 8)).clip(max=255)
     return eight, bits
+
+
+def _check_single(image: Image.Image, kind: str) -> None:
+    """Raise Unusable if a file holds several pictures, of which only the first would be read.
+
+    PNG, MPO and HEIF files pass: their first or primary picture is the one that viewers show.
+    """
+    if not getattr(image, "is_animated", False) or image.format in ("PNG", "MPO", "HEIF"):
+        return
+    pictures = _pages(image) if image.format == "TIFF" else getattr(image, "n_frames", 1)
+    if pictures > 1:
+        raise Unusable(f"a {image.format} file of {pictures} pictures; save one {kind} per file")
+
+
+def _pages(tiff: Any) -> int:
+    """The pages of an opened TIFF, without thumbnails, pyramid levels and masks."""
+    pages = 1
+    for page in count(1):
+        with suppress(Exception):  # pixels that Pillow cannot decode: the tags suffice
+            tiff.seek(page)
+        if tiff.tell() != page:
+            break
+        subfile = tiff.tag_v2.get(NEW_SUBFILE_TYPE, 0)
+        pages += not (isinstance(subfile, int) and subfile & REDUCED_OR_MASK)
+    tiff.seek(0)
+    return pages
 
 
 def raw_mode(image: Image.Image) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from fcn.data.palettes import Palette
-from fcn.data.photos import decoding
+from fcn.data.photos import decoding, used_bits
 from fcn.environment import atomic_write
 from fcn.predict.enlarge import Labels
 from fcn.predict.nets import Pixels
@@ -82,8 +82,7 @@ class Raster:
                         for n in dataset.shape
                     ]
                     seen = dataset.read(bands, out_shape=(len(bands), *size), masked=True)
-                    largest = int(seen.max()) if seen.count() else 0  # where there are data
-                    shift = max(0, largest.bit_length() - 8)
+                    shift = used_bits(seen.compressed()) - 8  # where there are data
                 elif kind != np.uint8:
                     raise ValueError(f"{path}: its pixels are {kind}, not colours; {_REMEDY}")
                 return cls(path, dataset.height, dataset.width, bands, shift)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from fcn import models
+from fcn.data.photos import read_pixels
 from fcn.models import FCN
 from fcn.predict import geotiff
 from fcn.predict import photo as photos
@@ -107,6 +108,30 @@ def test_bits_are_counted_where_there_are_data(tmp_path):
     np.testing.assert_array_equal(photo.shrunk[9:, :], (bands[:, 9:] >> 4).transpose(1, 2, 0))
     empty = photos.read(raster(tmp_path / "b.tif", bands[:, :9], nodata=0xFFFF), None)
     assert (empty.shrunk[:, :] == 255).all()
+
+
+@pytest.mark.parametrize(("bits", "shift"), [(9, 2), (11, 4), (12, 4), (13, 6), (16, 8)])
+def test_a_georeference_and_saturated_pixels_do_not_change_the_brightness(tmp_path, bits, shift):
+    bands = np.random.default_rng(0).integers(0, 1 << bits, (1, 200, 300)).astype(np.uint16)
+    bands[0, 0, :6] = 0xFFFF  # 1 in 10,000
+    path = raster(tmp_path / "a.tif", bands)
+    expected = np.repeat((bands[0] >> shift).clip(max=255)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(photos.read(path, None).shrunk[:, :], expected)
+    np.testing.assert_array_equal(read_pixels(path), expected)
+
+
+def test_overviews_and_masks_are_no_further_photos(tmp_path):
+    bands = noise(3, 64, 80)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = raster(tmp_path / "a.tif", bands)
+        with rasterio.open(path, "r+") as made:
+            made.write_mask(np.full(bands.shape[1:], 255, np.uint8))
+            made.build_overviews([2, 4])
+    with Image.open(path) as opened:
+        assert opened.is_animated
+    expected = bands.transpose(1, 2, 0)
+    np.testing.assert_array_equal(photos.read(path, None).shrunk[:, :], expected)
+    np.testing.assert_array_equal(read_pixels(path), expected)
 
 
 def test_bands_are_found_by_their_colours(tmp_path):

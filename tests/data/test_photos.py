@@ -64,6 +64,17 @@ def test_grey_of_16_bits_is_scaled_to_the_bits_it_uses(tmp_path, ending, bits):
     assert brightened == (bits < 16)
 
 
+@pytest.mark.parametrize(("saturated", "bits"), [(7, 12), (8, 16)])
+def test_a_few_saturated_pixels_do_not_darken_a_photo(tmp_path, saturated, bits):
+    """Up to 1 in 10,000, of 76,800 here."""
+    deep = np.tile(SMOOTH.astype(np.uint16) << 4, (10, 10))
+    deep[0, :saturated] = 0xFFFF
+    Image.fromarray(deep).save(tmp_path / "x.tif")
+    pixels, _, brightened = read(tmp_path / "x.tif")
+    assert np.array_equal(pixels[..., 0], (deep >> (bits - 8)).clip(max=255))
+    assert brightened == (bits < 16)
+
+
 @pytest.mark.parametrize("channels", [3, 4])
 def test_colours_of_16_bits_are_never_read_as_black(tmp_path, channels):
     path = tmp_path / "x.png"
@@ -74,6 +85,10 @@ def test_colours_of_16_bits_are_never_read_as_black(tmp_path, channels):
     deep[..., 3:] *= 257
     path.write_bytes(deep_png(deep))
     refused(lambda: read(path), ValueError, "x.png", "lower 14 bits", "8 bits per channel")
+    many = np.tile(deep, (10, 10, 1))
+    many[0, :7, :3] = 0xFFFF  # saturated
+    path.write_bytes(deep_png(many))
+    refused(lambda: read(path), ValueError, "x.png", "lower 14 bits")
 
 
 def test_cmyk(tmp_path):
@@ -96,6 +111,41 @@ def test_the_true_reason(tmp_path):
     for content in (b"", b"<html>", bytes(100)):
         (tmp_path / "x.jpg").write_bytes(content)
         refused(lambda: read(tmp_path / "x.jpg"), ValueError, "x.jpg", "format is unknown")
+
+
+def several(path: Path, *subfiles: int, **options: object) -> Path:
+    """A file of COLOURS and one more picture for each of ``subfiles``, which says its kind."""
+    more = [Image.fromarray(COLOURS // (i + 2)) for i in range(len(subfiles))]
+    for image, subfile in zip(more, subfiles, strict=True):
+        image.encoderinfo = {"tiffinfo": {254: subfile}} if path.suffix == ".tif" else {}
+    Image.fromarray(COLOURS).save(path, save_all=True, append_images=more, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ending", "subfiles", "pictures"),
+    [("tif", (0, 0), 3), ("tif", (1, 2, 4), 2), ("webp", (0, 0), 3), ("avif", (0,), 2)],
+)
+def test_several_pictures_in_one_file_are_refused(tmp_path, ending, subfiles, pictures):
+    path = several(tmp_path / f"x.{ending}", *subfiles)
+    problem = f"file of {pictures} pictures; save one photo per file"
+    refused(lambda: read(path), ValueError, path.name, problem)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "heic"])
+def test_a_photo_with_thumbnails_or_further_shots_is_its_first_picture(tmp_path, ending):
+    if ending == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    note = Image.Exif()
+    note[0x112] = 6
+    options = {"tif": {"exif": note}, "jpg": {"format": "MPO"}}.get(ending, {})
+    path = several(tmp_path / f"x.{ending}", 1, 4, 5, **options)
+    with Image.open(path) as opened:
+        assert opened.n_frames == 4
+    photo = read(path)
+    expected = np.rot90(COLOURS, -1) if ending == "tif" else COLOURS
+    assert photo.pixels.shape == expected.shape
+    assert np.abs(photo.pixels.astype(int) - expected).mean() < 6
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
