@@ -265,7 +265,7 @@ style.plt.show()
 # are upsampled, and added to those of the next finer stride where the paths meet (+).
 # Dashed: the paths of FCN-16s and FCN-32s to the pixels. The street is painted by this
 # project, and the score maps show its true labels at each stride: not predictions, but
-# the best that a grid so coarse can express.
+# one label per cell.
 # :::
 #
 # The net consists of convolutions, pooling, sums and interpolation. Each accepts maps
@@ -363,16 +363,17 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 #
 # Rules that hold on every page:
 #
-# - **No record, no number.** A table shows a result of ours only if a file under
-#   `results/` says how it was obtained: settings, seed, images, weights, versions,
-#   machine, and the confusion matrices it was computed from. Otherwise the table says
-#   *not run*.
+# - **No record, no number.** A table shows a score of ours on real photos only if a
+#   file under `results/` says how it was obtained: settings, seed, images, weights,
+#   versions, machine, and the confusion matrices it was computed from. Otherwise the
+#   table says *not run*. Scores on painted scenes come from the code on the page.
 # - **Published numbers are quoted, not computed.** The published scores are in one
 #   file, `fcn/replication/published.csv`, with a link for each that is not the paper's.
-# - **Recipes are not chosen on test images.** We choose them on a fixed tenth of the
-#   training images, and score the last weights of the final run once on the test
-#   images. The speedrun is the exception: it was shortened after a test score was
-#   known, and the idea of its last row came from one ([chapter 15](15_speedrun.ipynb)).
+# - **Recipes are not chosen on test images.** Where a score decides, it is one on a
+#   fixed tenth of the training images. We score the last weights of the final run once
+#   on the test images. The speedrun is the exception: it was shortened after a test
+#   score was known, and the ideas of its last two rows came from such scores ([chapter
+#   15](15_speedrun.ipynb)).
 # - **Deviations are named**, in the record of each run and in chapter 12.
 # - **Painted scenes are for learning, not for results.** They need no download and
 #   their labels are exact. No table mixes scores on them with the paper's.
@@ -382,9 +383,10 @@ pd.DataFrame(overview, index=list(TITLES), columns=columns)
 # Percent on the 200 test images of SIFT Flow, the paper's row first. `short` marks the
 # paper's recipe at a higher learning rate for a fraction of its epochs, in the paper's
 # stages from 32s to 8s. `tuned` marks our own recipe. It uses AdamW, which scored
-# higher than SGD on the validation split after one epoch of each; its nine epochs and
-# mirrored photos were added without another trial ([chapter 6](06_sift_flow.ipynb)).
-# The names omit `sift-flow-googlenet-`.
+# higher than SGD on the validation split after one epoch of each, though that trial of
+# SGD ended only when the tuned run had begun; its nine epochs and mirrored photos were
+# added without another trial ([chapter 6](06_sift_flow.ipynb)). The names omit
+# `sift-flow-googlenet-`.
 
 # %% tags=["full-width"]
 shown = tables.at_a_glance(records).drop(columns="source")
@@ -494,8 +496,8 @@ shown.rename(
 # - Classifiers grew deep between 2012 and 2015. Dense prediction used them through
 #   detours until the FCN made it one net, trained end to end.
 # - A fully connected layer has weights for each cell of its input. This fixes the
-#   input's size, and the output has no place. The same weights, used as a filter, slide
-#   over a map of any size and output a map of scores.
+#   input's size, and the output no longer says where anything is. The same weights,
+#   used as a filter, slide over a map of any size and output a map of scores.
 # - An FCN is a classifier's backbone, 1×1 score layers at strides 32, 16 and 8, sums,
 #   and upsampling. It maps an image of any size to scores of the same size.
 # - The tables of this book show our records next to the paper's rows.

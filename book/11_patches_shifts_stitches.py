@@ -195,13 +195,13 @@ with torch.no_grad():
 # Why are they the same? {numref}`fig-stitch-connections` shows which cell reads which,
 # along one dimension. A cell of the shifted net reads pooled cells that are two pixels
 # apart, and so does a cell of the dilated net. The cells of the dilated map form
-# classes, one class per shift, that share no connection between pooling and scores.
-# Each class *is* the net on one of the shifted images.
+# groups, one per shift, that share no connection between pooling and scores. Each group
+# *is* the net on one of the shifted images.
 #
 # The two methods differ in cost. If two shifted images need the same number, as in the
 # early layers of a deep net, shift-and-stitch computes it again and the dilated net
 # does not. {cite:t}`giusti2013` get the same saving without zeros: they split the maps
-# into these classes after every pooling.
+# into these groups after every pooling.
 #
 # ### On the paper's nets
 #
@@ -275,7 +275,7 @@ pd.DataFrame(rows, index=["receptive field", "image", "equal to 1e-10"]).T
 #
 # **Second: with the padding of the published nets, every 32nd cell of the dilated net
 # is the net's own.** This includes the cells at the border: `dilated` pads by as many
-# cells as the reach of a filter has grown, so each class of cells finds its zeros where
+# cells as the reach of a filter has grown, so each group of cells finds its zeros where
 # they were. The same holds for every 16th cell at stride 2, every 8th at stride 4, and
 # so on.
 
@@ -595,8 +595,9 @@ shared.glue_values(
 # {glue:text}`pixels_seen:.0f` pixels of a receptive field reach over an edge from every
 # cell. The typical difference (the median over the cells) is
 # **{glue:text}`median_difference:.0f` %** of the scores' size. On images smaller than
-# the receptive field, as SIFT Flow's are for all three nets and PASCAL VOC's for
-# GoogLeNet, the zeros outside the image are part of every answer.
+# the receptive field, as SIFT Flow's are for all three nets and PASCAL VOC's (about
+# 500×375 pixels) for GoogLeNet and, along the shorter side, for VGG16, the zeros
+# outside the image are part of every answer.
 #
 # ### Removing only the last strides
 #
@@ -884,9 +885,9 @@ plt.show()
 # scores of neighbouring pixels are interpolated from the same few cells, so most pixels
 # repeat what their neighbours say. The noise in a batch's gradient comes from *which
 # images* are in it. More images reduce it in proportion. Sampling does not hurt here,
-# and does not save anything either, since they are computed anyway. A sampled
-# batch with $1/p$ times as many images has a steadier gradient, for $1/p$ times the
-# work. Whether this pays depends on whether noise is what holds training back.
+# and does not save anything either, since the dropped cells are computed anyway. A
+# sampled batch with $1/p$ times as many images has a steadier gradient, for $1/p$ times
+# the work. Whether this pays depends on whether noise is what holds training back.
 #
 # (The training loop divides by the number of pixels kept, which is itself random. With
 # a million labelled pixels in a batch, as in the runs below, it varies by about 0.1 %.)
@@ -994,14 +995,7 @@ if len(runs) == 3:
 
 # %% tags=["remove-input"]
 controls = (run for run in find(records, figure_5.CONTROL) if run.seed == here.seed)
-control = next(controls, None)
-if control and 0.25 in runs:
-    steps, _ = figure_5.common({1.0: control, 0.25: runs[0.25]})
-    for name, run in (("control", control), ("quarter", runs[0.25])):
-        loss, error = figure_5.level(run, "step", steps)
-        shared.glue_values(**{f"{name}_loss": loss, f"{name}_error": error})
-    percent, _ = figure_5.difference(runs[0.25], control, "step", steps)
-    shared.glue_values(control_steps=steps, quarter_less_control=abs(percent))
+shared.glue_values(**figure_5.control_values(runs, next(controls, None)))
 
 # %% [markdown]
 # After {glue:text}`control_steps:.0f` iterations with batches of 32, the loss is
@@ -1019,7 +1013,7 @@ if control and 0.25 in runs:
 # ## Summary
 #
 # - Shift-and-stitch and a dilated net compute the same scores: the cells of the dilated
-#   map form classes, and each class is the net on one shifted image. They agree to the
+#   map form groups, and each group is the net on one shifted image. They agree to the
 #   last digits without padding, and inside the image with it.
 # - The dilated net shares the work that shifted images have in common. For scores at
 #   every pixel, both need more than a hundred times the multiply-adds of an FCN that
@@ -1042,8 +1036,8 @@ if control and 0.25 in runs:
 #
 #    :::{dropdown} Solution
 #    With the dilated net. A plain layer that pads a fragment puts its zeros directly
-#    around the cells of that class. `dilated` multiplies the padding by the dilation,
-#    so each class of the dilated map meets the same number of zeros before its first
+#    around the cells of that group. `dilated` multiplies the padding by the dilation,
+#    so each group of the dilated map meets the same number of zeros before its first
 #    cell and after its last one. On narrow AlexNet, VGG16 and GoogLeNet with random
 #    weights, the difference is exactly zero. Shift-and-stitch differs: its first layers
 #    pad each shifted image at its own edge, where the other two still see pixels.

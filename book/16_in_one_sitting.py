@@ -194,9 +194,9 @@ shared.glue_values(pass_times=patches / one_pass)
 
 # %% [markdown]
 # *What we found.* Classifier and convolution compute the same scores, asserted above.
-# For the 10×10 cells of a 500×500 image, one pass of AlexNet takes
-# {glue:text}`pass_times:.1f` times fewer multiplications than 100 patches; the paper
-# measures "more than 5 times faster" ([chapter 3](03_convolutionalization.ipynb)).
+# For the 10×10 cells of a 500×500 image, 100 patches take {glue:text}`pass_times:.1f`
+# times the multiplications of one pass of AlexNet; the paper measures "more than 5
+# times faster" ([chapter 3](03_convolutionalization.ipynb)).
 #
 # ### Heatmaps
 
@@ -280,9 +280,9 @@ shared.glue_values(reduced=reduced, full=full, reduction=full / reduced)
 # GoogLeNet uses 1×1 convolutions to reduce the channels before larger filters, the FCN
 # to score the classes.
 #
-# *What we found.* The reductions leave {glue:text}`reduced:.1f` of the
-# {glue:text}`full:.1f` billion multiplications of the inceptions:
-# {glue:text}`reduction:.1f` times fewer.
+# *What we found.* The inceptions take {glue:text}`reduced:.1f` billion multiplications.
+# Without the reductions they would take {glue:text}`full:.1f` billion,
+# {glue:text}`reduction:.1f` times as many.
 #
 # ## The net
 #
@@ -764,7 +764,7 @@ plt.show()
 
 race = tables.final(found, find("speedrun").name)
 race_scores = [run.scores["mean_iu"] for run in race]
-shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(race))
+shared.glue_values(race=tables.over_seeds(race_scores), race_seeds=len(race))
 
 # %% [markdown]
 # :::{caption} fig-sitting-after
@@ -782,8 +782,8 @@ shared.glue_values(race=chapter_tables.over_seeds(race_scores), race_seeds=len(r
 #
 # *What we found.* We ran none of these. But FCN-8s on GoogLeNet, with our own recipe,
 # reaches {glue:text}`race` mean IU on SIFT Flow (mean and standard deviation of
-# {glue:text}`race_seeds:.0f` seeds).
-# The paper's FCN-16s on VGG16 has 39.5 ([chapter 15](15_speedrun.ipynb)).
+# {glue:text}`race_seeds:.0f` seeds; the ideas of its last changes came from test
+# scores). The paper's FCN-16s on VGG16 has 39.5 ([chapter 15](15_speedrun.ipynb)).
 #
 # ## Glossary
 #

@@ -32,7 +32,7 @@ from fcn.replication.claims import (
 from fcn.replication.deviations import KINDS, by_kind, deviations_of
 from fcn.replication.experiment import Experiment
 from fcn.replication.paper import METRICS
-from fcn.replication.tables import ABSENT, COLUMNS, NOT_RUN
+from fcn.replication.tables import ABSENT, COLUMNS, NOT_RUN, over_seeds
 from fcn.replication.upper_bounds import Line
 from fcn.training.features import first_layers
 from fcn.training.record import Head, Record, find
@@ -52,12 +52,6 @@ def starts_first(experiments: Iterable[Experiment]) -> tuple[str, ...]:
     for name in sorted(chosen, key=lambda name: chosen[name].paper is None):
         add(name)
     return tuple(ordered)
-
-
-def over_seeds(values: Sequence[float]) -> str:
-    """The mean with one decimal and, of several values, ± their sample standard deviation."""
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
 
 
 def mean_scores(records: Sequence[Record], experiment: str) -> dict[str, float]:
@@ -221,7 +215,7 @@ def structure(computed: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
 def mean_ius(records: Sequence[Record], experiment: str) -> str:
     """Mean IU of an experiment's final runs over the seeds, or "not run"."""
     runs = tables.final(records, experiment)
-    return over_seeds([run.scores["mean_iu"] for run in runs]) if runs else NOT_RUN
+    return over_seeds([run.scores["mean_iu"] for run in runs])
 
 
 def table_1(records: Sequence[Record]) -> pd.DataFrame:
@@ -408,7 +402,7 @@ def subset_classes(
 def verdicts(records: Sequence[Record]) -> dict[str, int]:
     """The number of claims: all, those with runs on both sides, and of these by their verdict."""
     found = [pair.verdict for one in ALL_CLAIMS if (pair := compare(one, records))]
-    agree = sum(verdict == "as the paper says" for verdict in found)
+    agree = sum(verdict == claims.AGREES for verdict in found)
     early = sum(verdict.startswith("too early") for verdict in found)
     counts = {"claims": len(ALL_CLAIMS), "compared": len(found)}
     return counts | {
@@ -657,7 +651,7 @@ def judged(found: Benchmark) -> pd.DataFrame:
 
 
 def missed(records: Iterable[Benchmark]) -> str:
-    """How many targets each record misses, with its hardware."""
+    """The number of targets that each record misses, with its hardware."""
     late = {
         found.hardware: sum(one.verdict == "missed" for one in targets(found))
         for found in records
@@ -710,32 +704,29 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
     with torch.device("meta"):
         papers = sum(map(torch.numel, fcn.FCN("vgg16", 16, 33).parameters()))
     rows = {one.experiment.removeprefix(f"{PREFIX}8s-speedrun-"): one for one in on_cpu}
-    short, frozen_layers, weighted, direct = (
-        rows[name] for name in ("short", "frozen", "weighted", "direct")
+    short, frozen_layers, weighted, direct, unmirrored = (
+        rows[name] for name in ("short", "frozen", "weighted", "direct", "unmirrored")
     )
-
-    def scores(values: Sequence[float]) -> str:
-        return over_seeds(values) if values else NOT_RUN
 
     return {
         "size_times": papers / parameters,
         "frozen_share": 100 * frozen / parameters,
         "seconds": best.seconds,
-        "scores": scores(best.scores),
+        "scores": over_seeds(best.scores),
         "seeds": len(best.stages),
         "hardware": best.hardware,
         "gpu_seconds": gpu.seconds,
-        "gpu_scores": scores(gpu.scores),
+        "gpu_scores": over_seeds(gpu.scores),
         "gpu_seeds": len(gpu.stages),
         "gpu_row": gpu.experiment.removeprefix(PREFIX),
         "gpu": gpu.hardware,
         "work_times": work[0] / work[1],
         "heads_epochs": heads.recipe.epochs,
-        "heads_scores": scores([run.scores["mean_iu"] for run in first_stages]),
+        "heads_scores": over_seeds([run.scores["mean_iu"] for run in first_stages]),
         "heads_seconds": float(np.mean([run.seconds for run in first_stages]))
         if first_stages
         else np.nan,
-        "staged_scores": scores(staged.scores),
+        "staged_scores": over_seeds(staged.scores),
         "staged_seconds": staged.seconds,
         "staged_row": staged.experiment.removeprefix(PREFIX),
         "epochs": later.recipe.epochs,
@@ -744,6 +735,9 @@ def speedrun_numbers(attempts: Sequence[speedrun.Attempt]) -> dict[str, float | 
         "frozen_gain": difference(frozen_layers.scores, short.scores),
         "weighted_gain": difference(weighted.scores, frozen_layers.scores),
         "direct_gain": difference(direct.scores, weighted.scores),
+        "direct_scores": over_seeds(direct.scores),
+        "mirror_saves": 100 * (1 - unmirrored.seconds / direct.seconds),
+        "mirror_gain": difference(unmirrored.scores, direct.scores),
     }
 
 

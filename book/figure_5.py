@@ -100,6 +100,21 @@ def values(runs: Runs) -> dict[str, float]:
     return found
 
 
+def control_values(runs: Runs, control: Record | None) -> dict[str, float]:
+    """The numbers in the sentences on ``CONTROL``: the iterations that it and the quarter reach, their losses, and by
+    how many percent these differ; empty unless both are there.
+    """
+    if control is None or 0.25 not in runs:
+        return {}
+    quarter = runs[0.25]
+    steps, _ = common({1.0: control, 0.25: quarter})
+    percent, _ = difference(quarter, control, "step", steps)
+    found = {"control_steps": steps, "quarter_less_control": abs(percent)}
+    for name, run in (("control", control), ("quarter", quarter)):
+        found[f"{name}_loss"], found[f"{name}_error"] = level(run, "step", steps)
+    return found
+
+
 def common(runs: Runs) -> tuple[float, float]:
     """The iterations and the images that all runs reach."""
     steps, images = (

@@ -20,12 +20,14 @@ LABELS = {
     "sift-flow-googlenet-8s-speedrun-weighted": ("class weights", "above"),
     "sift-flow-googlenet-8s-speedrun": ("score layers first", "right"),
     "sift-flow-googlenet-8s-speedrun-brief": ("then 3 epochs", "right"),
-    "sift-flow-googlenet-8s-speedrun-direct": ("3 epochs alone", "left"),
+    "sift-flow-googlenet-8s-speedrun-direct": ("3 epochs alone", "below left"),
+    "sift-flow-googlenet-8s-speedrun-unmirrored": ("not mirrored", "left"),
 }
 """The name of each row and its place, where no other row is near."""
 MARKERS = "osD^vP"  # one per machine
 PLACES: dict[str, dict[str, Any]] = {
     "below": {"xytext": (0, -8), "ha": "center", "va": "top"},
+    "below left": {"xytext": (6, -8), "ha": "right", "va": "top"},
     "above": {"xytext": (0, 8), "ha": "center", "va": "bottom"},
     "left": {"xytext": (-10, 0), "ha": "right", "va": "center"},
     "right": {"xytext": (10, 0), "ha": "left", "va": "center"},
@@ -68,9 +70,10 @@ def ledger(attempts: Sequence[Attempt]) -> Figure:
         )
         name, place = LABELS[one.experiment]
         if one.on_gpu:
-            name, place = f"{name}, on a GPU", "right"
+            name, place = f"{name}, on a GPU", "above"
         at = {
             "below": (float(np.mean(seconds)), min(one.scores)),
+            "below left": (float(np.mean(seconds)), min(one.scores)),
             "above": (float(np.mean(seconds)), max(one.scores)),
             "left": (min(seconds), float(np.mean(one.scores))),
             "right": (max(seconds), min(one.scores)),

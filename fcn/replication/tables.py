@@ -196,7 +196,7 @@ def _frame(
         seeds = ", ".join(str(run.seed) for run in found)
         line = {"source": "ours", "of": target.of if target else ""}
         for key in seen & {*MEASURED}:
-            line[key] = _mean([run.scores[key] for run in found if key in run.scores])
+            line[key] = over_seeds([run.scores[key] for run in found if key in run.scores])
         seeds = f"seed{'s' * (len(found) > 1)} {seeds}"
         line["record"] = seeds if found else f"python -m fcn train {name}"
         names.append(name)
@@ -238,7 +238,8 @@ def _label(row: Row) -> str:
     return row.label if net in row.label else f"{row.label}, {net}"
 
 
-def _mean(values: list[float]) -> str:
+def over_seeds(values: Sequence[float]) -> str:
+    """The mean with one decimal and, of several values, ± their sample standard deviation."""
     if not values:
         return NOT_RUN
     mean = f"{statistics.fmean(values):.1f}"

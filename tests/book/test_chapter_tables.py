@@ -54,11 +54,6 @@ def test_scores_are_means_over_seeds():
         chapter_tables.mean_scores(runs, SHORT["8s"])
 
 
-def test_several_seeds_are_a_mean_and_a_spread():
-    assert chapter_tables.over_seeds([41.25]) == "41.2"
-    assert chapter_tables.over_seeds([40.0, 41.0, 42.0]) == "41.0 ± 1.0"
-
-
 # Chapter 6
 
 

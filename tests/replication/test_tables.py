@@ -251,3 +251,9 @@ def test_names_with_html_are_shown_as_text():
     assert "</script" not in shown
     assert "& p < 0.05" in shown
     assert {line.replace(r"\|", "").count("|") for line in shown.splitlines()} == {4}
+
+
+def test_several_seeds_are_a_mean_and_a_spread():
+    assert tables.over_seeds([]) == "not run"
+    assert tables.over_seeds([41.25]) == "41.2"
+    assert tables.over_seeds([40.0, 41.0, 42.0]) == "41.0 ± 1.0"
