@@ -252,22 +252,21 @@ for name, filters in (("even", even), ("odd", odd)):
 # Both also agree with `F.interpolate`, once the maps are aligned: the odd filter with
 # cells on pixels (`align_corners=True`), the even one with cells between them
 # (`align_corners=False`), if the border cells are repeated first. `Deconvolution` is
-# the package's layer with this filter. Because of this equality it runs as
-# `F.interpolate`, so we call its method `convolved`, which applies every tap. The
-# output extends beyond the cells on all sides, and `crop` cuts it.
+# the package's layer with this filter. Its output extends beyond the cells on all
+# sides, and `crop` cuts it.
 
 # %%
 maps = torch.randn(1, 3, 6, 7)
 padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
 for factor in (2, 4, 8, 32):
     size = (5 * factor + 1, 6 * factor + 1)
-    on = Deconvolution(3, factor, 2 * factor - 1).convolved(maps)
+    on = Deconvolution(3, factor, 2 * factor - 1)(maps)
     on = crop(on, factor - 1, size)
     theirs = F.interpolate(maps, size, mode="bilinear", align_corners=True)
     torch.testing.assert_close(on, theirs)
 
     size = (6 * factor, 7 * factor)
-    between = Deconvolution(3, factor, 2 * factor).convolved(padded)
+    between = Deconvolution(3, factor, 2 * factor)(padded)
     between = crop(between, factor + factor // 2, size)
     theirs = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     torch.testing.assert_close(between, theirs)
@@ -438,9 +437,9 @@ print("largest probability in the corner:", end=" ")
 print(f"{corner[0]:.2f} faded, {corner[1]:.2f} repeated")
 
 # %% [markdown]
-# The authors' release takes another way. It pads every image by 100 pixels, so that the
-# stamps of the outermost cells reach beyond the image on every side, and crops what is
-# outside. The crop offsets in the released nets look like magic numbers: 19 for
+# The authors' release does it differently. It pads every image by 100 pixels, so that
+# the stamps of the outermost cells reach beyond the image on every side, and crops what
+# is outside. The crop offsets in the released nets look like magic numbers: 19 for
 # FCN-32s, 5 and 27 for FCN-16s, and 5, 9 and 31 for FCN-8s. None of them is arbitrary.
 #
 # ## Deriving the crops
@@ -552,9 +551,9 @@ for step in range(1, STEPS + 1):
 snapshots["bilinear"] = fixed.weight[0, 0]
 
 # %% tags=["hide-input"]
-nearest = Deconvolution(1, 2, 4, learned=True)  # a fixed one would interpolate
-nearest.weight.data.zero_()
-nearest.weight.data[..., 1:3, 1:3] = 1  # each cell stamps its own four pixels
+nearest = Deconvolution(1, 2, 4)
+nearest.weight.zero_()
+nearest.weight[..., 1:3, 1:3] = 1  # each cell stamps its own four pixels
 layers = {"nearest": nearest, "bilinear": fixed, "learned": learned}
 with torch.no_grad():
     errors = {

@@ -244,7 +244,7 @@ for name, count in counts.items():
 # zeros of the thin matrices.
 #
 # The package interpolates wherever the filter is fixed
-# (`fcn.upsampling.Deconvolution`); only `upsampling="learned"` goes through all taps.
+# (`fcn.upsampling.Interpolation`); only `upsampling="learned"` goes through all taps.
 #
 # A former fully connected layer such as `fc6` has a large kernel and few windows. On a
 # CPU, with photos stored channels last, it is faster as the product of its weights with
@@ -254,8 +254,9 @@ for name, count in counts.items():
 # the net returns the coarse scores and the two matrices, and the loss works through the
 # photo in strips that fit the cache of a core. Operations on a strip are so short that
 # cores which share them mostly wait for each other, so each core takes photos of its
-# own (`fcn.losses`). And on some CPUs $2^x$ takes much less time than $e^x$, so inside
-# the loss scores are in bits. The loss and its gradient stay the same:
+# own (`fcn.losses`). And on some CPUs $2^x$ takes much less time than $e^x$, so the
+# loss multiplies the scores by $\log_2 e$ and takes powers of two. It and its gradient
+# stay the same:
 
 # %%
 net = fcn.FCN("googlenet", 8, 21, width=1 / 8).eval()  # no dropout
@@ -272,7 +273,7 @@ torch.testing.assert_close(strips, plain)
 torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 
 # %% [markdown]
-# ## A 3×3 convolution can do with fewer multiplications
+# ## A 3×3 convolution with fewer multiplications
 #
 # Most of VGG16's work is in its 3×3 convolutions. In one dimension, such a filter has
 # three taps, and four neighbouring outputs take twelve multiplications. Winograd's
@@ -482,7 +483,8 @@ if not any(record.device == "cuda" for record in records):
 # These are FCN-8s on VGG16 and GoogLeNet, FCN-32s on AlexNet, and the paper's nets of
 # Tables 1 and 3 at 500×500 (chapter [7](07_pascal_voc.ipynb)). On a CPU a training step
 # has one photo, because eight take the port too long. On a GPU there are also tf32 and
-# steps captured as one CUDA graph.
+# steps captured as a CUDA graph, which starts all operations of a step with a single
+# call.
 #
 # :::{note}
 # Each table shows one machine, one version of every library and of our own code, and

@@ -32,62 +32,56 @@ def bilinear_filter(factor: int, size: int | None = None) -> Tensor:
 class Deconvolution(nn.Module):
     """Transposed convolution that starts as bilinear interpolation, N x C x h x w to N x C x H x W.
 
-    ``learned``: the filter is a parameter, not a constant. ``grouped``: one filter per class, as in
-    the authors' nets; otherwise one per pair of classes. A constant grouped filter runs as
-    ``interpolated``, whatever its ``weight``: of up to 64 x 64 taps, only 4 reach each pixel.
+    One filter per class, as in the authors' nets. ``learned``: it is a parameter, not a constant.
     """
 
-    def __init__(
-        self, channels: int, factor: int, size: int, *, learned: bool = False, grouped: bool = True
-    ) -> None:
+    def __init__(self, channels: int, factor: int, size: int, *, learned: bool = False) -> None:
         super().__init__()
         self.factor = factor
-        self.groups = channels if grouped else 1
-        own = torch.ones(channels, 1) if grouped else torch.eye(channels)
-        filters = own[..., None, None] * bilinear_filter(factor, size)
+        filters = bilinear_filter(factor, size).repeat(channels, 1, 1, 1)
         if learned:
             self.weight = nn.Parameter(filters)
         else:  # determined by the factor, so not saved with the weights
             self.register_buffer("weight", filters, persistent=False)
         self.field = transposed(size, factor)
-        self.fixed = grouped and not learned and factor % 2 == 0
-        self.odd = size % 2 == 1
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fixed:
-            return self.interpolated(x)
-        return self.convolved(x)
-
-    def convolved(self, x: Tensor) -> Tensor:
-        """The output, tap by tap."""
-        return F.conv_transpose2d(x, self.weight, stride=self.factor, groups=self.groups)
-
-    def interpolated(self, x: Tensor) -> Tensor:
-        """The output of a fixed grouped filter, by interpolating ``x`` inside a border of zeros."""
-        excess = 1 if self.odd else self.factor // 2  # pixels that no cell's filter reaches
-        scores = Interpolation(self.factor, self.odd)(F.pad(x, (1, 1, 1, 1)))
-        return scores[..., excess:-excess, excess:-excess]
+        return F.conv_transpose2d(x, self.weight, stride=self.factor, groups=len(self.weight))
 
 
 class Interpolation(nn.Module):
-    """The same bilinear upsampling by torch's interpolation: faster on a CPU, nothing to learn.
+    """Bilinear upsampling by torch's interpolation: faster than a deconvolution, nothing to learn.
 
-    ``odd``: cell centres fall on pixels (``align_corners``), otherwise between them. Unlike a
-    deconvolution, the output does not reach beyond the extent of the cells.
+    ``odd``: cell centres fall on pixels (``align_corners``), otherwise between them. ``fading``:
+    the output is that of the deconvolution, which fades to zero beyond the outermost centres (of
+    its up to 64 x 64 taps, only 4 reach each pixel); otherwise it ends where the cells do.
+
+    Raises ValueError for an odd ``factor`` with ``fading`` and cells between pixels.
     """
 
-    def __init__(self, factor: int, odd: bool) -> None:
+    def __init__(self, factor: int, odd: bool, fading: bool = False) -> None:
         super().__init__()
-        self.factor, self.odd = factor, odd
-        offset = Fraction(0) if odd else Fraction(1 - factor, 2 * factor)
-        self.field = ReceptiveField(2, Fraction(1, factor), offset)
+        if fading and not odd and factor % 2:
+            raise ValueError(f"an odd factor, {factor}, cannot fade between pixels")
+        self.factor, self.odd, self.fading = factor, odd, fading
+        if fading:
+            self.field = transposed(2 * factor - odd, factor)
+        else:
+            offset = Fraction(0) if odd else Fraction(1 - factor, 2 * factor)
+            self.field = ReceptiveField(2, Fraction(1, factor), offset)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.fading:
+            x = F.pad(x, (1, 1, 1, 1))  # a border of zeros
         extra = self.factor - 1 if self.odd else 0
         height, width = (side * self.factor - extra for side in x.shape[-2:])
         # Contiguous, not channels-last: twice as fast from here to the loss, on a CPU.
         x = x.contiguous()
-        return F.interpolate(x, (height, width), mode="bilinear", align_corners=self.odd)
+        x = F.interpolate(x, (height, width), mode="bilinear", align_corners=self.odd)
+        if self.fading:
+            excess = 1 if self.odd else self.factor // 2  # pixels that no cell's filter reaches
+            x = x[..., excess:-excess, excess:-excess]
+        return x
 
 
 def upsampler(
@@ -102,6 +96,8 @@ def upsampler(
     odd = ((coarse.offset - fine.offset) / fine.stride).denominator == 1
     if kind == "interpolate":
         return Interpolation(factor, odd)
+    if kind == "bilinear" and (odd or factor % 2 == 0):
+        return Interpolation(factor, odd, fading=True)
     if kind in ("bilinear", "learned"):
         return Deconvolution(channels, factor, 2 * factor - odd, learned=kind == "learned")
     raise ValueError(f'unknown upsampling "{kind}": choose "bilinear", "learned" or "interpolate"')

@@ -19,7 +19,7 @@ from fcn.models import FCN, SKIP_SCALES, LateFusion, build
 from fcn.preprocessing import MEAN_BGR, MEAN_HHA
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.paper import RELEASE
-from fcn.upsampling import Deconvolution
+from fcn.upsampling import Interpolation, bilinear_filter
 
 SCORES = {32: "score_fr", 16: "score_pool4", 8: "score_pool3"}  # the release's layers by stride
 FIRST = {
@@ -149,12 +149,13 @@ def _constants(part: FCN, reference: Reference) -> dict[str, Tensor]:
     last = "upscore" if reference.stride == 32 else f"upscore{reference.stride}"
     between = {32: "upscore2", 16: "upscore_pool4"}
     constants: dict[str, Tensor] = {}
-    for head, (_, suffix) in reference.heads.items():
+    for head, (classes, suffix) in reference.heads.items():
         for ours, layer in part.heads[head].named_children():
-            if isinstance(layer, Deconvolution):
+            if isinstance(layer, Interpolation):
                 stride = int(ours.removeprefix("upscore"))
                 theirs = last if stride == reference.stride else between[stride]
-                constants[f"{theirs}{suffix}.weight"] = layer.weight
+                taps = bilinear_filter(layer.factor, 2 * layer.factor - layer.odd)
+                constants[f"{theirs}{suffix}.weight"] = taps.repeat(classes, 1, 1, 1)
     if reference.scaled_skips:
         for stride, scale in SKIP_SCALES.items():
             name = f"scale_{SCORES[stride].removeprefix('score_')}.weight"

@@ -85,9 +85,8 @@ def test_odd_filters_interpolate_on_pixels(factor, h, w):
 
 
 @pytest.mark.parametrize("size", [3, 4])
-@pytest.mark.parametrize("grouped", [True, False])
-def test_gradients(size, grouped):
-    layer = Deconvolution(2, 2, size, learned=True, grouped=grouped).double()
+def test_gradients(size):
+    layer = Deconvolution(2, 2, size, learned=True).double()
     x = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
 
     def upsampled(x, weight):
@@ -105,11 +104,9 @@ def test_gradients_of_interpolation(odd):
 @pytest.mark.parametrize("size", [7, 8])
 def test_learned_filters_start_as_the_fixed_ones(size):
     x = torch.randn(2, 5, 4, 3)
-    fixed = Deconvolution(5, 4, size)
-    for grouped in (True, False):
-        learned = Deconvolution(5, 4, size, learned=True, grouped=grouped)
-        torch.testing.assert_close(learned(x), fixed(x))
-    assert learned.weight.shape == (5, 5, size, size)
+    torch.testing.assert_close(
+        Deconvolution(5, 4, size, learned=True)(x), Deconvolution(5, 4, size)(x)
+    )
 
 
 def test_only_learned_filters_are_parameters_and_are_saved():
@@ -120,33 +117,40 @@ def test_only_learned_filters_are_parameters_and_are_saved():
     assert [p.requires_grad for p in learned.parameters()] == [True]
 
 
-@pytest.mark.parametrize("factor", [2, 8, 32])
-@pytest.mark.parametrize("taps", [-1, 0])
-def test_a_fixed_deconvolution_interpolates(factor, taps):
-    """The values are those of the taps, borders and single rows of cells included."""
-    layer = Deconvolution(3, factor, 2 * factor + taps)
-    assert layer.fixed
+@pytest.mark.parametrize("factor", [2, 3, 8, 32])
+@pytest.mark.parametrize("odd", [True, False])
+def test_a_fading_interpolation_equals_the_deconvolution(factor, odd):
+    """Borders and single rows of cells included."""
+    if factor == 3 and not odd:
+        with pytest.raises(ValueError, match="odd factor, 3, cannot fade"):
+            Interpolation(factor, odd, fading=True)
+        return
+    layer, deconvolution = (
+        Interpolation(factor, odd, fading=True),
+        Deconvolution(3, factor, 2 * factor - odd),
+    )
+    assert receptive_field(layer) == receptive_field(deconvolution)
     for height, width in ((5, 4), (1, 6)):
         x = torch.randn(2, 3, height, width)
-        torch.testing.assert_close(layer(x), layer.convolved(x), atol=1e-5, rtol=1e-5)
-    assert not Deconvolution(3, factor, 2 * factor, learned=True).fixed
-    assert not Deconvolution(3, factor, 2 * factor, grouped=False).fixed
+        torch.testing.assert_close(layer(x), deconvolution(x), atol=1e-5, rtol=1e-5)
 
 
-def test_one_filter_a_class_or_a_full_bank():
-    """A grouped filter keeps classes apart; in a full bank every class may reach every class."""
-    x = torch.zeros(1, 3, 2, 2)
-    x[:, 0] = 1
-    for grouped, reached in ((True, [True, False, False]), (False, [True, True, True])):
-        layer = Deconvolution(3, 2, 4, learned=True, grouped=grouped)
-        nn.init.ones_(layer.weight)
-        assert [bool(c.any()) for c in layer(x)[0]] == reached
+@pytest.mark.parametrize("learned", [True, False])
+def test_each_class_has_a_filter_that_can_be_changed(learned):
+    x = torch.ones(1, 3, 2, 2)
+    layer = Deconvolution(3, 2, 4, learned=learned)
+    nn.init.zeros_(layer.weight[1:].detach())
+    assert [bool(c.any()) for c in layer(x)[0]] == [True, False, False]
 
 
 @pytest.mark.parametrize("odd", [True, False])
 def test_both_kinds_know_the_same_grid(odd):
     """Both write the centre of a cell where their field says."""
-    for layer in (Deconvolution(1, 4, 7 if odd else 8), Interpolation(4, odd)):
+    for layer in (
+        Deconvolution(1, 4, 8 - odd),
+        Interpolation(4, odd),
+        Interpolation(4, odd, fading=True),
+    ):
         x = torch.zeros(1, 1, 5, 5)
         x[..., 2, 2] = 1
         profile = layer(x)[0, 0].sum(0)
@@ -194,9 +198,12 @@ def test_upsample_onto_is_linear_interpolation_everywhere(pair, cells, size, kin
 @given(st.integers(1, 9), st.booleans())
 def test_the_geometry_chooses_the_filter(factor, odd):
     offset = Fraction(5) if odd else Fraction(11, 2)
-    layer = upsampler(3, ReceptiveField(9, Fraction(factor), offset), IMAGE, "bilinear")
-    assert layer.weight.shape == (3, 1, 2 * factor - odd, 2 * factor - odd)
-    assert receptive_field(layer) == transposed(2 * factor - odd, factor)
+    grid = ReceptiveField(9, Fraction(factor), offset)
+    learned, fixed = (upsampler(3, grid, IMAGE, kind) for kind in ("learned", "bilinear"))
+    assert learned.weight.shape == (3, 1, 2 * factor - odd, 2 * factor - odd)
+    assert not list(fixed.parameters())
+    for layer in (learned, fixed):
+        assert receptive_field(layer) == transposed(2 * factor - odd, factor)
 
 
 def test_a_filter_that_the_geometry_forbids_is_refused():
