@@ -13,13 +13,26 @@ from fcn.training.record import Deviation
 
 RATES = {"alexnet": 1e-3, "bvlc_alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
 """Learning rates of FCN-32s by net (section 4.3)."""
-IMAGES = {"voc": 8498, "sift-flow": 2486, "pascal-context-59": 4998}
-"""Training images by data set, for recipes that count steps."""
+IMAGES = {
+    "voc": 8498,
+    "voc2011": 1112,
+    "voc-subset": 437,
+    "sift-flow": 2486,
+    "scenes": 800,
+    "nyud": 795,
+    "pascal-context": 4998,
+}
+"""Training images by the beginning of a data set's name."""
 
 
 def paper_recipe(net: str, stride: int) -> Recipe:
     """The paper's recipe; the learning rate is divided by 100 for each finer net (section 4.2)."""
     return Recipe(learning_rate=RATES[net] / {32: 1, 16: 100, 8: 10_000}[stride])
+
+
+def of_dataset(dataset: str, values: dict[str, Any]) -> Any:
+    """The value for the longest beginning of the data set's name."""
+    return values[max((start for start in values if dataset.startswith(start)), key=len)]
 
 
 def _resolved(name: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -40,7 +53,7 @@ def _recipe(
     bases = {"paper": paper_recipe(net, stride), "heavy": HEAVY, "tuned": TUNED}
     recipe = replace(bases[base], **changes)
     if steps:
-        recipe = replace(recipe, epochs=steps * recipe.batch_size / IMAGES[dataset])
+        recipe = replace(recipe, epochs=steps * recipe.batch_size / of_dataset(dataset, IMAGES))
     return recipe
 
 

@@ -16,22 +16,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fcn import models
-from fcn.replication.catalogue import EXPERIMENTS
+from fcn.replication.catalogue import EXPERIMENTS, IMAGES, of_dataset
 from fcn.replication.experiment import Experiment
 from fcn.training.record import Record, find
 
 SIZES = {"sift-flow": (256, 256), "scenes": (64, 64), "nyud": (425, 560), "": (375, 500)}
 """Height and width by the beginning of a data set's name; PASCAL's photos are mostly 375 x 500."""
-IMAGES = {
-    "voc": 8498,
-    "voc2011": 1112,
-    "voc-subset": 437,
-    "sift-flow": 2486,
-    "scenes": 800,
-    "nyud": 795,
-    "pascal-context": 4998,
-}
-"""Training images by the beginning of a data set's name."""
 H100 = 989e12
 """Dense bfloat16 peak of an H100 SXM by its data sheet, in operations per second."""
 UTILIZATION = (0.1, 0.4)
@@ -46,13 +36,13 @@ def multiply_adds(experiment: Experiment) -> float:
 
 def size_of(experiment: Experiment) -> tuple[int, int]:
     """Height and width of the photos that the experiment trains on."""
-    height, width = _of(experiment.dataset, SIZES)
+    height, width = of_dataset(experiment.dataset, SIZES)
     return height, width
 
 
 def images(experiment: Experiment) -> float:
     """Images seen in training."""
-    return experiment.recipe.epochs * _of(experiment.dataset, IMAGES)
+    return experiment.recipe.epochs * of_dataset(experiment.dataset, IMAGES)
 
 
 def costs(
@@ -92,11 +82,6 @@ def by_table(costs: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat([pd.DataFrame(counted), grouped.sum(numeric_only=True)], axis=1)
     table.loc["all"] = table.sum()
     return table.astype({"experiments": int, "recorded": int})
-
-
-def _of(dataset: str, values: dict[str, Any]) -> Any:
-    """The value for the longest beginning of the data set's name."""
-    return values[max((start for start in values if dataset.startswith(start)), key=len)]
 
 
 @cache
