@@ -76,7 +76,7 @@ plt.show()
 #
 # ## What you will learn
 #
-# - what any labelling loses at stride 32, 16 and 8, whatever net makes it;
+# - what the true labels themselves lose at stride 32, 16 and 8;
 # - why depth trades *where* for *what*: receptive field against stride;
 # - how a skip adds scores to scores, and why it starts at zero and changes nothing at
 #   first;
@@ -110,7 +110,7 @@ plt.show()
 # - *A receptive field says what a cell* can *see.* A trained net may use less of it.
 # :::
 #
-# ## What stride 32 must lose
+# ## What labels lose at stride 32
 #
 # Suppose a net is never wrong but answers only once for each block of 32×32 pixels. How
 # good can its labelling be? We ask the ground truth. The pixels of each block vote, the
@@ -642,10 +642,10 @@ plt.show()
 
 # %% [markdown]
 # :::{caption} fig-skips-losses
-# :alt: Loss against images seen. FCN-32s falls from 2.3 to below 0.8 within 1280 images.
-# :  FCN-16s and then FCN-8s continue from there, down to 0.6 and 0.4, and rise at the
-# :  start of their stages, FCN-8s to above 1. The control rises as well and ends above
-# :  0.6.
+# :alt: Loss against images seen. FCN-32s falls from 2.3 to below 0.8 within 1280
+# :  images. FCN-16s and then FCN-8s continue from there, down to 0.6 and 0.4, and rise
+# :  at the start of their stages, FCN-8s to above 1. The control rises as well and ends
+# :  above 0.6.
 # Bold: the loss on 8 fixed training scenes, without dropout. Faint: the training loss
 # of each batch. The bold curves join at the grey lines, where each finer net starts
 # from the coarser one.
@@ -1007,9 +1007,9 @@ for family in ("sift-flow-googlenet-{}s-short", "voc-vgg16-{}s"):
 #    plt.plot([0, *(point["images"] for point in run.curve)], losses)
 #    ```
 #
-#    It passes the staged net, clearly in our trials with seeds 0, 1 and 2. The skips
-#    had all steps to learn in, and the full rate, instead of the later stages' steps at
-#    a lower rate. After 300,000 steps, in the release, there is no such difference.
+#    In our trials with seeds 0, 1 and 2 it clearly beat the staged net. The skips had
+#    all steps to learn in, and the full rate, instead of the later stages' steps at a
+#    lower rate. After 300,000 steps, in the release, there is no such difference.
 #    Scaled down, the skips hardly joined in: mean IU was clearly below the staged net's
 #    and about that of our FCN-16s. AdamW moves each weight by about the learning rate,
 #    however small its gradient. So scores from a map that is multiplied by 0.0001 grow

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # SIFT Flow: a replication on real photographs
 #
-# The chapters before this one took the method apart. This one tests it whole: one net,
-# trained on 2486 outdoor photos, says for every pixel *what* it shows and *how it is
-# oriented in space*. It has a twentieth of the weights of the paper's net. How close
+# The chapters before this one took the method apart. This one tests it as a whole: one
+# net, trained on 2486 outdoor photos, says for every pixel *what* it shows and *how it
+# is oriented in space*. It has a twentieth of the weights of the paper's net. How close
 # does it come to the paper's results?
 
 # %% tags=["parameters", "hide-input"]
@@ -121,11 +121,11 @@ else:
 # would, at nearly the cost of one, and beats all earlier methods on both. The row of
 # their Table 5 that says so is FCN-16s on VGG16.
 #
-# We rerun the experiment with GoogLeNet {cite}`szegedy2015`, whose weights are a
-# twentieth of VGG16's. In the paper's Table 1, on PASCAL VOC, GoogLeNet is far weaker
-# than VGG16. So we do not ask whether we repeat a number, but how close a small net
-# comes, trained in the paper's way and in our own. [Chapter 12](12_results.ipynb)
-# compares the net for both tasks with two nets for one task each.
+# We rerun the experiment with GoogLeNet {cite}`szegedy2015`, which has a twentieth of
+# VGG16's weights. In the paper's Table 1, on PASCAL VOC, GoogLeNet is far weaker than
+# VGG16. So we do not ask whether we repeat a number, but how close a small net comes,
+# trained in the paper's way and in our own. [Chapter 12](12_results.ipynb) compares the
+# net for both tasks with two nets for one task each.
 #
 # Every number below that we call ours comes from the {term}`records <record>` in
 # `results/`, one file per run: the settings, the loss, whole confusion matrices, and a
@@ -341,7 +341,7 @@ shared.glue_values(
 #
 # - The *short* recipe keeps the paper's procedure: FCN-32s first, then FCN-16s from its
 #   weights, then FCN-8s from those, with the same optimiser, momentum, decay and batch
-#   size. But its learning rate is much larger and its epochs are few. Where the paper
+#   size. But it has a much larger learning rate and only a few epochs. Where the paper
 #   divides the rate by 100 at each new stride, this recipe halves it for 16s and keeps
 #   it for 8s.
 # - The *tuned* recipe keeps the net and gives up the procedure: all three strides at
@@ -407,11 +407,12 @@ if here.preset == "small":
 # ## The runs
 #
 # Each record states its purpose. A *validation* run trains without the validation
-# images and is scored on them: such runs serve to choose a recipe. A *final* run trains
+# images and is scored on them: such runs serve to compare recipes. A *final* run trains
 # on all training images, and its last weights are scored once on the test images. No
-# checkpoint was picked by its test score, and nothing was tuned after it. No score
-# chose the rates and epochs of the short recipe: the epochs are those that the time
-# allowed, the rate one at which the training loss fell and did not diverge.
+# checkpoint was picked by its test score, and nothing was tuned after a test score was
+# known. No score chose the rates and epochs of the short recipe: the epochs are those
+# that the time allowed, the rate one at which the training loss fell and did not
+# diverge.
 #
 # The AdamW trial first ran before the tuned run began, and the SGD trial ran alongside
 # it. Neither left a record. We repeated both from a clean checkout and got the same
@@ -461,11 +462,11 @@ if trials:
 # {numref}`fig-sift-losses` shows how the loss falls. The vertical lines mark where a
 # stage of the short recipe ends and the next one starts from its weights. New score
 # layers start at zero, so each stage starts with the predictions of the one before it.
-# A bump soon after a line means that the first steps of the stage undo some of what was
-# learned. The high one follows the second line, where the rate stays the same; we have
-# not tested its cause. In [chapter 5](05_skips.ipynb), with AdamW and a rate that
-# restarts, a hundredth of the rate removes such a bump. The paper lowers its rate at
-# each new stride.
+# A bump soon after a line may mean that the first steps of the stage undo some of what
+# was learned, but the 32s curve has similar bumps where no stage begins. The high one
+# follows the second line, where the rate stays the same; we have not tested its cause.
+# In [chapter 5](05_skips.ipynb), with AdamW and a rate that restarts, a hundredth of
+# the rate removes such a bump. The paper lowers its rate at each new stride.
 
 # %% tags=["hide-input"]
 curves, seen_before = {}, 0
@@ -561,7 +562,7 @@ shared.glue_values(between_seeds=chapter_tables.widest_range(found, "sift-flow")
 #   what the paper's recipe reaches in its own time. A net that starts from another has
 #   also been trained longer, in the paper as well as here. The runs of chapter 12 that
 #   compare one task with two last one to three epochs, too short for a verdict.
-# - *Two trials choose a recipe, not an optimiser.* Each had one learning rate, and the
+# - *Two trials compare recipes, not optimisers.* Each had one learning rate, and the
 #   AdamW trial also warmed up, clipped its gradients and trained the score layers five
 #   times as fast. The validation images hold other classes than the test images, so the
 #   scores of the two sets cannot be compared. Training losses say nothing about new
@@ -858,8 +859,8 @@ if tuned:  # the solution of exercise 1
 # %% [markdown]
 # - *The backbone.* In the paper's Table 1, GoogLeNet reaches a mean IU of
 #   {glue:text}`table_1_googlenet:.1f` on PASCAL VOC, and VGG16
-#   {glue:text}`table_1_vgg16:.1f`: {glue:text}`table_1_gap:.1f` points for a net of a
-#   twentieth of the size. Our tuned net differs from the paper's FCN-16s on VGG16 by
+#   {glue:text}`table_1_vgg16:.1f`: {glue:text}`table_1_gap:.1f` points for a net one
+#   twentieth the size. Our tuned net differs from the paper's FCN-16s on VGG16 by
 #   {glue:text}`tuned_less_paper:+.1f` points.
 # - *The recipe.* From short to tuned, on the same backbone: pixel accuracy
 #   {glue:text}`recipe_pixel_accuracy:+.1f`, mean accuracy
@@ -869,15 +870,16 @@ if tuned:  # the solution of exercise 1
 #   together saw {glue:text}`seen_8s:,.0f` images, the tuned one
 #   {glue:text}`seen_tuned:,.0f`. The paper trains one net for at least 175 epochs, or
 #   {glue:text}`seen_paper:,.0f` images.
-# - *Geometric labels derived from the semantic ones.* Not measured. It makes the two
+# - *Geometric labels derived from the semantic ones.* Not measured. It may make the two
 #   tasks easier to learn together: whoever knows the class knows the geometry.
 # - *Two images without labels left out.* Nothing: a pixel without a label has no loss.
-# - *Training photos re-saved, convolutions in bfloat16, upsampling fixed.* Not
-#   measured. The authors' release fixes the upsampling too; learning it, they say, made
-#   no significant difference.
+#   - *Upsampling fixed.* The authors' release fixes it too. In short runs of ours,
+#   learning it made no difference that we could show (chapter
+#   [4](04_upsampling.ipynb)).
+# - *Training photos re-saved, convolutions in bfloat16.* Not measured.
 #
-# "Not measured" is an honest cell of a table. Each of these lines can become a run of
-# its own: change one setting, keep the rest, choose on the validation images.
+# Each of these lines can become a run of its own: change one setting, keep the rest,
+# choose on the validation images.
 #
 # ## Summary
 #

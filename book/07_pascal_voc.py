@@ -111,11 +111,11 @@ plt.show()
 #
 # ## The claim
 #
-# PASCAL VOC {cite}`everingham2010` was the benchmark of the field: photos from Flickr,
-# twenty classes of objects, and a label map for each. The test labels stay on a
-# server, so nobody can tune on them. Here {cite:t}`long2015` make their main claim: on
-# the test sets of 2011 and 2012, FCN-8s on VGG16 beats SDS {cite}`hariharan2014`, the
-# best system before it, and is hundreds of times faster.
+# PASCAL VOC {cite}`everingham2010` was the benchmark of the field: photos from Flickr
+# with twenty classes of objects, some thousands of them with label maps. The test
+# labels stay on a server, which makes it hard to tune on them. Here {cite:t}`long2015`
+# make their main claim: on the test sets of 2011 and 2012, FCN-8s on VGG16 beats SDS
+# {cite}`hariharan2014`, the best system before it, and is hundreds of times faster.
 
 # %% tags=["hide-input"]
 chapter_tables.table_3()
@@ -139,11 +139,11 @@ shared.glue_values(gain=100 * (float(test["FCN-8s"]) / float(test["SDS"]) - 1))
 # :::{note}
 # **What to keep in mind.** The full training data and VGG16's weights were not
 # available for this edition. A net that we have not trained is marked "not run", next
-# to the command that trains it. The published rows are single runs, and their recipes
-# differ. Our own runs at the end of the chapter use part of VOC's photos, a small
-# backbone, a recipe of our own and one seed; none of their numbers can be compared with
-# the paper's tables. In the paper's rows as in ours, a finer net has also been trained
-# longer.
+# to the command that trains it. The published rows have no spread over seeds, and their
+# recipes differ. Our own runs at the end of the chapter use part of VOC's photos, a
+# small backbone, a recipe of our own and one seed; none of their numbers can be
+# compared with the paper's tables. In the paper's rows as in ours, a finer net has also
+# been trained longer.
 # :::
 #
 # ## Photos of objects
@@ -368,8 +368,8 @@ shared.glue_values(
 #
 # Two things follow. Scores under different rules cannot be compared. And VOC's mean IU
 # says little about outlines: what FCN-8s gains over FCN-32s in Table 2 is only the part
-# of the gain that the border does not hide. The best score that *any* net on a coarse
-# grid can reach is the subject of the paper's Appendix A and of chapter
+# of the gain that the border does not hide. Approximate upper bounds for nets on a
+# coarse grid are the subject of the paper's Appendix A and of chapter
 # [10](10_how_good_can_it_get.ipynb).
 #
 # Void is {glue:text}`void_train:.1f` % of the pixels of VOC 2012 train and
@@ -611,7 +611,7 @@ shared.glue_values(
 # - *Small differences may be chance.* Two runs of FCN-32s in pytorch-fcn are
 #   {glue:text}`repeats_apart:.1f` points apart ([pull request
 #   89](https://github.com/wkentaro/pytorch-fcn/pull/89)). The second skip gains less
-#   than that in the paper and in the release, each time in a single run.
+#   than that in the paper and in the release, and neither gives a spread.
 #
 # To train the same nets from the command line, one at a time:
 
@@ -834,17 +834,17 @@ if net_file.is_file():
 #
 # ## Exercises
 #
-# 1. *How wide is the border's mercy?* Draw the astronaut's labels with borders of 0
-#    to 8 pixels on either side (`figures.drawn_labels(reach)`), keep the coarse answer
-#    as it is, and plot its mean IU against the width. Which part of the error of an
-#    FCN-32s could a border of VOC's width hide at most?
+# 1. *What the border hides.* Draw the astronaut's labels with borders of 0 to 8 pixels
+#    on either side (`figures.drawn_labels(reach)`), keep the coarse answer as it is,
+#    and plot its mean IU against the width. Which part of this answer's error does a
+#    border of VOC's width hide?
 #
 #    :::{dropdown} Solution
 #    Score each `figures.drawn_labels(reach)` against `coarse`. Without a border, mean
 #    IU is 96.2 and 4450 pixels are wrong; at VOC's width (`reach` 2) it is 98.3 and
-#    1864 are wrong; from `reach` 8 on, none is. So the border hides 58 % of the wrong
-#    pixels. It is the most that it can hide, for this answer errs along the outline
-#    only, and an FCN-32s errs elsewhere, too.
+#    1864 are wrong; from `reach` 8 on, none is. So for this answer, which errs along
+#    the outline only, the border hides 58 % of the wrong pixels. Where a net errs far
+#    from outlines, the border hides nothing.
 #    :::
 #
 # 2. *One matrix, or one per image?* Take two images and two classes. Find two
@@ -877,10 +877,10 @@ if net_file.is_file():
 #    multiplications than the count has (chapter [14](14_how_fast.ipynb)).
 #    :::
 #
-# 4. *A deliberate leak.* On the painted scenes, train two nets on as many scenes for
-#    as many steps: one whose training list includes a third of the validation scenes,
-#    and one without them. How many points does the leak gain on that third, and how
-#    many on the rest?
+# 4. *A deliberate leak.* On the painted scenes, train two nets on the same number of
+#    scenes for the same number of steps: one whose training list includes a third of
+#    the validation scenes, and one without them. How many points does the leak gain on
+#    that third, and how many on the rest?
 #
 #    :::{dropdown} Solution
 #    We trained the FCN-8s of [chapter 5](05_skips.ipynb) for 400 steps on 48 scenes of

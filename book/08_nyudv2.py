@@ -710,19 +710,19 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 # alone and credit all of it to fusion. Relative to the control, which trained for the
 # same number of steps, the pair scores {glue:text}`long_gap:+.1f` points there, and
 # between {glue:text}`least_gap:+.1f` and {glue:text}`largest_gap:+.1f` in the short
-# ones. {numref}`tab-nyud-rooms` repeats the first of these with newer code, and has
+# ones. {numref}`tab-nyud-rooms` has a rerun of the first of these, with
 # {glue:text}`rerun_gap:+.1f`.
 #
 # More training alone gains much of what fusion seems to gain in the long run. What is
 # left depends on the length of the run and on chance: the short runs, which differ in
-# nothing but the seed, spread over {glue:text}`seed_range:.1f` points, newer code moved
+# nothing but the seed, spread over {glue:text}`seed_range:.1f` points, the rerun moved
 # the gap of one seed by about as much, and the long run is a single sample.
 #
 # In Table 4 the pair gains {glue:text}`fusion_gain:.1f` points over colour, its better
-# half. Each row there is one run, without a control for the longer training or the
-# doubled net, and the paper does not say how much two runs of one recipe differ on
-# NYUDv2. On VOC, two runs of FCN-32s by the author of pytorch-fcn are
-# [{glue:text}`repeat_gap:.1f` points
+# half. Each row there is one number, without a spread, and there is no control for the
+# longer training or the doubled net, and the paper does not say how much two runs of
+# one recipe differ on NYUDv2. On VOC, two runs of FCN-32s by the author of pytorch-fcn
+# are [{glue:text}`repeat_gap:.1f` points
 # apart](https://github.com/wkentaro/pytorch-fcn/pull/89), much less than the paper's
 # gain; but that is one pair, on other data.
 #
@@ -781,9 +781,9 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #
 #    In our trials, with the short runs' rooms and steps and seeds 0, 1 and 2, late
 #    fusion was far ahead of the pair, so most of its gain over colour remained. The
-#    pair was ahead of one colour net, clearly with two seeds and hardly with the third.
-#    Without further training it was clearly ahead with no seed: what it gains comes
-#    with the additional steps.
+#    pair was ahead of one colour net, clearly with two seeds and narrowly with the
+#    third. Without further training it was clearly ahead with no seed: what it gains
+#    comes with the additional steps.
 #    :::
 #
 # 2. *A louder depth.* Before training, multiply the fourth filter of the early-fusion
@@ -801,7 +801,7 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    ```
 #
 #    It hardly helps. In our trials, with the short runs' rooms and steps and seeds 0, 1
-#    and 2, mean IU rose a little with two seeds and hardly fell with the third. It
+#    and 2, mean IU rose a little with two seeds and fell slightly with the third. It
 #    stayed close to that of colour alone and far below that of HHA. So in these rooms
 #    the whisper is not what holds depth back: even a loud one still has to be made into
 #    heights and angles. Table 4 needs the same experiment on NYUDv2, from ImageNet's
@@ -844,8 +844,8 @@ shared.glue_values(repeat_gap=chapter_tables.repeats_apart())
 #    ```
 #
 #    The angle. In our trials, with the short runs' rooms and steps and seeds 0 and 1,
-#    it was far ahead of height and of disparity. It even passed all three together,
-#    hardly with one seed and clearly with the other. The angle alone found ceilings,
+#    it was far ahead of height and of disparity. It even beat all three together,
+#    narrowly with one seed and clearly with the other. The angle alone found ceilings,
 #    cabinets, tables and beds at least about as well as all three. It tells floors,
 #    walls and ceilings apart, and the tops of tables from their sides. Only floor mats,
 #    as level as the floor, were found better by the other two. That the angle can beat

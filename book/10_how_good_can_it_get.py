@@ -460,9 +460,10 @@ shared.glue_values(
 
 # %% [markdown]
 # At 1/32 the grid costs *{glue:text}`most_lost`* **{glue:text}`most:.0f` points** of IU
-# and *{glue:text}`least_lost`* {glue:text}`least:.0f`. The rank correlation of the two
-# axes is {glue:text}`rank_correlation:.2f`: the share of a class near a border predicts
-# most of what a grid costs it. Of the 21 classes, the five that lose most account for
+# and *{glue:text}`least_lost`* {glue:text}`least:.0f`. Ranked by their share near a
+# border and by the IU that the grid leaves them, the classes come in nearly opposite
+# orders (rank correlation {glue:text}`rank_correlation:.2f`): the more border, the
+# larger the loss. Of the 21 classes, the five that lose most account for
 # {glue:text}`lost_by_five:.0f` % of all points lost. They are things with thin parts:
 # spokes, leaves, legs, wings and masts.
 #
@@ -607,8 +608,8 @@ shared.glue_values(
 #
 # It does not follow that skips could not have gained more. The bound says what a stride
 # allows, not what a net does with it. The borders of FCN-32s may be worse than its grid
-# demands, because its deepest cells see 404 pixels and were trained to say what is
-# there, not exactly where.
+# demands, because its deepest cells see 404 pixels and were first trained on ImageNet,
+# to say what is there, not where.
 #
 # Nor does it follow that borders do not matter. They matter little *to mean IU*. A
 # metric that looks only at pixels near a border would tell another story about the same

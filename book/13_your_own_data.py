@@ -491,7 +491,7 @@ after(renamed("photos/scene-0001.jpg", "photos/scene-0001.gif"))
 # score rises with it. `--device auto` uses a GPU if there is one. `--micro-batch 1`
 # passes photos through the net one by one, which saves memory. A checkpoint is written
 # about every two minutes; after a stop, the same command with `--resume` continues from
-# it to the same net as an undisturbed run.
+# it and, on a CPU, ends with the same net as an undisturbed run.
 #
 # **Keep test photos.** A score is a little too good once you have used it to choose. If
 # you try ten settings and keep the best, the held-out photos no longer measure it. Keep

@@ -24,7 +24,7 @@ IMPORTS = (
     "matplotlib.figure",
     "ipykernel.kernelapp",
 )
-"""What most chapters import, for seconds. Not pandas and pyplot, which ask for the kernel that they are in."""
+"""Imports of most chapters, which take seconds. Not pandas and pyplot, which ask for the kernel that they are in."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def served() -> Iterator[str]:
 
 
 def command(address: str) -> list[str]:
-    """What Jupyter runs to start a kernel."""
+    """The command by which Jupyter starts a kernel."""
     return [sys.executable, "-S", __file__, "start", address, "{connection_file}"]
 
 

@@ -1,4 +1,4 @@
-"""How long the site's pages take to load: headless Chromium, CPU slowed down, nothing cached."""
+"""The time that the site's pages take to load: headless Chromium, CPU slowed down, nothing cached."""
 
 import statistics
 import threading
@@ -32,8 +32,10 @@ def served(folder: Path) -> Iterator[str]:
     handler = partial(Quiet, directory=str(folder))
     with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def measure(

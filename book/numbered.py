@@ -104,7 +104,7 @@ class Caption(SphinxDirective):
 
 
 def _is(node: nodes.Node, element: str) -> bool:
-    """Whether the node is this kind of element of a notebook."""
+    """True if the node is this kind of element of a notebook."""
     return isinstance(node, nodes.container) and node.get("nb_element") == element
 
 

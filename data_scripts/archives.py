@@ -32,7 +32,7 @@ _NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.E
 """Errors that the names in an archive cause: too long, or a file in place of a folder."""
 
 LARGEST = 200
-"""How many times its own size an archive may take unpacked; photos and label maps take a few."""
+"""The most that an archive may take unpacked, in times its own size; label maps take a few."""
 SMALL = 64 << 20
 """Bytes that any archive may take unpacked."""
 
