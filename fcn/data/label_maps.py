@@ -203,7 +203,7 @@ def _stored(image: Image.Image, stored_as: str) -> _Stored:
             if least < 0:
                 raise Unusable(f"label {least} is negative; void is 255; {REMEDY}")
             raise Unusable(f"label {most} needs more than 16 bits; {REMEDY}")
-        return _Stored(numbers.astype(np.uint16), None, scale=0)
+        return _Stored(numbers.astype(np.uint16), _visible(numbers, clear), scale=0)
     if ";16" in stored_as:
         raise Unusable(f"its colours have 16 bits; {REMEDY}, or with 8 bits per channel")
     if mode == "P":
@@ -224,7 +224,9 @@ def _stored(image: Image.Image, stored_as: str) -> _Stored:
         scale = 255 if mode == "1" else _SCALES.get(stored_as.rstrip("IR"), 1)
         pixels = np.array(image).astype(np.uint8)
         pixels //= scale if mode == "L" else 1
-        return _Stored(pixels, pixels != clear if isinstance(clear, int) else None, scale)
+        if mode == "1" and isinstance(clear, int):
+            clear = int(clear > 0)  # Pillow gives 255 for the pixel 1
+        return _Stored(pixels, _visible(pixels, clear), scale)
     if mode not in ("LA", "RGB", "RGBA"):
         raise Unusable(f"its pixels are neither labels nor colours but {mode}; {REMEDY}")
     channels = np.array(image)
@@ -238,6 +240,11 @@ def _stored(image: Image.Image, stored_as: str) -> _Stored:
     if (shown[..., 0] == shown[..., 1]).all() and (shown[..., 1] == shown[..., 2]).all():
         return _Stored(colours[..., 0], visible)
     return _Stored(colours, visible)
+
+
+def _visible(pixels: NDArray[np.integer], clear: object) -> NDArray[np.bool_] | None:
+    """False where pixels have the value that is transparent in a PNG file; None without one."""
+    return pixels != clear if isinstance(clear, int) else None
 
 
 def _kind(stored: _Stored, classes: Classes, grey: Callable[[], Grey]) -> Grey | None:
@@ -272,7 +279,7 @@ def _table(kind: Grey | None, stored: _Stored, classes: Classes) -> NDArray[np.i
 def _unknown(
     pixel: NDArray[np.integer], where: str, stored: _Stored, classes: Classes, source: Path
 ) -> str:
-    """What is wrong with a pixel that has no label."""
+    """The message about a pixel that has no label."""
     if pixel.ndim:
         return (
             f"colour {hex_of(pixel)} {where} is not in {source}; add it there (void #rrggbb for "

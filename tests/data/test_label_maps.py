@@ -190,6 +190,15 @@ def test_transparent_pixels_are_void_and_counted(data, mode):
     assert data.log == ["1 of 1 label maps are transparent in parts: void"]
 
 
+@pytest.mark.parametrize("clear", [0, 1])
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.uint16])
+def test_the_transparent_value_of_a_grey_map_is_void(data, kind, clear):
+    data.add(Image.fromarray((LABELS == 2).astype(kind)), transparency=clear)
+    expected = np.where((LABELS == 2) == clear, VOID, LABELS == 2)
+    assert np.array_equal(data.read("back\nobject\n"), expected)
+    assert data.log == ["1 of 1 label maps are transparent in parts: void"]
+
+
 def exif(orientation: int) -> Image.Exif:
     note = Image.Exif()
     note[0x112] = orientation
