@@ -2,7 +2,7 @@
 
 The paper mirrors its training images at random and shifts them by up to 32 pixels, the coarsest
 stride, and sees no noticeable improvement (section 4.3). Uncovered pixels are void in the labels
-and grey in the photo. Random numbers come from torch's global generator or from one passed in.
+and grey in the photo. Random numbers come from torch's global generator.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ class AlternateFlip(v2.Transform):
     """Mirror if the seed of torch's generator is odd: loaders number the epochs of an image."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Whether to mirror, without drawing a number."""
+        """Mirror by the seed, without drawing a number."""
         return {"mirrored": torch.initial_seed() % 2 == 1}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
@@ -51,21 +51,13 @@ class AlternateFlip(v2.Transform):
 
 
 class Compose:
-    """A chain of torchvision transforms that maps a sample to a sample, all heads included.
-
-    If called with a ``generator``, it uses only that; torch's global generator is unchanged.
-    """
+    """A chain of torchvision transforms that maps a sample to a sample, all heads included."""
 
     def __init__(self, *transforms: v2.Transform) -> None:
         self.transforms = transforms
 
-    def __call__(self, sample: Sample, generator: torch.Generator | None = None) -> Sample:
+    def __call__(self, sample: Sample) -> Sample:
         """The augmented sample: image uint8, 3 x H x W; labels int64, H x W, void 255."""
-        if generator is not None:
-            with torch.random.fork_rng(devices=[]):
-                seed = int(torch.randint(2**62, (), generator=generator))
-                torch.default_generator.manual_seed(seed)
-                return self(sample)
         image: Any = tv_tensors.Image(sample.image)
         labels: Any = {head: tv_tensors.Mask(label) for head, label in sample.labels.items()}
         for transform in self.transforms:

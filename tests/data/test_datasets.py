@@ -436,7 +436,7 @@ def test_shifts_reach_their_limit_and_go_no_farther() -> None:
     assert {p["right"] for p in drawn} == {p["down"] for p in drawn} == set(range(-3, 4))
 
 
-def test_a_seed_or_a_generator_repeats_a_change() -> None:
+def test_a_seed_repeats_a_change() -> None:
     sample = traced(50, 60)
     change = AUGMENTATIONS["mirror+jitter"]
 
@@ -445,23 +445,14 @@ def test_a_seed_or_a_generator_repeats_a_change() -> None:
         return change(sample).image
 
     assert torch.equal(seeded(), seeded())
-
-    torch.manual_seed(9)
-    untouched = torch.rand(3)
-    torch.manual_seed(9)
-    first, second = torch.Generator().manual_seed(4), torch.Generator().manual_seed(4)
-    a = [change(sample, generator=first).image for _ in range(3)]
-    b = [change(sample, generator=second).image for _ in range(3)]
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    assert not torch.equal(a[0], a[1])
-    assert torch.equal(torch.rand(3), untouched)
+    assert not torch.equal(change(sample).image, change(sample).image)
 
 
 def test_mirroring_happens_in_one_case_of_two() -> None:
     sample = traced(4, 60)
-    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
     mirror = Compose(v2.RandomHorizontalFlip())
-    mirrored = [not torch.equal(mirror(sample, generator).image, sample.image) for _ in range(200)]
+    mirrored = [not torch.equal(mirror(sample).image, sample.image) for _ in range(200)]
     assert 80 < sum(mirrored) < 120
 
 
