@@ -9,6 +9,7 @@ import json
 import math
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -63,7 +64,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a .caffemodel, .safetensors, .pth or .pt file as a dictionary of tensors.
 
     Raises FileNotFoundError if it is missing; ValueError if it has another format, is truncated, or
-    contains NaN or infinity, or if it has a checksum and does not match it.
+    contains NaN or infinity, or if it has checksums and does not match them.
     """
     if path.suffix not in (".caffemodel", ".safetensors", ".pth", ".pt"):
         raise ValueError(f"{path}: unknown weight format; give .caffemodel, .safetensors or .pth")
@@ -82,18 +83,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     metadata: dict[str, str] = {}
+    problem = "truncated, or not a file of plain tensors"
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 tensors: object = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         else:
+            if not intact(path):
+                problem = "damaged, its checksum differs"
+                raise ValueError(problem)
             with warnings.catch_warnings(action="ignore"):  # about what we refuse, or need not know
                 tensors = torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # the two raise a dozen types for a file they cannot read
         if machine_fault(error):
             raise
-        problem = "truncated, or not a file of plain tensors"
         raise ValueError(f"{path}: {problem}; download or save it again") from None
     if not isinstance(tensors, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
@@ -106,6 +110,17 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if stored and stored != checksum(tensors, metadata):
         raise ValueError(f"{path}: damaged, its checksum differs; download or train it again")
     return dict(tensors)
+
+
+def intact(path: Path) -> bool:
+    """True unless a checksum in a file of torch.save differs: torch.load does not compare them.
+
+    Files of PyTorch before 1.6, which are not zip files, have none.
+    """
+    if not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() is None
 
 
 CHECKSUM = "checksum"

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from fcn.environment import atomic_write, machine_fault
+from fcn.pretrained import intact
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}( \+ [0-9a-f]{64})*")
 ENTRIES = {"identity", "net", "optimizer", "ema", "run", "losses"}
@@ -34,9 +34,8 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     Raises ValueError if the file is damaged, or another run's: the message names what differs.
     """
     with damaged(path):
-        with zipfile.ZipFile(path) as archive:  # torch.load does not compare the checksums
-            if bad := archive.testzip():
-                raise ValueError(bad)
+        if not intact(path):
+            raise ValueError("a checksum differs")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not state.keys() >= ENTRIES:
             raise ValueError("entries are missing")

@@ -462,6 +462,25 @@ def test_broken_files_of_tensors_are_named(tmp_path, suffix):
         one_line(error)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_a_flipped_bit_in_a_file_of_tensors_is_refused(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    weight = torch.randn(50, 50)
+    torch.save({"conv1.weight": weight}, path)
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(weight.numpy().tobytes()) + 4001] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=f"net{suffix}: damaged, its checksum differs; d") as error:
+        read_tensors(path)
+    one_line(error)
+
+
+def test_files_of_old_versions_have_no_checksums_and_are_read(tmp_path):
+    tensors = {"conv1.weight": torch.randn(5, 5)}
+    torch.save(tensors, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_tensors(tmp_path / "net.pth")["conv1.weight"], tensors["conv1.weight"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
