@@ -80,14 +80,16 @@ class Folder(SegmentationDataset):
             )
         self.names = sorted(self._photos.keys() & self._labels.keys())
         if split != "all":
-            self._keep(split)
+            held_out = self.tenth()
+            self.names = [name for name in self.names if (name in held_out) == (split == "val")]
+            self.split = split
 
-    def _keep(self, split: str) -> None:
+    def tenth(self) -> set[str]:
+        """A fixed tenth of the names, at least one. Raises ValueError if it has only one."""
         if len(self.names) < 2:
-            raise ValueError(f"{self._root}: only one photo; give two or more, one is held out")
-        held_out = validation_part(self.names) or {self.names[0]}
-        self.names = [name for name in self.names if (name in held_out) == (split == "val")]
-        self.split = split
+            only = self.files(0)[0]
+            raise ValueError(f"{only}: the only photo; give two or more, one to hold out")
+        return validation_part(self.names) or {self.names[0]}
 
     def __getitem__(self, index: int) -> Sample:
         return self._read(self.names[index])[0]
@@ -115,7 +117,7 @@ class Folder(SegmentationDataset):
 
     @cached_property
     def _greys(self) -> Grey:
-        """What greys mean in the label maps, those of all splits."""
+        """The meaning of greys in the label maps of all splits."""
         return grey_kind(self.classes, self._labels.values())
 
     def files(self, index: int) -> list[Path]:

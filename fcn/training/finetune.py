@@ -20,7 +20,7 @@ from fcn.data.class_lists import read_classes
 from fcn.data.folder import Folder, checked
 from fcn.data.photos import HEIC, PHOTOS
 from fcn.data.reading import checked_names, read_lines
-from fcn.data.sample import VOID, list_checksum, validation_part
+from fcn.data.sample import VOID, list_checksum
 from fcn.environment import atomic_write, check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
 from fcn.pretrained import PRETRAINED
@@ -198,12 +198,7 @@ def split(folder: Folder, held_out: str | Path | None = None) -> tuple[Folder, F
     """
     known = set(folder.names)
     if held_out is None:
-        if len(known) < 2:
-            only = folder.files(0)[0]
-            raise ValueError(
-                f"{quote(str(only))}: the only photo; give two or more, one to hold out"
-            )
-        chosen = validation_part(folder.names) or {folder.names[0]}
+        chosen = folder.tenth()
     else:
         listed = [_stem(name, known) for name in read_lines(held_out, "held-out photos", "name")]
         chosen = set(checked_names(listed, held_out))

@@ -304,7 +304,7 @@ def test_one_photo_cannot_be_split(root):
         (root / "photos" / name).unlink()
         (root / "labels" / f"{name[0]}.png").unlink()
     assert len(folder(root)) == 1
-    refused(lambda: folder(root, "train"), ValueError, "photos", "only one photo")
+    refused(lambda: folder(root, "train"), ValueError, "photos", "the only photo")
 
 
 def save(labels: np.ndarray, **more: str) -> Callable[[Path], None]:
