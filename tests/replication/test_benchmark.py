@@ -1,6 +1,7 @@
 """The benchmark: peers compute the same, work is counted and timed, the record is judged."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -223,6 +224,16 @@ def test_the_memory_of_the_work_is_counted_and_freed_memory_is_not() -> None:
     assert waiting == pytest.approx(16e6, rel=0.5)
 
 
+def test_memory_is_counted_in_the_pages_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "statm").write_text("90 7 0 0 0 0 0")
+    monkeypatch.setattr(measure, "STATUS", tmp_path / "statm")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 65536}.get)
+    assert measure.Memory("cpu").before == 7 * 65536
+
+
 def test_precision_is_set_and_restored() -> None:
     a = torch.ones(2, 2)
     with measure.precision("bf16", "cpu"):
@@ -262,6 +273,7 @@ def test_a_command_that_fails_is_reported() -> None:
 
 def test_median_and_quartiles() -> None:
     assert quartiles((4.0, 1.0, 100.0, 2.0, 3.0)) == [2, 3, 4]
+    assert quartiles([3.0]) == [3, 3, 3]
 
 
 # The record
@@ -299,6 +311,21 @@ def test_only_chooses_cases_by_their_names(monkeypatch: pytest.MonkeyPatch) -> N
     assert not found.profiles + found.commands  # type: ignore[operator]
     with pytest.raises(ValueError, match="--only abacus: no case"):
         run.measured(quick=True, only="abacus")
+
+
+def test_an_error_without_a_text_is_named_and_the_other_cases_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check(session: run._Session, variant: Variant) -> None:
+        if variant.memory_format == "channels last":
+            raise AssertionError
+
+    monkeypatch.setattr(run._Session, "check", check)
+    only = "forward, FCN-8s VGG16, 64x48, batch 1: ours, reference"
+    found = run.measured(quick=True, only=only, rounds=1)
+    assert [case.variant for case in found.cases] == [Variant(alignment="reference")]
+    assert found.skipped == [f"{only}, channels last: AssertionError"]
+    assert "(" in next(line for line in run.report(found) if line.startswith("  ours"))
 
 
 def test_when_the_time_is_up_the_rest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

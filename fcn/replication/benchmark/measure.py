@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 import time
@@ -84,7 +85,7 @@ class Memory:
             return torch.cuda.memory_allocated()
         if not STATUS.is_file() or sys.platform != "linux":
             return None
-        return int(STATUS.read_text().split()[1]) * 4096
+        return int(STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class Part:
 
 @dataclass(frozen=True, config=STRICT)
 class Profile:
-    """Where the time goes; ``images`` per repetition. The parts sum up to the whole."""
+    """The times of the parts that make up a piece of work; ``images`` per repetition."""
 
     name: str
     images: int
@@ -255,8 +255,9 @@ def targets(found: Benchmark) -> Iterator[Target]:
 
 
 def quartiles(trials: Iterable[float]) -> list[float]:
-    """The first quartile, the median and the third quartile."""
-    return statistics.quantiles(trials, method="inclusive")
+    """The first quartile, the median and the third quartile: all equal for a single trial."""
+    values = [*trials]
+    return statistics.quantiles(values, method="inclusive") if values[1:] else 3 * values
 
 
 def load_benchmarks(results: Path) -> list[Benchmark]:

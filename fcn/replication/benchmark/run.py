@@ -100,9 +100,14 @@ def measured(
                 found.profiles.append(profiles.evaluation(root, device, width, repeats))
             found.commands.extend(profiles.commands(1 if quick else 3, quick))
         except RuntimeError as error:
-            found.skipped.append(f"profiles and commands: {str(error).splitlines()[0]}")
+            found.skipped.append(f"profiles and commands: {_reason(error)}")
     found.total = time.perf_counter() - start
     return found
+
+
+def _reason(error: Exception) -> str:
+    """The first line of its message or, without one, its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class _Session:
@@ -153,7 +158,7 @@ class _Session:
                 if not expected and variant in (Variant(), Variant("padded port")):
                     raise
                 trials.pop(variant, None)
-                self.skipped.append(f"{work}: {variant}: {str(error).strip().splitlines()[0]}")
+                self.skipped.append(f"{work}: {variant}: {_reason(error)}")
                 self.log("skipped " + self.skipped[-1])
         times: dict[Variant, list[float]] = {variant: [] for variant in trials}
         for _ in range(self.rounds_of(work) if trials else 0):
@@ -194,7 +199,7 @@ def report(found: Benchmark) -> Iterator[str]:
         port = cases.get(Variant("padded port"))
         yield f"\n{work}: seconds, median (quartiles)"
         for variant, case in cases.items():
-            low, median, high = quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
+            low, median, high = quartiles(case.seconds)
             line = f"  {variant!s:44}{median:9.4f} ({low:.4f} to {high:.4f})"
             line += f"  port / this {port.median / median:5.2f}" if port else ""
             share = found.share(case)
@@ -205,15 +210,12 @@ def report(found: Benchmark) -> Iterator[str]:
         shares = ", ".join(f"{name} {share:.1f} %" for name, share in one.shares().items())
         yield f"\n{one.name}: {one.images_per_second:.1f} images/s; {shares}"
     for command in found.commands:
-        _, median, _ = quartiles(command.seconds) if command.seconds[1:] else command.seconds * 3
+        _, median, _ = quartiles(command.seconds)
         memory = f", {command.memory / 1e6:.0f} MB" if command.memory else ""
         yield f"fcn {command.command}: {median:.2f} s{memory}"
     yield ""
     for target in targets(found):
         value = "" if target.value is None else f"{target.value:.2f}"
-        bound = (
-            f"at least {target.least:g}" if target.least is not None else f"at most {target.most:g}"
-        )
-        yield f"{target.verdict:12} {target.text}: {value} ({bound})"
+        yield f"{target.verdict:12} {target.text}: {value} ({target.bound})"
     yield from found.skipped
     yield f"took {found.total / 60:.1f} minutes"
