@@ -39,7 +39,7 @@ class Item(NamedTuple):
 
 @dataclass
 class Annotations:
-    """What a tool's files contain. ``classes``: a complete list, background included."""
+    """The content of a tool's files. ``classes``: a complete list, background included."""
 
     source: Path
     names: Sequence[str]

@@ -245,7 +245,7 @@ def variants(work: Workload, device: str) -> list[Variant]:
 
 
 def workloads(device: str, quick: bool) -> list[Workload]:
-    """What is measured: photos of 500 x 375 pixels, and the 500 x 500 of the paper's Table 1.
+    """The workloads: photos of 500 x 375 pixels, and the 500 x 500 of the paper's Table 1.
 
     On a CPU, training steps have one photo: eight take half a minute with the padded port.
     """

@@ -1,4 +1,4 @@
-"""Where the time goes: a training step, an evaluation, the start of a command."""
+"""Profiles of a training step and of an evaluation; the time and memory of commands."""
 
 import re
 import subprocess
