@@ -208,6 +208,11 @@ class Graph:
             return []
         return [f"{self.out}/fetched/{RELEASED[released][0]}.txt"]
 
+    def released_inputs(self, released: str) -> list[str]:
+        """The downloads for scoring an authors' net: without SBD, whose photos are for training."""
+        data = self.data_of(EXPERIMENTS[RELEASED[released][1]])
+        return self.net_of(released) + [mark for mark in data if mark not in self.fetched("sbd")]
+
     def train(self, stem: str) -> str:
         """The command that trains and scores a run; the rule adds the folder of its record."""
         run, settings = self.runs[stem], self.settings

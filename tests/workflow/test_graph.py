@@ -68,6 +68,17 @@ def test_every_data_set_but_the_subset_and_the_scenes_can_be_fetched():
         assert (ROOT / "data_scripts" / script.split()[0]).is_file()
 
 
+def test_scoring_a_released_net_needs_no_training_photos(tmp_path):
+    g = built()
+    for net, (name, experiment) in graph.RELEASED.items():
+        dataset = EXPERIMENTS[experiment].dataset
+        assert EXPERIMENTS[experiment].purpose == "final"  # another is scored on training photos
+        [unit] = [u for u in graph.FETCHED if dataset.replace("voc", "voc2012").startswith(u)]
+        assert g.released_inputs(net) == [f"runs/fetched/{one}.txt" for one in (name, unit)]
+    (tmp_path / "data/pascal/VOCdevkit/VOC2012").mkdir(parents=True)
+    assert g.released_inputs("fcn8s-heavy-pascal") == ["runs/fetched/voc-fcn8s.txt"]
+
+
 def test_weights_are_those_that_the_package_and_the_scripts_know():
     import imagenet_weights
     import reference_weights
