@@ -29,8 +29,8 @@ from sphinx.config import Config
 from sphinx.errors import ExtensionError
 from torch import Tensor, nn
 
-from fcn import classifiers, export, models, preprocessing, upsampling
-from fcn.environment import atomic_write
+from fcn import export, models, preprocessing
+from fcn.environment import PACKAGE, atomic_write
 from fcn.predict import Segmenter, shares
 from fcn.training.provenance import hardware
 from photos import photo
@@ -41,6 +41,7 @@ RECORD = BOOK / "live.json"
 STILL = BOOK / "assets" / "live.jpg"
 CACHE = BOOK.parent / "_build" / "live"  # the export takes half a minute
 NET = BOOK.parent / "weights" / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
+MADE_BY = (NET, Path(__file__), *sorted(PACKAGE.glob("*.py")))
 STAGES = ("32s", "16s", "8s")
 PHOTOS = {"china": "temple", "rocket": "rocket", "camera": "photographer"}
 SIDE = 512  # of a photo, in pixels
@@ -88,16 +89,7 @@ def load() -> Stages:
 
 def exported() -> Path:
     """The net as gzipped ONNX with 16-bit weights, from the cache if nothing it depends on has changed."""
-    made_by = (
-        __file__,
-        export.__file__,
-        models.__file__,
-        upsampling.__file__,
-        classifiers.__file__,
-    )
-    digest = hashlib.sha256(
-        b"".join(Path(path).read_bytes() for path in (NET, *made_by))
-    )
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in MADE_BY))
     path = CACHE / f"net-{digest.hexdigest()[:16]}.onnx.gz"
     if not path.is_file():
         stages = load()

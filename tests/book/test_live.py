@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import live
@@ -231,6 +232,13 @@ def test_nothing_is_loaded_before_the_click(chromium, server):
 
 def test_the_net_is_small():
     assert live.exported().stat().st_size < 13e6
+
+
+def test_a_change_in_a_module_that_the_net_needs_exports_it_anew():
+    modules = [module for name, module in sys.modules.items() if re.fullmatch(r"fcn\.\w+", name)]
+    files = {Path(module.__file__) for module in modules if not hasattr(module, "__path__")}
+    assert {"export", "geometry", "models", "preprocessing"} < {path.stem for path in files}
+    assert files <= {*live.MADE_BY}
 
 
 @pytest.mark.parametrize(
