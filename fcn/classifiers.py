@@ -112,7 +112,10 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         x, root = ctx.saved_tensors
         with _full_precision(x):
-            wide, scaled = _at_least_single(x), slope * _power(root)
+            wide = _at_least_single(x)
+            if torch.is_grad_enabled():  # will be differentiated again, but ``root`` is a constant
+                root = _inverse_root(wide)
+            scaled = slope * _power(root)
             shared = _five_channels(wide * scaled * root.square())
             return (scaled - 2 * 0.75 * 1e-4 / 5 * wide * shared).to(x.dtype)
 

@@ -108,6 +108,12 @@ def test_response_normalisation_has_torchs_gradient():
     torch.testing.assert_close(ours.grad, torchs.grad, rtol=1e-4, atol=1e-4)
 
 
+def test_response_normalisation_has_a_second_derivative():
+    torch.manual_seed(0)
+    x = (100 * torch.randn(1, 6, 2, 1, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradgradcheck(ResponseNorm(), x, atol=1e-7)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("grad", [True, False])
 def test_traced_response_normalisation_has_a_gradient(grad):
