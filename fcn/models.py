@@ -202,7 +202,10 @@ class FCN(nn.Module):
 
     def branches(self) -> list[list[nn.Module]]:
         """The layers before the coarsest scores, for ``fcn.receptive_field``."""
-        return [list(self.trunk)]
+        coarsest = self.settings["stride"] if self.settings["fusion"] == "finest" else 32
+        last = next(name for name, stride in self.trunk.taps.items() if stride == coarsest)
+        layers = dict(self.trunk.named_children())
+        return [list(layers.values())[: list(layers).index(last) + 1]]
 
     def forward(self, images: Tensor, upsample: bool = True) -> Any:
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape[2:]:
@@ -210,11 +213,15 @@ class FCN(nn.Module):
             raise ValueError(f"images must be {expected}, not {[*images.shape]}")
         if not images.is_floating_point():
             raise ValueError(f"images must be in [0, 1], not {images.dtype}: divide bytes by 255")
-        height, width = size = images.shape[-2:]
+        return self.score(self.trunk(self.prepared(images)), images.shape[-2:], upsample)
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """``images`` as the backbone takes them: preprocessed, and small ones padded."""
+        height, width = images.shape[-2:]
         x = as_caffe(images, self.inputs, self.mean)
         if min(height, width) < SMALLEST and self.settings["alignment"] == "tight":
             x = F.pad(x, (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height)))
-        return self.score(self.trunk(x), size, upsample)
+        return x
 
     def score(self, maps: dict[int, Tensor], size: Sequence[int], upsample: bool = True) -> Any:
         """The result of ``forward`` for images of ``size`` (H, W), from the backbone's maps."""

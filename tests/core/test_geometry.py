@@ -72,6 +72,13 @@ def test_receptive_fields_of_the_fcns(name, size, alignment):
     assert (field.size, field.stride) == (size, 32)
 
 
+@pytest.mark.parametrize(("stride", "size"), [(8, 44), (16, 100), (32, 404)])
+def test_the_field_of_the_finest_scores_is_that_of_the_map_they_score(stride, size):
+    net = FCN("vgg16", stride, 2, fusion="finest", width=WIDTH)
+    assert receptive_field(net) == net.trunk.fields[stride]
+    assert (receptive_field(net).size, receptive_field(net).stride) == (size, stride)
+
+
 def test_the_average_pool_is_what_separates_715_from_907():
     layers = list(convolutionalize(googlenet(width=WIDTH)))
     without = [layer for layer in layers if not isinstance(layer, nn.AvgPool2d)]
