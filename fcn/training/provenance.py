@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fcn.environment import PROJECT
+from fcn.environment import PROJECT, available_cores
 from fcn.training.distributed import processes
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "lightning", "numpy", "pillow")
@@ -56,8 +56,7 @@ def hardware(device: str) -> str:
     if device == "cuda":
         name = torch.cuda.get_device_name()
     elif device == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        name = f"{_cpu_model()}, {cores} cores"
+        name = f"{_cpu_model()}, {available_cores()} cores"
     else:
         name = f"{device} of {_cpu_model()}"
     return f"{processes()} x {name}" if processes() > 1 else name

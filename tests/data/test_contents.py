@@ -21,6 +21,7 @@ from fcn.data.sift_flow import SiftFlow
 from fcn.data.synthetic.outdoor import Scenes
 from fcn.data.voc import Voc
 from fcn.training.gpu import Resident
+from fcn.training.memory import InMemory
 
 MAKERS = {
     "sift-flow": ("sift_flow_data", lambda root: SiftFlow(root / "sift-flow", "trainval")),
@@ -72,3 +73,9 @@ def test_scenes_are_what_their_names_say():
     assert scenes.contents == Scenes(3, (24, 32)).contents == Resident(scenes).contents
     for other in (Scenes(2, (24, 32)), Scenes(3, (32, 32)), Scenes(3, (24, 32), seed=1)):
         assert other.contents != scenes.contents
+
+
+@pytest.mark.parametrize("kind", [InMemory, Resident])
+def test_photos_in_memory_have_the_contents_of_their_folder(own, kind):  # noqa: F811
+    folder = Folder(own / "photos", own / "labels", own / "classes.txt")
+    assert kind(folder).contents == folder.contents

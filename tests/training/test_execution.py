@@ -310,11 +310,19 @@ def test_samples_are_kept_where_they_fit(monkeypatch, scenes):
 
 def test_a_container_limits_the_memory(monkeypatch, tmp_path):
     free = memory.available_memory()
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "LIMITS", (tmp_path / "none", limit))
-    for text, found in (("max", free), ("4096", min(free, 4096))):
-        limit.write_text(text)
+    entries = ("memory.max", "memory.current", "inactive_file")
+    monkeypatch.setattr(memory, "LIMITS", {tmp_path / "none": entries, tmp_path: entries})
+    (tmp_path / "memory.current").write_text("3000\n")
+    (tmp_path / "memory.stat").write_text("anon 1500\ninactive_file 1000\nactive_file 500\n")
+    for text, found in (("max", free), ("4096", 4096 - 3000 + 1000), ("1024", 0)):
+        (tmp_path / "memory.max").write_text(f"{text}\n")
         assert memory.available_memory() == pytest.approx(found, rel=0.5)
+
+
+def test_processes_share_the_memory(monkeypatch):
+    alone = memory.available_memory()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory.available_memory() == pytest.approx(alone / 4, rel=0.5)
 
 
 def test_a_run_reads_each_sample_once(scenes):

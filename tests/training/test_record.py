@@ -361,6 +361,11 @@ def test_environment_fills_a_record() -> None:
     assert example(**environment).hardware == environment["hardware"]
 
 
+def test_the_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(3), raising=False)
+    assert provenance.hardware("cpu").endswith(", 3 cores")
+
+
 def test_processes_of_a_run_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = provenance.hardware("cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")
