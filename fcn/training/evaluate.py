@@ -12,7 +12,7 @@ from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped
 from fcn.training.distributed import agree, is_main_process, launch_fabric
 from fcn.training.execution import FORMATS, memory_format
-from fcn.training.gpu import Resident, loading_processes
+from fcn.training.gpu import loading_processes, pins_memory
 from fcn.training.loader import prefetch
 
 
@@ -44,8 +44,8 @@ def evaluate(
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
     stopped = False
     workers = loading_processes(dataset, fabric.device, workers)
-    on_gpu = fabric.device.type == "cuda" and not isinstance(dataset, Resident)
-    with closing(prefetch(dataset.__getitem__, mine, workers, on_gpu)) as samples:
+    pin = pins_memory(dataset, fabric.device)
+    with closing(prefetch(dataset.__getitem__, mine, workers, pin)) as samples:
         for i, sample in zip(mine, samples, strict=True):
             scores = net(fabric.to_device(sample.image[None]).float() / 255)
             for head, score in by_head(scores, heads).items():

@@ -8,7 +8,6 @@ of a step at once, in the same memory every time: shapes must not change, nothin
 and what changes from step to step, such as the learning rate, must be a tensor.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fcn.data.sample import GREY, VOID, Sample, SegmentationDataset
+from fcn.environment import available_cores
 from fcn.training.distributed import processes_here
 from fcn.training.loader import Batch, collate
 from fcn.training.memory import decoded
@@ -118,8 +118,16 @@ def loading_processes(
     shared = Path("/dev/shm")
     if shared.is_dir() and shutil.disk_usage(shared).total < 2 << 30:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, (cores or 1) // processes_here())
+    return min(8, available_cores() // processes_here())
+
+
+def pins_memory(dataset: SegmentationDataset, device: torch.device, features: bool = False) -> bool:
+    """True if batches wait in main memory for a CUDA ``device``: pinned, they are copied faster.
+
+    Those of a :class:`Resident` data set, and ``features`` (``fcn.training.features``), are on the
+    device, where nothing can be pinned.
+    """
+    return device.type == "cuda" and not isinstance(dataset, Resident) and not features
 
 
 def _source(frame: int, length: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ from fcn.training.distributed import agree, all_reduce, broadcast, launch_fabric
 from fcn.training.evaluate import by_head, scored_heads
 from fcn.training.execution import FORMATS, executed, executed_precision, memory_format
 from fcn.training.features import Features, LaterLayers
-from fcn.training.gpu import Resident, Step, captured_step, loading_processes
+from fcn.training.gpu import Resident, Step, captured_step, loading_processes, pins_memory
 from fcn.training.loader import (
     Batch,
     Loader,
@@ -225,7 +225,7 @@ def train(
         own = (load_half, len(dataset), fabric.device, fabric.autocast)
         load_half, workers = Features(trained, *own).batch, 0
     load_mine = partial(load_step, load_half, len(dataset), recipe, seed, rank, processes)
-    pin = fabric.device.type == "cuda" and not resident
+    pin = pins_memory(dataset, fabric.device, features=bool(recipe.frozen))
     started = saved = time.perf_counter()
     before, first = run.seconds, run.step
     with closing(prefetch(load_mine, range(run.step, steps), workers, pin)) as batches:

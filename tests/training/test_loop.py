@@ -24,7 +24,7 @@ from fcn.models import FCN
 from fcn.training import loop
 from fcn.training.checkpoint import Stopped, read_checkpoint
 from fcn.training.evaluate import evaluate
-from fcn.training.gpu import Resident, loading_processes
+from fcn.training.gpu import Resident, loading_processes, pins_memory
 from fcn.training.loader import collate, prefetch
 from fcn.training.loop import Diverged, train
 from fcn.training.recipe import Recipe
@@ -632,6 +632,22 @@ def test_a_gpu_has_up_to_eight_processes_that_load(stamps, monkeypatch):
     memory.total = 64 << 20  # a container's default
     assert loading_processes(stamps, cuda, None) == 0
     assert loading_processes(stamps, cuda, 3) == 3
+
+
+def test_only_batches_in_main_memory_are_pinned(stamps):
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert pins_memory(stamps, cuda)
+    assert not pins_memory(stamps, cuda, features=True)  # computed on the device
+    assert not pins_memory(Resident(stamps), cuda)
+    assert not pins_memory(stamps, cpu)
+
+
+def test_features_are_never_pinned(monkeypatch, stamps):
+    pinned = []
+    monkeypatch.setattr(loop, "pins_memory", lambda *_, features: pinned.append(features) or False)
+    for frozen in ("", "conv1"):
+        run(net_for(), stamps, replace(RECIPE, epochs=1, frozen=frozen))
+    assert pinned == [False, True]
 
 
 # Batches
