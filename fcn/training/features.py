@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from fcn.models import FCN, LateFusion
-from fcn.preprocessing import as_caffe
 from fcn.training.gpu import draw
 from fcn.training.loader import SizedLoader
 from fcn.training.memory import available_memory
@@ -22,6 +21,9 @@ OUTPUT = 0  # the key of the output of the last frozen layer; the others are str
 
 Maps = dict[int, Tensor]
 """Features: the maps of the frozen layers that the others read, N x C x h x w each."""
+
+Key = tuple[bool, bool, int, int]
+"""Mirrored, at half the size, height and width in pixels of the padded image."""
 
 
 def first_layers(net: FCN | LateFusion, last: str) -> list[tuple[str, nn.Module]]:
@@ -61,7 +63,7 @@ class LaterLayers(nn.Module):
     @torch.no_grad()
     def features(self, images: Tensor) -> Maps:
         """The features of ``images``, N x 3 x H x W in [0, 1]."""
-        x, maps = as_caffe(images, self.net.inputs, self.net.mean), {}
+        x, maps = self.net.prepared(images), {}
         for name, layer in list(self.net.trunk.named_children())[: self.first]:
             x = layer(x)
             stride = self.net.trunk.taps.get(name, 0)
@@ -74,8 +76,9 @@ class Features:
     """Batches of features of the frozen layers, instead of images.
 
     ``load`` loads the images. The features of an image and of its mirror image, at either size, are
-    computed on first use, in ``autocast``, and kept in bfloat16 if all images have one size and a
-    ``SHARE`` of the available memory suffices. ``images`` is the number of images.
+    computed on first use, in ``autocast``, and kept in bfloat16 if there is room for those of all
+    images in a ``SHARE`` of the available memory. An image that is padded to another size, that of
+    its batch, has other features. ``images`` is the number of images.
     """
 
     def __init__(
@@ -89,8 +92,8 @@ class Features:
         self.net, self.load, self.images = net, load, images
         self.device, self.autocast = device, autocast
         self.room = SHARE * _free_memory(device)
-        self.kept: dict[tuple[bool, bool], Maps] = {}  # by mirrored and half: images x h x w x C
-        self.known: dict[tuple[bool, bool], list[bool]] = {}
+        self.kept: dict[Key, Maps] = {}  # images x h x w x C
+        self.known: dict[Key, list[bool]] = {}
         self.dtype = torch.float32  # of the features as computed
 
     def batch(
@@ -101,7 +104,8 @@ class Features:
         changes = [draw(augment, seed) for seed in seeds]
         if any(right or down for _, right, down in changes):
             return self._as_computed(self.features(images)), labels
-        keys = [(mirrored, half) for mirrored, _, _ in changes]
+        height, width = images.shape[-2:]
+        keys = [(mirrored, half, height, width) for mirrored, _, _ in changes]
         new = [n for n, (i, k) in enumerate(zip(indices, keys, strict=True)) if not self._has(k, i)]
         if new:
             computed = self.features(images[new])
@@ -132,23 +136,22 @@ class Features:
     def _as_computed(self, maps: Maps) -> Maps:
         return {stride: x.to(self.dtype) for stride, x in maps.items()}
 
-    def _has(self, key: tuple[bool, bool], index: int) -> bool:
+    def _has(self, key: Key, index: int) -> bool:
         return key in self.known and self.known[key][index]
 
-    def _fits(self, key: tuple[bool, bool], computed: Maps) -> bool:
+    def _fits(self, key: Key, computed: Maps) -> bool:
         """True if such features can be kept; makes room for all images on the first call."""
-        shapes = {stride: (*maps.shape[2:], maps.shape[1]) for stride, maps in computed.items()}
         if key not in self.kept:
             used = sum(maps.nbytes for kept in self.kept.values() for maps in kept.values())
             values = sum(maps[0].numel() for maps in computed.values())
             if used + 2 * self.images * values > self.room:
                 return False
             self.kept[key] = {
-                stride: maps.new_empty(self.images, *shapes[stride])
+                stride: maps.new_empty(self.images, *maps.shape[2:], maps.shape[1])
                 for stride, maps in computed.items()
             }
             self.known[key] = [False] * self.images
-        return all(self.kept[key][stride].shape[1:] == shapes[stride] for stride in shapes)
+        return True
 
 
 def _free_memory(device: torch.device) -> int:

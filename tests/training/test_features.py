@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from test_loop import Kept
 
 from fcn.data.sample import VOID
 from fcn.data.synthetic.outdoor import Scenes
@@ -32,6 +34,11 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def scenes():
     return Resident(Scenes(5, (64, 80)))
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    return Resident(Kept([*Scenes(3, (64, 80)), *Scenes(2, (48, 64), seed=1)]))
 
 
 def net(seed=0):
@@ -68,9 +75,11 @@ def test_frozen_layers_keep_their_weights_and_the_others_learn(scenes):
             assert torch.equal(weight, before[key]) == key.startswith(frozen), key
 
 
-def test_a_resumed_run_on_features_equals_one_that_is_not_interrupted(scenes, tmp_path):
+@pytest.mark.parametrize("data", ["scenes", "uneven"])
+def test_a_resumed_run_on_features_equals_one_that_is_not_interrupted(data, request, tmp_path):
     from fcn.training.checkpoint import Stopped
 
+    scenes = request.getfixturevalue(data)
     stops = iter([False, False, False, True])
     checkpoint = tmp_path / "run.checkpoint"
     with pytest.raises(Stopped):
@@ -93,6 +102,17 @@ def test_later_layers_score_like_the_whole_net(scenes, last):
             torch.testing.assert_close(scores[head], expected)
 
 
+def test_later_layers_score_images_smaller_than_a_cell_like_the_whole_net():
+    whole = net().eval()
+    for parameter in whole.heads.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    later, images = LaterLayers(whole, "pool2"), torch.rand(2, 3, 20, 40)
+    with torch.no_grad():
+        scores = later(later.features(images), images.shape[-2:])
+        for head, expected in whole(images).items():
+            torch.testing.assert_close(scores[head], expected)
+
+
 def test_features_are_computed_once_for_each_mirrored_copy_and_size(scenes):
     calls = []
     later = LaterLayers(net(), "pool2")
@@ -109,6 +129,22 @@ def test_features_are_computed_once_for_each_mirrored_copy_and_size(scenes):
     for maps, labels in batches[3:]:
         assert maps[0].shape[-2:] == (4, 5)
         assert {y.shape[-2:] for y in labels.values()} == {(32, 40)}
+
+
+def test_features_of_a_padded_photo_are_those_of_its_size_in_the_batch(uneven):
+    later, load = LaterLayers(net(), "pool2"), partial(load_sized, uneven.batch)
+    kept = Features(later, load, 5, torch.device("cpu"))
+    for indices in ([0, 3], [1, 4], [3, 4], [4, 2], [3, 3]):  # photos 3 and 4 are smaller
+        maps, _ = kept.batch(indices, "none", [0, 0], False)
+        fresh = Features(later, load, 5, torch.device("cpu"))
+        expected, _ = fresh.batch(indices, "none", [0, 0], False)
+        assert all(torch.equal(maps[key], expected[key]) for key in expected)
+
+
+def test_processes_share_the_room_for_features(monkeypatch):
+    alone = features._free_memory(torch.device("cpu"))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert features._free_memory(torch.device("cpu")) == pytest.approx(alone / 4, rel=0.5)
 
 
 def test_shifted_images_are_not_kept(scenes):
