@@ -90,11 +90,13 @@ def exclusive(checkpoint: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        with suppress(OSError):
-            holder = path.read_text(encoding="utf-8")
-        raise OSError(f"{stem} is already running here ({holder}); see {path}") from None
+        holder = ""
+        with suppress(OSError):  # it may end now, and delete the file
+            holder = f" ({path.read_text(encoding='utf-8')})"
+        raise OSError(f"{stem} is already running here{holder}; see {path}") from None
     try:
         path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        # Those of other machines, too, which atomic_write keeps for a day: we have the lock.
         for kind in ("checkpoint", "safetensors"):
             for left in path.parent.glob(f".{stem}.{kind}.*.partial"):
                 left.unlink()

@@ -6,6 +6,7 @@ held out, by default a tenth, and scored once, at the end.
 
 import copy
 import json
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -221,8 +222,8 @@ def _part(folder: Folder, split: str, names: Iterable[str]) -> Folder:
 
 
 def _stem(name: str, known: set[str]) -> str:
-    """The name of a photo, without its folder and the ending of its file."""
-    path = Path(name)
+    """The name of a photo as in a Folder, without its folder and the ending of its file."""
+    path = Path(name := unicodedata.normalize("NFC", name))
     return path.stem if name not in known and path.suffix.lower() in PHOTOS + HEIC else name
 
 

@@ -119,7 +119,11 @@ with exclusive(Path(sys.argv[1])):
 """
 
 
-def test_a_run_is_locked_until_its_process_ends_however_it_ends(tmp_path):
+def gone(*_, **__):
+    raise FileNotFoundError
+
+
+def test_a_run_is_locked_until_its_process_ends_however_it_ends(tmp_path, monkeypatch):
     checkpoint = tmp_path / "a.seed0.checkpoint"
     partial = tmp_path / f".a.seed0.safetensors.{os.getpid()}.partial"
     others = [tmp_path / ".a.seed0.validation.checkpoint.1.partial", tmp_path / ".a.partial"]
@@ -132,6 +136,10 @@ def test_a_run_is_locked_until_its_process_ends_however_it_ends(tmp_path):
         says = rf"a\.seed0 is already running here \(process {holder.pid} on .+\)"
         with pytest.raises(OSError, match=says), exclusive(checkpoint):
             pytest.fail("both run")
+        with monkeypatch.context() as late:
+            late.setattr(Path, "read_text", gone)
+            with pytest.raises(OSError, match=r"a\.seed0 is .* here; see"), exclusive(checkpoint):
+                pytest.fail("both run")
         with exclusive(tmp_path / "a.seed1.checkpoint"):
             pass
         assert partial.exists()

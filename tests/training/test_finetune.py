@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -304,6 +305,16 @@ def test_the_photos_of_a_list_are_held_out(root, tmp_path, listed):
     training, held_out = finetune.split(folder, tmp_path / "val.txt")
     assert held_out.names == ["3", "7"]
     assert training.names == sorted({str(i) for i in range(12)} - {"3", "7"})
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["plage d'été", "photos/plage d'été.png"])
+def test_a_name_is_found_in_both_forms_of_its_accents(root, tmp_path, listed, form):
+    for folder in ("photos", "labels"):
+        (root / folder / "3.png").rename(root / folder / "plage d'été.png")
+    (tmp_path / "val.txt").write_text(unicodedata.normalize(form, listed), encoding="utf-8")
+    folder = Folder(root / "photos", root / "labels", root / "classes.txt")
+    assert finetune.split(folder, tmp_path / "val.txt")[1].names == ["plage d'été"]
 
 
 def test_names_with_dots_are_not_cut(root, tmp_path):
