@@ -64,7 +64,7 @@ def stoppable() -> Iterator[None]:
         with signals.interruptible():
             yield
     except signals.Interrupted as stopped:
-        if os.environ.get("RANK", "0") == "0":
+        if _is_main_process():
             with suppress(OSError):  # the terminal may be gone
                 print(f"fcn: {stopped}", file=sys.stderr, flush=True)
         raise typer.Exit(signals.EXIT_STATUS) from None
@@ -174,15 +174,14 @@ def train(
 ) -> None:
     """Train and score experiments in order, and write a record of each run.
 
-    Runs that have a record are skipped. With --resume, or if there are several runs, interrupted
-    ones continue. If the net that a run starts from has no record, it is trained first. SIGINT,
-    SIGTERM, SIGUSR1, SIGHUP and SIGQUIT stop at a checkpoint (status 75), --minutes too (status 0);
-    failed runs are reported and the rest continues (status 1). --validation holds out the
-    validation split of the training images and scores on it. --smoke tests that experiments run,
-    with all files in OUT/smoke. Under torchrun, several processes share each batch.
+    Runs that have a record are skipped. With --resume or --minutes, or if there are several runs,
+    interrupted ones continue. If the net that a run starts from has no record, it is trained first.
+    SIGINT, SIGTERM, SIGUSR1, SIGHUP and SIGQUIT stop at a checkpoint (status 75), --minutes too
+    (status 0); failed runs are reported and the rest continues (status 1). --validation holds out
+    the validation split of the training images and scores on it. --smoke tests that experiments
+    run, with all files in OUT/smoke. Under torchrun, several processes share each batch.
     """
     from fcn.replication import catalogue, run
-    from fcn.training.distributed import is_main_process
     from fcn.training.record import Deviation, read
 
     names = list(catalogue.BY_WORTH) if by_worth else experiments or []
@@ -218,7 +217,7 @@ def train(
             settings |= {"change": tiny.shrink, "data": Path(folder), "out": out / "smoke"}
             settings["results"] = results or out / "smoke" / "results"
         failed = run.run_queue(chosen, range(seed, seed + seeds), **settings)
-    if failed and is_main_process():
+    if failed and _is_main_process():
         print(f"fcn: {len(failed)} failed: {', '.join(failed)}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 
@@ -245,7 +244,6 @@ def evaluate(
 ) -> None:
     """Score a net on an experiment's test split, or on your own photos and label maps."""
     from fcn.environment import resolve_device, sha256
-    from fcn.training.distributed import is_main_process
 
     own = len(scored_on) == 3
     if not own and len(scored_on) != 1:
@@ -273,7 +271,7 @@ def evaluate(
             raise ValueError(f"{error}; or give PHOTOS LABELS CLASSES of your own") from None
         settings = {"data": data, "device": device, "log": log}
         heads = run.score(found, weights, purpose="validation" if validation else None, **settings)
-    if not is_main_process():
+    if not _is_main_process():
         return
     if as_json:
         scores = {name: head.model_dump() for name, head in heads.items()}
@@ -370,7 +368,6 @@ def fit(
     A run never replaces another one's files: give each its own folder with --out.
     """
     from fcn.training import finetune
-    from fcn.training.distributed import is_main_process
 
     if val_list and val_folders:
         raise ValueError("--val-list and --val-folders: give one of them")
@@ -381,7 +378,7 @@ def fit(
         recipe["rate"] = rate
     run: dict[str, Any] = {"device": device, "seed": seed, "out": out, "resume": resume}
     fitted = finetune.fit(photos, labels, classes, **net, **recipe, **run, log=_log)
-    if is_main_process():
+    if _is_main_process():
         head = fitted.scores
         _print_metrics("held-out photos", head.metrics, head.classes_counted, len(head.classes))
         print(fitted.per_class().to_string(na_rep="-"))
@@ -446,7 +443,14 @@ def benchmark(
         print(line, flush=True)
 
 
+def _is_main_process() -> bool:
+    """As ``fcn.training.distributed.is_main_process``, but without importing torch."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _log(line: str) -> None:
+    if not _is_main_process():
+        return
     try:
         print(line, flush=True)
     except OSError:  # nobody reads it any more; that must not end a run
@@ -454,7 +458,8 @@ def _log(line: str) -> None:
 
 
 def _log_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if _is_main_process():
+        print(line, file=sys.stderr, flush=True)
 
 
 def _print_metrics(head: str, metrics: Any, present: int, classes: int) -> None:
@@ -489,8 +494,6 @@ def main() -> None:
         smaller = {"fit": "a smaller --micro-batch or --side", "predict": "a smaller --side"}
         advice = smaller.get(sys.argv[1], "")
         _fail(error, f"not enough memory; use {advice}{', or ' * bool(advice)}a larger machine")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _fail(error: Exception, line: str) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fcn import export, models
-from fcn.__main__ import DEFAULT_NET, main
+from fcn.__main__ import DEFAULT_NET, _log, _log_to_stderr, main
 from fcn.data import nyud, pascal_context, reading, sift_flow, voc
 from fcn.data.palettes import voc_palette
 from fcn.data.synthetic import outdoor
@@ -865,6 +865,24 @@ def test_list_writes_the_results_into_a_text_file(cli, tmp_path):
 
 
 # -------------------------------------------------------------------------------- imports on demand
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("", 1), ("0", 1), ("1", 0)])
+def test_one_of_several_processes_writes_the_log(monkeypatch, capsys, rank, lines):
+    monkeypatch.setenv("RANK", rank or "0")
+    if not rank:
+        monkeypatch.delenv("RANK")
+    _log("a line")
+    _log_to_stderr("a line")
+    assert [text.count("\n") for text in capsys.readouterr()] == [lines, lines]
+
+
+def test_an_interrupt_ends_a_command_with_its_own_status(cli, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "load_records", interrupt)
+    assert cli("list")[0] == 130
 
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "lightning_fabric"}
