@@ -25,8 +25,9 @@ from fcn.geometry import IMAGE, ReceptiveField, compose, receptive_field, square
 
 
 def shift_and_stitch(net: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
-    """The scores of ``net``, whose stride is ``stride``, at every pixel: N x C x H x W.
+    """The scores of ``net``, whose stride is ``stride``, at every pixel: N x C x h x w.
 
+    h x w is H x W if the maps of ``net`` just cover the image, and less if it does not pad.
     ``images`` (N x 3 x H x W) are shifted by dropping their first 0 to ``stride - 1`` rows and
     columns; the paper shifts by padding, which yields the same cells. Row i and column j of the
     result belong to the pixel (i + o, j + o), with o the offset of the net's first cell.
@@ -66,6 +67,7 @@ def dilated(net: nn.Sequential, stride: int = 1) -> nn.Sequential:
 def unpadded(net: nn.Sequential) -> nn.Sequential:
     """``net`` without padding: only cells whose receptive field is inside the image remain.
 
+    Where a pool rounds up, the last cells still reach beyond the bottom and right edges.
     Parallel branches are cropped to the cells they share. Weights are shared with ``net``.
     """
     return _changed(net, _unpadded).train(net.training)

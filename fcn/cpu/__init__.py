@@ -1,1 +1,1 @@
-"""What PyTorch leaves to be gained on a CPU: memory, threads, convolutions."""
+"""Faster execution on a CPU than PyTorch's own: memory, threads, convolutions."""

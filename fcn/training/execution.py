@@ -3,7 +3,7 @@
 Convolutions in bfloat16 are twice as fast as in float32 on a CPU that has instructions for them,
 and several times slower on one that has none; whether channels last is faster depends on the net
 as well. Precision follows from the CPU, the memory format from a probe. Rounding differs: a resumed
-run continues with both as it began.
+run continues with both as it began, except that bfloat16 becomes float32 where it would be slow.
 """
 
 import os

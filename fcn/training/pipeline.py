@@ -50,7 +50,7 @@ def train_and_record(
     net has learned nothing (a demonstration of two steps may).
     """
     if not isinstance(test_set, Resident):
-        test_set = in_memory(test_set)  # reads every image and label map: bad ones are found now
+        test_set = in_memory(test_set)  # if it fits, all files are read: bad ones are found now
     check_writable(weights.parent, "--out")
     check_writable(results, "--results")
     environment = provenance.environment(device)

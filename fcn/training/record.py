@@ -153,7 +153,7 @@ class Head(BaseModel, frozen=True, strict=True, extra="forbid"):
 
 @dataclass(frozen=True, config=STRICT)
 class Execution:
-    """How the machine executed the training, where the recipe leaves it a choice.
+    """The execution of the training, where the recipe leaves the machine a choice.
 
     ``precision`` is the recipe's, or float32 on a CPU without instructions for bfloat16. Both that
     and the memory format are those of the first step; ``threads``, per process, and the
@@ -226,7 +226,7 @@ class Record(Plan, frozen=True):
 
     @property
     def precision(self) -> Precision:
-        """The precision of the training, as executed."""
+        """The precision of the first step, as executed."""
         if self.execution:
             return self.execution.precision
         return self.recipe.get("precision", "32-true")
