@@ -102,10 +102,10 @@ def test_crop_offsets_of_the_authors_release(name, stride, filters, crops):
     for s in head.skips:  # a skip is cropped to the scores
         layer = getattr(head, f"upscore{2 * s}")
         grid = grid.then(layer.field)
-        taps.append(layer.weight.shape[-1])
+        taps.append(2 * layer.factor - layer.odd)  # of the filter, applied as an interpolation
         found.append(offset_between(net.trunk.fields[s], grid))
     last = getattr(head, f"upscore{stride}")  # and the pixels to the image
-    taps.append(last.weight.shape[-1])
+    taps.append(2 * last.factor - last.odd)
     found.append(offset_between(grid.then(last.field), IMAGE))
     assert (taps, found) == (filters, crops)
 
