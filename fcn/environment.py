@@ -5,12 +5,14 @@ import hashlib
 import os
 import platform
 import re
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
 
@@ -26,35 +28,65 @@ LONGEST_NAME = 255  # bytes, on the usual file systems
 DAY = 24 * 3600  # seconds
 _MACHINE = {errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
 
+File = TypeVar("File")
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` on success and is deleted on error.
 
+    For a body that only writes: its errors, too, become an OSError that names ``path``. Others use
+    :func:`replacing`.
+    """
+    with replacing(path, nullcontext) as partial, writing(path):
+        yield partial
+
+
+@contextmanager
+def replacing(path: Path, create: Callable[[Path], AbstractContextManager[File]]) -> Iterator[File]:
+    """Yield the file that ``create`` opens; it replaces ``path`` on success, is deleted on error.
+
     Its content is on the disk before it replaces ``path``, and so is its name at the end: a loss of
     power leaves either file whole. Creates the folder if necessary, and deletes what processes of
-    this machine that were killed have left in it. Raises OSError, naming ``path``, if it cannot be
-    written.
+    this machine that were killed have left in it. Raises OSError, naming ``path``, if the file
+    cannot be created, closed or renamed; the body writes to it within :func:`writing`.
     """
     own = f".{platform.node()}-{os.getpid()}.fcn.partial"
     partial = path.with_name(f".{_shortened(path.name, LONGEST_NAME - len(own) - 1)}{own}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path.parent.resolve())
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _clear(path.parent.resolve())
+            manager = create(partial)
+            file = manager.__enter__()
+        try:
+            yield file
+        except BaseException:
+            with suppress(Exception):  # it cannot be closed either if the disk is full
+                manager.__exit__(*sys.exc_info())
+            raise
+        with writing(path):
+            manager.__exit__(None, None, None)
+            with open(partial, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(partial, path)
+            sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the errors of writing a file into an OSError that names ``path`` and the remedy."""
+    try:
+        yield
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk can raise all three
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         remedy = "free some space or choose another folder"
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             remedy = "choose a shorter name"
         raise OSError(f"{path}: cannot be written ({reason}); {remedy}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _shortened(name: str, length: int) -> str:

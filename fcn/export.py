@@ -41,7 +41,7 @@ class _Scores(nn.Module):
 def export(weights: Path, path: Path) -> None:
     """Save the net ``weights`` (.safetensors) as ONNX to ``path``.
 
-    Weights that 16 bits hold exactly are stored in 16 bits, and cast by the graph. Before the file
+    Weights that 16 bits hold exactly are stored in 16 bits, and cast by the graph. Before that is
     takes its place, ONNX Runtime must find the classes that torch finds. Raises FileNotFoundError
     and ValueError as ``models.load`` does, ArithmeticError if the scores differ.
     """
@@ -67,11 +67,12 @@ def export(weights: Path, path: Path) -> None:
         model.metadata_props.add(key=key, value=value)
     in_16_bits(model)
     onnx.checker.check_model(model)
+    data = model.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    for size in SIZES:
+        _check(module, session, size)
     with atomic_write(path) as partial:
-        onnx.save(model, partial)
-        session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
-        for size in SIZES:
-            _check(module, session, size)
+        partial.write_bytes(data)
 
 
 def traced(module: nn.Module, heads: list[str]) -> "onnx.ModelProto":

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from fcn import environment
-from fcn.environment import atomic_write
+from fcn.environment import atomic_write, replacing, writing
 
 
 def half_write(path: Path, error: BaseException) -> None:
@@ -108,7 +108,43 @@ def test_content_and_name_are_on_the_disk_in_the_right_order(
     assert done == ["file", "rename", "folder"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA out of memory"), BrokenPipeError(32, "Broken pipe")]
+)
+def test_a_file_is_not_blamed_for_what_happens_while_it_is_open(
+    tmp_path: Path, error: Exception
+) -> None:
+    path = tmp_path / "net"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path, lambda new: open(new, "w")) as file:
+            file.write("half")
+            raise error
+
+    with pytest.raises(type(error)) as found:
+        write()
+    assert found.value is error
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+    assert path.read_text() == "old"
+
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+
+
+@FULL
+@pytest.mark.parametrize("characters", [20, 200_000])  # in a buffer until the end, or too many
+def test_a_disk_that_is_full_names_the_file_that_is_open(tmp_path: Path, characters: int) -> None:
+    path = tmp_path / "net"
+    with (
+        pytest.raises(OSError, match=r"net: cannot be written \(No space left .*; free some space"),
+        replacing(path, lambda _: open("/dev/full", "w")) as file,
+        writing(path),
+    ):
+        file.write("a" * characters)
+
+
+@FULL
 def test_what_torch_raises_on_a_full_disk_is_one_of_them() -> None:
     with pytest.raises((OSError, RuntimeError)):
         torch.save(torch.zeros(1 << 16), "/dev/full")
