@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,10 @@ def for_large(net: TorchNet | OnnxNet, path: Path) -> TorchNet | OnnxNet:
 
 
 def _exported(path: Path) -> OnnxNet | None:
-    """The export of a saved net that lies next to it, unless it is stale or ONNX Runtime absent."""
+    """The current export of a saved net that lies next to it, where ONNX Runtime can run it."""
     export = path.with_suffix(".onnx")
-    if not (path.is_file() and export.is_file() and importlib.util.find_spec("onnxruntime")):
-        return None
-    net = OnnxNet(export)
-    return net if net.metadata.get("source") == sha256(path) else None
+    if path.is_file() and export.is_file() and importlib.util.find_spec("onnxruntime"):
+        with suppress(ValueError):  # a file that was copied in part, or of somebody else
+            net = OnnxNet(export)
+            return net if net.metadata.get("source") == sha256(path) else None
+    return None

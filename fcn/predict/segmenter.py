@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fcn.data.palettes import Palette, palette
-from fcn.environment import resolve_device
+from fcn.environment import resolve_device, sha256
 from fcn.predict import nets, tiles
 from fcn.predict.enlarge import Axis, Labels, enlarged_strips, joined
 from fcn.predict.nets import Pixels, Scores
@@ -48,13 +48,15 @@ class Segmenter:
     the CPU, an export next to the net (of the same name) is used instead of the net. ``device``:
     one of torch's, such as "cuda:1", or "auto" for the best there is.
 
-    Raises FileNotFoundError if ``path`` does not exist, ValueError if it contains no such net.
+    Raises FileNotFoundError if ``path`` does not exist, ValueError if it contains no such net or
+    there is no such device.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         path = Path(path)
         self.path = path
-        self.net = nets.load(path, resolve_device(device) if device == "auto" else device)
+        found = resolve_device(device.partition(":")[0])
+        self.net = nets.load(path, found if device == "auto" else device)
         if (inputs := self.net.settings["inputs"]) != "rgb":
             raise ValueError(f"{path}: a net for {inputs.upper()}; give one for colour photos")
         remedy = "give a net that `fcn train` saved"
@@ -73,6 +75,12 @@ class Segmenter:
             raise ValueError(f"{path}: {problem}; {remedy}")
         known = len(own) == count
         self.palette: Palette = own if known else palette(metadata.get("dataset", ""), count)
+
+    @cached_property
+    def checksum(self) -> str:
+        """The net's checksum, which its export shares; of nets saved without one, the file's."""
+        metadata = self.net.metadata
+        return metadata.get("checksum") or metadata.get("source") or sha256(self.path)
 
     def __call__(self, image: "Tensor", side: int = 512) -> "Tensor":
         """:meth:`labels` for tensors: of an image 3 x H x W, uint8; returns H x W, int64."""

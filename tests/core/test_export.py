@@ -85,6 +85,34 @@ def test_a_segmenter_takes_the_export_unless_the_net_has_changed(
     assert len(np.unique(fast.labels(photos[-1]))) > 1
 
 
+def test_what_is_no_export_of_a_net_does_not_keep_it_from_running(
+    net: Path, photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    own, other = tmp_path / "net.safetensors", tmp_path / "net.onnx"
+    own.write_bytes(net.read_bytes())
+    whole = net.with_suffix(".onnx").read_bytes()
+    foreign = onnx.load_from_string(whole)
+    del foreign.metadata_props[:]
+    for content in (whole[: len(whole) // 2], b"", foreign.SerializeToString()):
+        other.write_bytes(content)
+        assert isinstance(Segmenter(own).net, TorchNet)
+    with pytest.raises(ValueError, match=r"net\.onnx: not a net that `fcn export` wrote"):
+        Segmenter(other)
+
+
+def test_a_net_and_its_export_have_one_checksum(net: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "net.safetensors"
+    alone.write_bytes(net.read_bytes())
+    both = Segmenter(net.with_suffix(".onnx")), Segmenter(alone)
+    for entry in ("a checksum", "none: an older file"):
+        first, second = (segmenter.checksum for segmenter in both)
+        assert first == second, entry
+        assert len(first) >= 64
+        for segmenter in both:
+            del segmenter.checksum
+            segmenter.net.metadata.pop("checksum", None)
+
+
 def test_a_net_is_not_replaced_by_its_export(net: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(net.read_bytes())
