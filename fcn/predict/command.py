@@ -1,14 +1,16 @@
 """``fcn predict``: photos in, files out, a line for each on the terminal."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from fcn.environment import atomic_write, check_writable, cores
 from fcn.predict.inputs import Inputs, Source
-from fcn.predict.output import Files, Result, Submission
+from fcn.predict.output import Files, Mark, Result, Submission
 from fcn.predict.run import Progress, predict, predict_shards, printable
 from fcn.predict.segmenter import Segmenter
 
@@ -40,7 +42,8 @@ def predict_photos(
     inputs = Inputs(arguments, submission or out)
     segmenter = Segmenter(weights, device)
     folder = submission or out
-    to = Submission(submission, segmenter) if submission else Files(out, overlay)
+    mark = Mark(segmenter.checksum, side)
+    to = Submission(submission, segmenter, mark) if submission else Files(out, overlay, mark)
     settings: dict[str, Any] = {"side": side, "threads": max(2, cores())}
     settings["batch"] = 1 if device == "cpu" else 8
 
@@ -50,11 +53,12 @@ def predict_photos(
     skipped = 0
     list_of_failures = folder / FAILURES
     listed = _lines(list_of_failures)  # by an earlier run, or by somebody else
+    before = len(listed)
 
     def wanted() -> Iterator[Source]:
         nonlocal skipped
         for source in inputs:
-            if resume and to.exist(source.stem):
+            if resume and to.exist(*source):
                 skipped += 1
                 listed.pop(str(source.photo), None)
                 progress.total = progress.total and progress.total - 1
@@ -65,27 +69,25 @@ def predict_photos(
         results = predict_shards(inputs, segmenter, out, shard, **settings)
     else:
         results = predict(wanted(), segmenter, to, **settings)
-    with ExitStack() as stack:
-        failures = None
+    with SpooledTemporaryFile(1 << 20) as failures:
         for result in results:
             progress.clear()
             show(result, as_json, single)
             listed.pop(str(result.photo), None)
-            if result.error and not single:
-                if failures is None:
+            if result.error:
+                if not progress.failed:
                     check_writable(folder, "--submission" if submission else "--out")
-                    # Under another name until the end: the photos may be those of this very list.
-                    partial = stack.enter_context(atomic_write(list_of_failures))
-                    failures = stack.enter_context(
-                        open(partial, "w", encoding="utf-8", errors="surrogateescape")
-                    )
-                print(result.photo, file=failures)
+                failures.write(os.fsencode(result.photo) + b"\n")
             progress.add(result)
         progress.clear()
-        if failures:
-            print(*listed, sep="\n", end="\n" * bool(listed), file=failures)
-    if not failures and not single and not listed:
-        list_of_failures.unlink(missing_ok=True)  # all of these photos are done now
+        if not (single or progress.failed or listed):
+            list_of_failures.unlink(missing_ok=True)  # all of these photos are done now
+        elif not single and (progress.failed or len(listed) < before):
+            failures.seek(0)
+            # Not earlier: the photos may be those of this very list.
+            with atomic_write(list_of_failures) as partial, open(partial, "wb") as file:
+                copyfileobj(failures, file)
+                file.writelines(os.fsencode(line) + b"\n" for line in listed)
     if skipped:
         print(f"fcn: {skipped} photos were done before", file=sys.stderr)
     if not progress.done and not skipped:
@@ -104,8 +106,8 @@ def predict_photos(
 def _lines(path: Path) -> dict[str, None]:
     if not path.is_file():
         return {}
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return dict.fromkeys(line.rstrip("\n") for line in file)
+    with open(path, "rb") as file:
+        return dict.fromkeys(os.fsdecode(line.rstrip(b"\r\n")) for line in file)
 
 
 def show(result: Result, as_json: bool, single: bool) -> None:

@@ -7,25 +7,32 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
 
 from fcn.data.palettes import Palette
 from fcn.data.photos import decoding, used_bits
-from fcn.environment import atomic_write
+from fcn.environment import replacing, writing
 from fcn.predict.enlarge import Labels
 from fcn.predict.nets import Pixels
 
 if TYPE_CHECKING:
-    from rasterio.io import DatasetReader
+    from rasterio.io import DatasetReader, DatasetWriter
 
 SUFFIXES = (".tif", ".tiff")
 _TAGS = (33922, 34264, 34735)  # tie points, transformation, key directory
+MARK = "FCN"  # the tag, and the text of a PNG, that says what made it
 _REMEDY = "save it again as a GeoTIFF with bands of 8 or 16 bits"
+
+
+class Unreadable(ValueError):
+    """A damaged raster, which may show late. The message names the file and the remedy."""
 
 
 def find(path: Path) -> "Raster | None":
@@ -110,7 +117,7 @@ class Raster:
 
         window = None if part is None else Window.from_slices(*part)
         resampling = Resampling.average if size[0] < self.height else Resampling.bilinear
-        with decoding(self.path, "photo", _REMEDY), _opened(self.path) as dataset:
+        with _decoding(self.path), _opened(self.path) as dataset:
             shape = (len(self.bands), *size)
             bands = dataset.read(self.bands, window=window, out_shape=shape, resampling=resampling)
             colours = _colormap(dataset)
@@ -124,16 +131,20 @@ class Raster:
         from rasterio.windows import Window
 
         top = 0
-        with _opened(self.path) as source:
+        with _decoding(self.path):
+            source = _opened(self.path)
+        with source:
             for labels in strips:
-                mask = source.dataset_mask(window=Window(0, top, self.width, len(labels)))
+                with _decoding(self.path):
+                    mask = source.dataset_mask(window=Window(0, top, self.width, len(labels)))
                 top += len(labels)
                 yield np.where(mask, labels, np.iinfo(labels.dtype).max)
 
-    def save(self, path: Path, strips: Iterable[Labels], colours: Palette) -> None:
+    def save(self, path: Path, strips: Iterable[Labels], colours: Palette, mark: str = "") -> None:
         """Write labels, some rows at a time, as a GeoTIFF with the raster's georeference.
 
-        The void is the largest number of their type: 255, or 65535 beyond 255 classes.
+        The void is the largest number of their type: 255, or 65535 beyond 255 classes. ``mark``: a
+        tag of the file, see :func:`mark_of`.
         """
         from rasterio import open as open_raster
         from rasterio.windows import Window
@@ -141,22 +152,56 @@ class Raster:
         kind = np.min_scalar_type(len(colours))
         profile = {"driver": "GTiff", "count": 1, "dtype": kind.name, "nodata": np.iinfo(kind).max}
         profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
-        with atomic_write(path) as partial, warnings.catch_warnings(action="ignore"):
-            with _opened(self.path) as source:
-                profile |= {"height": self.height, "width": self.width, "crs": source.crs}
-                if not source.transform.is_identity:
-                    profile["transform"] = source.transform
-                points = source.gcps
-            with open_raster(partial, "w", BIGTIFF="IF_SAFER", **profile) as made:
+        profile |= {"BIGTIFF": "IF_SAFER"}
+        with _decoding(self.path), _opened(self.path) as source:
+            profile |= {"height": self.height, "width": self.width, "crs": source.crs}
+            if not source.transform.is_identity:
+                profile["transform"] = source.transform
+            points = source.gcps
+        sums: list[tuple[Window, int]] = []
+
+        @contextmanager
+        def create(partial: Path) -> Iterator["DatasetWriter"]:
+            with open_raster(partial, "w", **profile) as made:
+                yield made
+            with _opened(partial) as read:  # GDAL does not say whether the disk held all of it
+                if any(crc32(read.read(1, window=window)) != known for window, known in sums):
+                    raise OSError("incomplete")
+
+        with warnings.catch_warnings(action="ignore"), replacing(path, create) as made:
+            with writing(path):
                 if points[0]:
                     made.gcps = points
                 if kind == np.uint8:
                     made.write_colormap(1, dict(enumerate(map(tuple, colours.tolist()))))
-                top = 0
-                for labels in strips:
-                    window = Window(0, top, self.width, len(labels))
-                    made.write(labels.astype(kind), 1, window=window)
-                    top += len(labels)
+                if mark:
+                    made.update_tags(**{MARK: mark})
+            top = 0
+            for labels in strips:
+                window = Window(0, top, self.width, len(labels))
+                labels = np.ascontiguousarray(labels, kind)
+                sums.append((window, crc32(labels.data)))
+                with writing(path):
+                    made.write(labels, 1, window=window)
+                top += len(labels)
+
+
+def mark_of(path: Path) -> str:
+    """The mark of a file that :meth:`Raster.save` wrote; empty if it has none.
+
+    Raises ValueError if the file is damaged.
+    """
+    with _decoding(path), _opened(path) as dataset:
+        return str(dataset.tags().get(MARK, ""))
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    try:
+        with decoding(path, "photo", _REMEDY):
+            yield
+    except (OSError, ValueError) as error:
+        raise Unreadable(str(error)) from None
 
 
 def _opened(path: Path) -> "DatasetReader":

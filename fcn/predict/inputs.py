@@ -16,11 +16,12 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import NamedTuple, cast
 
+from fcn.predict.output import RESULTS
+
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"),
     *(".heic", ".heif", ".hif", ".gif", ".ppm", ".pgm", ".jp2"),
 }
-RESULTS = (".labels.png", ".overlay.png")
 STDIN = "-"
 
 
@@ -143,9 +144,9 @@ def _root(pattern: str) -> str:
 
 
 def relative(path: Path) -> PurePath:
-    """A path as one below another folder: without its root, and ``..`` as ``__``."""
+    """A path as one below another folder: without its root, ``..`` as ``__``, ``.`` as ``_``."""
     parts = path.parts[1:] if path.anchor else path.parts
-    return PurePath(*("__" if part == ".." else part for part in parts))
+    return PurePath(*("__" if part == ".." else part for part in parts or ("_",)))
 
 
 class _Names:

@@ -14,15 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fcn.data.palettes import Palette, voc_palette
-from fcn.environment import atomic_write, check_writable
+from fcn.data.photos import opening
+from fcn.environment import atomic_write, check_writable, writing
+from fcn.predict import geotiff
 from fcn.predict import photo as photos
 from fcn.predict.enlarge import Labels, joined
 from fcn.predict.legend import Named, Shares, nearest, page_size, sheet
 from fcn.predict.photo import Photo
 from fcn.predict.segmenter import Segmenter
 
+LABELS, RASTER_LABELS, OVERLAY = RESULTS = (".labels.png", ".labels.tif", ".overlay.png")
+OTHERS = "by another net or --side; give the same, or another"  # folder or archive of results
 # The folder that PASCAL VOC's test server expects; comp6 allows other training data.
 SUBMISSION = Path("results", "VOC2012", "Segmentation", "comp6_test_cls")
 
@@ -47,8 +52,9 @@ class Result:
 
 
 def shares(labels: ArrayLike, classes: Sequence[str]) -> Shares:
-    """The share of pixels of each class in ``labels`` (H x W), in percent, largest first."""
-    return shares_of(np.bincount(np.asarray(labels).ravel(), minlength=len(classes)), classes)
+    """The share of each class in ``labels`` (H x W), in percent, largest first; without void."""
+    counts = np.bincount(np.asarray(labels).ravel(), minlength=len(classes))
+    return shares_of(counts[: len(classes)], classes)
 
 
 def shares_of(counts: NDArray[np.integer[Any]], classes: Sequence[str]) -> Shares:
@@ -58,38 +64,70 @@ def shares_of(counts: NDArray[np.integer[Any]], classes: Sequence[str]) -> Share
     return sorted(found, key=lambda pair: -pair[1])
 
 
+@dataclass(frozen=True)
+class Mark:
+    """The origin of files, which they name: the net's checksum and the side of the photos."""
+
+    net: str
+    side: int | None
+
+    def text(self, photo: Path) -> str:
+        """The mark of a photo's files: one line of ASCII."""
+        return json.dumps({"net": self.net, "side": self.side, "photo": photo.name})
+
+    def on(self, path: Path, photo: Path, option: str) -> bool:
+        """True if a file is of ``photo``, or has no mark; False if of another one, or damaged.
+
+        Raises ValueError, naming ``option``, if another net or side made it.
+        """
+        try:
+            if path.name.endswith(RASTER_LABELS):
+                text = geotiff.mark_of(path)
+            else:
+                with opening(path) as picture:
+                    text = str(picture.info.get(geotiff.MARK, ""))
+            found = dict(json.loads(text or "{}"))
+        except (ValueError, TypeError):
+            return False
+        if found and (found.get("net"), found.get("side")) != (self.net, self.side):
+            raise ValueError(f"{path}: {OTHERS} {option}")
+        return not found or found.get("photo") == photo.name
+
+
 class Files:
     """``STEM.labels.png`` (palette) and ``STEM.overlay.png`` in a folder, for each photo.
 
     The labels of a raster with a georeference become a GeoTIFF, ``STEM.labels.tif``.
     """
 
-    def __init__(self, out: Path, overlay: bool = True) -> None:
-        self.out, self.overlay = out, overlay
+    def __init__(self, out: Path, overlay: bool = True, mark: Mark | None = None) -> None:
+        self.out, self.overlay, self.mark = out, overlay, mark
 
     def paths(self, stem: Path, raster: bool = False) -> tuple[Path, ...]:
         """The files of one photo."""
-        kinds = ["labels.tif" if raster else "labels.png", *["overlay.png"] * self.overlay]
-        return tuple(self.out / stem.parent / f"{stem.name}.{kind}" for kind in kinds)
+        kinds = [RASTER_LABELS if raster else LABELS, *[OVERLAY] * self.overlay]
+        return tuple(self.out / stem.parent / f"{stem.name}{kind}" for kind in kinds)
 
-    def exist(self, stem: Path) -> bool:
-        """True if a photo's files are there."""
-        return any(all(p.is_file() for p in self.paths(stem, kind)) for kind in (False, True))
+    def exist(self, photo: Path, stem: Path) -> bool:
+        """True if a photo's files are there. Raises ValueError if by another net or side."""
+        kinds = [self.paths(stem, raster) for raster in (False, True)]
+        return any(all(_made(path, photo, self.mark, "--out") for path in paths) for paths in kinds)
 
     def save(self, photo: Photo, stem: Path, strips: Iterable[Labels], net: Named) -> Result:
         """Write a photo's files. Raises ValueError if the folder is not writable."""
         paths = self.paths(stem, photo.raster is not None)
         check_folder(paths[0].parent, "--out")
         seen = Seen(photo, net.classes)
+        strips = seen.passing(strips)
+        mark = self.mark.text(photo.path) if self.mark else ""
         if photo.raster is not None:
-            masked = photo.raster.masked(strips)
-            photo.raster.save(paths[0], seen.passing(masked), net.palette)
+            photo.raster.save(paths[0], strips, net.palette, mark)
         else:
-            save(paths[0], label_map(joined(seen.passing(strips), photo.height), net.palette))
+            save(paths[0], label_map(joined(strips, photo.height), net.palette), mark)
         found = shares_of(seen.counts, net.classes)
         if self.overlay and photo.page is not None:
             page = page_size(photo.height, photo.width)[0]
-            save(paths[1], sheet(page, photo.page, seen.page, net, found))
+            save(paths[1], sheet(page, photo.page, seen.page, net, found), mark)
         return Result(photo.path, paths, found, (photo.height, photo.width))
 
 
@@ -103,7 +141,7 @@ class Submission:
 
     overlay = False
 
-    def __init__(self, out: Path, net: Named) -> None:
+    def __init__(self, out: Path, net: Named, mark: Mark | None = None) -> None:
         from fcn.data.voc import CLASSES  # imports torch
 
         if net.classes != [*CLASSES]:
@@ -112,31 +150,35 @@ class Submission:
             raise ValueError(
                 f"--submission: {problem}; give --weights trained on PASCAL VOC or SBD"
             )
-        self.out = out
-        self.names: set[str] = set()
+        self.out, self.mark = out, mark
+        self.photos: dict[str, Path] = {}  # by name
 
-    def path(self, stem: Path) -> Path:
-        """The file of a photo."""
+    def path(self, photo: Path, stem: Path) -> Path:
+        """The file of a photo. Raises ValueError for a second photo of one name."""
+        if stem.name != photo.stem or self.photos.setdefault(stem.name, photo) != photo:
+            problem = f'another photo is named "{photo.stem}", too'
+            raise ValueError(f"{photo}: {problem}; give one photo per name to --submission")
         return self.out / SUBMISSION / f"{stem.name}.png"
 
-    def exist(self, stem: Path) -> bool:
-        """True if a photo's file is there."""
-        return self.path(stem).is_file()
+    def exist(self, photo: Path, stem: Path) -> bool:
+        """True if a photo's file is there. Raises ValueError if by another net or side."""
+        return _made(self.path(photo, stem), photo, self.mark, "--submission")
 
     def save(self, photo: Photo, stem: Path, strips: Iterable[Labels], net: Named) -> Result:
         """Write a photo's label map.
 
         Raises ValueError if the folder is not writable, or for a second photo of one name.
         """
-        path = self.path(stem)
-        if stem.name != photo.path.stem or stem.name in self.names:
-            problem = f'another photo is named "{photo.path.stem}", too'
-            raise ValueError(f"{photo.path}: {problem}; give one photo per name to --submission")
-        self.names.add(stem.name)
+        path = self.path(photo.path, stem)
         check_folder(path.parent, "--submission")
         labels = joined(strips, photo.height)
-        save(path, label_map(labels, voc_palette(256)))
+        mark = self.mark.text(photo.path) if self.mark else ""
+        save(path, label_map(labels, voc_palette(256)), mark)
         return Result(photo.path, (path,), shares(labels, net.classes), labels.shape)
+
+
+def _made(path: Path, photo: Path, mark: Mark | None, option: str) -> bool:
+    return path.is_file() and (mark is None or mark.on(path, photo, option))
 
 
 class Shard:
@@ -152,39 +194,32 @@ class Shard:
     def __init__(self, archive: tarfile.TarFile, path: Path) -> None:
         self.archive, self.path, self.lock = archive, path, Lock()
 
-    def exist(self, stem: Path) -> bool:
-        """False: the archive is new."""
-        return False
-
     def save(self, photo: Photo, stem: Path, strips: Iterable[Labels], net: Named) -> Result:
         """Add a photo's label map to the archive."""
         labels = joined(strips, photo.height)
-        name = stem.with_name(f"{stem.name}.labels.png")
+        name = stem.with_name(f"{stem.name}{LABELS}")
         self.add(name.as_posix(), png(label_map(labels, net.palette)))
         return Result(photo.path, (self.path / name,), shares(labels, net.classes), labels.shape)
 
     def add(self, name: str, content: bytes) -> None:
-        """Add a file; threads take turns."""
+        """Add a file; threads take turns. Raises OSError, naming the archive, on a full disk."""
         entry = tarfile.TarInfo(name)
         entry.size = len(content)
-        with self.lock:
+        with self.lock, writing(self.path):
             self.archive.addfile(entry, io.BytesIO(content))
 
     @staticmethod
-    def made_by(path: Path) -> dict[str, Any] | None:
-        """By which net an archive was made; None if it does not say."""
-        try:
-            with tarfile.open(path, "r:") as archive:
-                return dict(json.load(archive.extractfile(Shard.MADE_BY)))  # type: ignore[arg-type]
-        except (OSError, LookupError, ValueError, TypeError, tarfile.TarError):
-            return None
+    def read(path: Path) -> tuple[Any, list[dict[str, Any]]]:
+        """By which net an archive was made (None if it does not say), and the lines of its index.
 
-    @staticmethod
-    def index(path: Path) -> Iterator[dict[str, Any]]:
-        """The lines of an archive's index. Raises ValueError if it is damaged."""
+        Raises ValueError if it is damaged.
+        """
         try:
             with tarfile.open(path, "r:") as archive:
-                yield from map(json.loads, archive.extractfile(Shard.INDEX) or ())
+                known = Shard.MADE_BY in archive.getnames()
+                file = archive.extractfile(Shard.MADE_BY) if known else None
+                made_by = json.load(file) if file else None
+                return made_by, [*map(json.loads, archive.extractfile(Shard.INDEX) or ())]
         except (OSError, LookupError, ValueError, tarfile.TarError):
             raise ValueError(f"{path}: not an archive of label maps; move it away") from None
 
@@ -218,7 +253,7 @@ def write(
 
     Returns the two paths and the share of each class. Raises ValueError if ``out`` is not writable.
     """
-    result = _one(photo, segmenter, Files(out), side)
+    result = _one(photo, segmenter, Files(out, mark=Mark(segmenter.checksum, side)), side)
     return [*result.files], result.shares
 
 
@@ -229,21 +264,28 @@ def submit(
 
     Returns the path of the label map and the share of each class.
     """
-    result = _one(photo, segmenter, Submission(out, segmenter), side)
+    to = Submission(out, segmenter, Mark(segmenter.checksum, side))
+    result = _one(photo, segmenter, to, side)
     return result.files[0], result.shares
 
 
 def _one(photo: Path, segmenter: Segmenter, to: Files | Submission, side: int | None) -> Result:
     read = photos.read(photo, side, to.overlay)
     strips = segmenter.strips(read.shrunk, read.height, read.width)
-    return to.save(read, Path(photo.stem), strips, segmenter)
+    return to.save(read, Path(photo.stem), read.masked(strips), segmenter)
 
 
 def label_map(labels: Labels, colours: Palette) -> Image.Image:
-    """A palette image of ``labels`` (H x W) in ``colours`` (C x 3, RGB); 16-bit beyond 256."""
-    if len(colours) > 256:
+    """A palette image of ``labels`` (H x W) in ``colours`` (C x 3, RGB); others, as void, in black.
+
+    16-bit, without a palette, beyond 256 classes and if void is 65535.
+    """
+    largest = int(labels.max(initial=0))
+    if len(colours) > 256 or largest > 255:
         return Image.fromarray(labels.astype(np.uint16))
     picture = Image.fromarray(labels.astype(np.uint8, copy=False))
+    if largest >= len(colours):  # a PNG has no more bits per pixel than its palette needs
+        colours = np.pad(colours, ((0, 256 - len(colours)), (0, 0)))
     picture.putpalette(colours.tobytes())
     return picture
 
@@ -252,10 +294,13 @@ def label_map(labels: Labels, colours: Palette) -> Image.Image:
 _PNG: dict[str, Any] = {"format": "PNG", "compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
-def save(path: Path, picture: Image.Image) -> None:
-    """Write a PNG, whole or not at all."""
+def save(path: Path, picture: Image.Image, mark: str = "") -> None:
+    """Write a PNG, whole or not at all, with the text ``mark``."""
+    texts = PngInfo()
+    if mark:
+        texts.add_text(geotiff.MARK, mark)
     with atomic_write(path) as partial:
-        picture.save(partial, **_PNG)
+        picture.save(partial, pnginfo=texts, **_PNG)
 
 
 def png(picture: Image.Image) -> bytes:

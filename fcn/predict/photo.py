@@ -1,13 +1,13 @@
 """Photos of any size, read in bounded memory: shrunk to be scored, and for the overlay's page.
 
 Photos up to ``LARGE`` pixels are those of ``fcn.data.photos``. Larger JPEGs are decoded at an
-eighth, a quarter or half their size where that suffices; other files in strips; files with a
+eighth, a quarter or half their size where that suffices; other files in strips; those with a
 georeference in windows (``fcn.predict.geotiff``). A large photo that is scored at its own size is
 kept on the disk, to be read in windows, too.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,7 @@ from PIL import Image
 from fcn.data import photos
 from fcn.data.photos import as_rgb
 from fcn.predict import geotiff
+from fcn.predict.enlarge import Labels
 from fcn.predict.legend import page_size
 from fcn.predict.nets import Pixels
 from fcn.predict.segmenter import View, scaled_size
@@ -44,16 +45,25 @@ class Photo:
     page: Pixels | None = None
     raster: geotiff.Raster | None = None
 
+    def masked(self, strips: Iterable[Labels]) -> Iterable[Labels]:
+        """The photo's labels H x W, some rows at a time, void where it has no data.
+
+        Raises :class:`geotiff.Unreadable` if that turns out to be damaged.
+        """
+        return self.raster.masked(strips) if self.raster else strips
+
 
 def read(path: Path, side: int | None = 512, page: bool = True) -> Photo:
     """Read a photo, its longer side shrunk to ``side`` pixels; None: at its own size.
 
-    Raises FileNotFoundError for missing files and ValueError for invalid ones.
+    Raises FileNotFoundError for missing files and ValueError for invalid ones; the windows of a
+    large raster may raise it later.
     """
     if raster := geotiff.find(path):
         height, width = raster.height, raster.width
         size = scaled_size(height, width, side)
-        view: View = raster if size == (height, width) else raster.shrunk(*size)
+        late = size == (height, width) and height * width > LARGE
+        view: View = raster if late else raster.shrunk(*size)
         drawn = raster.shrunk(*page_size(height, width)[1:]) if page else None
         return Photo(path, height, width, view, drawn, raster)
     if _large(path):

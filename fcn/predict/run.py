@@ -15,15 +15,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from fcn.environment import atomic_write, check_writable, sha256
+from fcn.environment import check_writable, machine_fault, replacing, sha256
 from fcn.predict import photo as photos
+from fcn.predict.enlarge import Labels
+from fcn.predict.geotiff import Unreadable
 from fcn.predict.inputs import Source
 from fcn.predict.legend import Named
-from fcn.predict.output import Result, Shard
+from fcn.predict.output import OTHERS, Result, Shard
 from fcn.predict.photo import Photo
 from fcn.predict.segmenter import Segmenter
 
 AHEAD = 4  # small photos per thread, and groups of one size, that wait
+PER_PHOTO = (MemoryError, RuntimeError, Unreadable)  # perhaps: see ``_own``
 T = TypeVar("T")
 U = TypeVar("U")
 Read = tuple[Source, Photo]
@@ -34,9 +37,7 @@ class Target(Protocol):
 
     overlay: bool
 
-    def exist(self, stem: Path) -> bool: ...
-
-    def save(self, photo: Photo, stem: Path, strips: Any, net: Named) -> Result: ...
+    def save(self, photo: Photo, stem: Path, strips: Iterable[Labels], net: Named) -> Result: ...
 
 
 def predict(
@@ -87,28 +88,36 @@ def _scored(
     """The results of photos of one size, which the pool enlarges and saves."""
     try:
         scores = segmenter.score([photo.shrunk[:, :] for _, photo in group])
-    except (MemoryError, RuntimeError) as error:
-        return [_done(_failed(source, _memory(error))) for source, _ in group]
+    except PER_PHOTO as error:
+        return [_done(_failed(source, _own(error))) for source, _ in group]
 
     def save(source: Source, photo: Photo, i: int) -> Result:
         strips = segmenter.enlarged(scores[i], photo.height, photo.width)
-        return to.save(photo, source.stem, strips, segmenter)
+        return _saved(source, photo, strips, segmenter, to)
 
     return [pool.submit(save, *one, i) for i, one in enumerate(group)]
 
 
 def _tiled(source: Source, photo: Photo, segmenter: Segmenter, to: Target) -> Result:
     strips = segmenter.strips(photo.shrunk, photo.height, photo.width)
+    return _saved(source, photo, strips, segmenter, to)
+
+
+def _saved(
+    source: Source, photo: Photo, strips: Iterable[Labels], segmenter: Segmenter, to: Target
+) -> Result:
+    """The result of a photo whose labels are saved as they are found, or its failure."""
     try:
-        return to.save(photo, source.stem, strips, segmenter)
-    except (MemoryError, RuntimeError) as error:
-        return _failed(source, _memory(error))
+        return to.save(photo, source.stem, photo.masked(strips), segmenter)
+    except PER_PHOTO as error:
+        return _failed(source, _own(error))
 
 
-def _memory(error: MemoryError | RuntimeError) -> MemoryError:
-    """The error, if memory is what lacks; raises it otherwise."""
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+def _own(error: Exception) -> Exception:
+    """An error that a photo causes, by its pixels or the memory that it needs; raises others."""
+    if isinstance(error, Unreadable):
+        return error
+    if machine_fault(error):
         return MemoryError("not enough memory; give a smaller --side")
     raise error
 
@@ -177,13 +186,11 @@ def predict_shards(
         if path.is_file():
             yield from _known(path, chunk, made_by)
             continue
-        results = []
-        with atomic_write(path) as partial, tarfile.open(partial, "w") as made:
+        order = {source.photo: i for i, source in enumerate(chunk)}
+        with replacing(path, lambda partial: tarfile.open(partial, "w")) as made:
             shard = Shard(made, path)
-            for result in predict(chunk, segmenter, shard, **settings):
-                results.append(result)
-            order = {source.photo: i for i, source in enumerate(chunk)}
-            results.sort(key=lambda result: order[result.photo])
+            done = predict(chunk, segmenter, shard, **settings)
+            results = sorted(done, key=lambda result: order[result.photo])
             index = "".join(f"{result.json()}\n" for result in results)
             shard.add(Shard.INDEX, index.encode())
             shard.add(Shard.MADE_BY, json.dumps(made_by).encode())
@@ -192,9 +199,9 @@ def predict_shards(
 
 def _known(path: Path, chunk: Sequence[Source], made_by: dict[str, Any]) -> Iterator[Result]:
     """The results in an archive, which must be those of ``chunk`` by the same net."""
-    if Shard.made_by(path) not in (None, made_by):
-        raise ValueError(f"{path}: by another net or --side; give the same, or another --out")
-    lines = list(Shard.index(path))
+    found, lines = Shard.read(path)
+    if found not in (None, made_by):
+        raise ValueError(f"{path}: {OTHERS} --out")
     if [line["photo"] for line in lines] != [str(source.photo) for source in chunk]:
         raise ValueError(
             f"{path}: of other photos than those listed now; give the same list and --shard, or "
@@ -202,8 +209,8 @@ def _known(path: Path, chunk: Sequence[Source], made_by: dict[str, Any]) -> Iter
         )
     for line in lines:
         files = tuple(map(Path, line.get("files", ())))
-        found = [*line.get("shares", {}).items()]
-        yield Result(Path(line["photo"]), files, found, error=line.get("error", ""))
+        share = [*line.get("shares", {}).items()]
+        yield Result(Path(line["photo"]), files, share, error=line.get("error", ""))
 
 
 class Progress:

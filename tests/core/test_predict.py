@@ -52,6 +52,13 @@ def test_shares_are_in_percent_largest_first():
     assert found == [("sand", pytest.approx(400 / 6)), ("sky", pytest.approx(200 / 6))]
 
 
+def test_void_has_no_share():
+    labels = np.array([[0, 255, 255], [255, 1, 1]], np.uint8)
+    found = shares(labels, ["sky", "sea"])
+    assert found == [("sea", pytest.approx(200 / 3)), ("sky", pytest.approx(100 / 3))]
+    assert shares(np.full((2, 2), 255), ["sky"]) == []
+
+
 def drawn(height: int, width: int, names: list[str]) -> Image.Image:
     """The overlay of a white photo whose classes are vertical stripes."""
     palette = np.array([(250, 0, 0), (0, 0, 250), (0, 250, 0)], np.uint8)[: len(names)]

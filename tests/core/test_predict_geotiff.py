@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 from PIL import Image
 
 from fcn import models
+from fcn.data import voc
 from fcn.data.photos import read_pixels
 from fcn.models import FCN
-from fcn.predict import geotiff
+from fcn.predict import geotiff, output
 from fcn.predict import photo as photos
-from fcn.predict.command import predict_photos
+from fcn.predict.command import SOME_FAILED, predict_photos
 from fcn.predict.nets import TorchNet
 from fcn.predict.segmenter import Segmenter
 
@@ -39,11 +41,10 @@ def net(tmp_path_factory) -> Path:
 def raster(path: Path, bands: np.ndarray, **profile) -> Path:
     """Write ``bands``, C x H x W, in UTM zone 33N."""
     count, height, width = bands.shape
-    profile = {"crs": "EPSG:32633", "transform": ORIGIN} | profile
+    profile = {"driver": "GTiff", "crs": "EPSG:32633", "transform": ORIGIN} | profile
     with rasterio.open(
         path,
         "w",
-        driver="GTiff",
         count=count,
         height=height,
         width=width,
@@ -61,6 +62,7 @@ def noise(channels: int, height: int, width: int, most: int = 256) -> np.ndarray
 @pytest.mark.parametrize("side", [None, 64])
 def test_labels_have_the_georeference_of_the_photo(net, tmp_path, monkeypatch, side):
     monkeypatch.setattr(TorchNet, "whole", 200**2)  # so that windows are read
+    monkeypatch.setattr(photos, "LARGE", 200**2)
     monkeypatch.setattr("fcn.predict.tiles.plan", lambda margin, whole: 96)
     bands = noise(3, 210, 330)
     path = raster(tmp_path / "field.tif", bands)
@@ -91,6 +93,126 @@ def test_pixels_without_data_are_void(net, tmp_path):
         assert written.nodata == 255
     assert (labels[:20] == 255).all()
     assert (labels[20:] < 3).all()
+
+
+def predict(*arguments, net, **settings) -> int:
+    settings = {"out": Path("out"), "side": 64, "device": "cpu"} | settings
+    return predict_photos([*map(str, arguments)], weights=net, **settings)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"overlay": False}, {"side": None, "overlay": False}, {"shard": 3}]
+)
+@pytest.mark.parametrize("large", [2**24, 50**2])
+def test_a_raster_that_is_cut_off_is_one_failure(net, home, monkeypatch, settings, large):
+    monkeypatch.setattr(photos, "LARGE", large)
+    monkeypatch.setattr(TorchNet, "whole", large)  # so that windows are read
+    Path("in").mkdir()
+    for name in "abc":
+        path = raster(Path(f"in/{name}.tif"), noise(3, 64, 64), nodata=0)
+    whole = path.read_bytes()
+    Path("in/b.tif").write_bytes(whole[: len(whole) // 2])
+    assert predict("in", net=net, **settings) == SOME_FAILED
+    assert Path("out/failures.txt").read_text() == "in/b.tif\n"
+    assert len([*Path("out").glob("*.labels.tif")]) == (0 if "shard" in settings else 2)
+
+
+def test_a_raster_whose_overviews_are_whole_is_one_failure(net, home, capsys):
+    Path("in").mkdir()
+    for name in "ab":
+        raster(Path(f"in/{name}.tif"), noise(3, 1024, 1024), driver="COG", nodata=0)
+    with open("in/a.tif", "r+b") as file:  # a download that is not finished
+        file.truncate(Path("in/a.tif").stat().st_size // 2)
+    assert photos.read(Path("in/a.tif"), 64, page=False).shrunk.shape == (64, 64, 3)
+    assert predict("in", net=net, overlay=False) == SOME_FAILED
+    assert [p.name for p in Path("out").iterdir()] == ["b.labels.tif", "failures.txt"]
+    assert "in/a.tif: cannot be read as a photo" in capsys.readouterr().err
+
+
+def test_too_little_memory_for_a_raster_is_its_failure(net, home, monkeypatch, capsys):
+    monkeypatch.setattr(TorchNet, "whole", 50**2)
+    raster(Path("a.tif"), noise(3, 64, 64))
+    raster(Path("b.tif"), noise(3, 40, 40))
+
+    def exhausted(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(TorchNet, "part", exhausted)
+    assert predict("a.tif", "b.tif", net=net, overlay=False) == SOME_FAILED
+    assert "a.tif: not enough memory; give a smaller --side" in capsys.readouterr().err
+    monkeypatch.setattr(TorchNet, "part", None)  # a fault of ours
+    with pytest.raises(TypeError):
+        predict("a.tif", net=net, overlay=False)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from fcn.predict import geotiff
+sys.dont_write_bytecode = True  # cut off, too
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+labels = np.random.default_rng(0).integers(0, 3, (90, 90)).astype(np.uint8)
+geotiff.find(Path("a.tif")).save(Path("out/a.labels.tif"), [labels], np.zeros((3, 3), np.uint8))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits")
+def test_labels_that_a_full_disk_cannot_hold_are_named(home):
+    raster(Path("a.tif"), noise(3, 90, 90))
+    full = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, check=False)
+    assert "OSError: out/a.labels.tif: cannot be written" in full.stderr
+    assert [*Path("out").iterdir()] == []
+
+
+def test_pixels_without_data_are_void_in_every_output(net, home):
+    bands = noise(3, 60, 70, 255) + 1
+    bands[:, :20] = 0
+    path = raster(Path("a.tif"), bands, nodata=0)
+    torch.manual_seed(0)
+    made = FCN("alexnet", 32, heads={"semantic": 21}, width=0.02)
+    models.save(made, "voc.safetensors", {"classes": json.dumps({"semantic": voc.CLASSES})})
+    for weights, colours in {net: 3, Path("voc.safetensors"): 21}.items():
+        out = Path(f"out{colours}")
+        assert predict(path, net=weights, out=out) == 0
+        assert predict(path, net=weights, out=out, shard=1) == 0
+        with rasterio.open(out / "a.labels.tif") as written:
+            expected = written.read(1)
+        assert (expected[:20] == 255).all()
+        with tarfile.open(out / "shard-000000.tar") as archive:
+            with Image.open(archive.extractfile("a.labels.png")) as labels:
+                np.testing.assert_array_equal(np.asarray(labels), expected)
+                assert labels.mode == "P"
+            (line,) = archive.extractfile("index.jsonl")
+        found = dict(output.shares(expected, Segmenter(weights).classes))
+        assert json.loads(line)["shares"] == found
+        assert sum(found.values()) == pytest.approx(100)
+    assert predict(path, net=weights, submission=Path("hand-in")) == 0
+    with Image.open(Path("hand-in") / output.SUBMISSION / "a.png") as labels:
+        np.testing.assert_array_equal(np.asarray(labels), expected)
+
+
+def test_void_beyond_255_classes(home):
+    labels = np.array([[0, 1], [255, 65535]], np.uint16)
+    picture = output.label_map(labels, np.zeros((256, 3), np.uint8))
+    np.testing.assert_array_equal(np.asarray(picture), labels)
+
+
+def test_a_raster_by_another_net_or_side_is_not_taken_for_done(net, home, capsys):
+    raster(Path("a.tif"), noise(3, 40, 40))
+    assert predict("a.tif", net=net) == 0
+    with pytest.raises(ValueError, match=r"a\.labels\.tif: by another net or --side"):
+        predict("a.tif", net=net, side=32, resume=True)
+    capsys.readouterr()
+    assert predict("a.tif", net=net, resume=True) == 0
+    assert "1 photos were done before" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("bits", "shift"), [(8, 0), (12, 4), (16, 8)])

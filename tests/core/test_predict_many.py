@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFont
+from safetensors import safe_open
 
 from fcn import models
+from fcn.data import voc
 from fcn.models import FCN
-from fcn.predict import inputs, legend, output, run
+from fcn.predict import command, inputs, legend, output, run
 from fcn.predict.command import SOME_FAILED, predict_photos
 from fcn.predict.inputs import Inputs, Source
 from fcn.predict.run import Progress, printable
@@ -76,7 +78,7 @@ def predict(*arguments: str, net: Path, **settings) -> int:
 def test_results_mirror_a_folder():
     for name in ("a.jpg", "b/a.png", "b/c/d.JPEG", "b/.hidden.png", "b/note.txt", ".git/x.png"):
         save(f"in/{name}.png").rename(f"in/{name}")
-    for name in ("a.labels.png", "a.overlay.png"):
+    for name in ("a.labels.png", "a.labels.tif", "a.overlay.png"):
         save(f"in/{name}")
     assert found("in") == {"in/a.jpg": "a", "in/b/a.png": "b/a", "in/b/c/d.JPEG": "b/c/d"}
 
@@ -108,6 +110,27 @@ def test_a_list_of_failures_loses_only_photos_that_are_done(net):
     assert Path("out/failures.txt").read_text() == "keep\n"
 
 
+def test_photos_done_since_leave_the_list_of_failures(net):
+    save("a.png"), save("c.png")
+    Path("out").mkdir()
+    Path("out/failures.txt").write_bytes(b"a.png\n\xff.png\n")
+    assert predict("a.png", "c.png", net=net, overlay=False) == 0
+    assert Path("out/failures.txt").read_bytes() == b"\xff.png\n"
+
+
+def test_failures_are_not_the_fault_of_the_list_of_them(net, monkeypatch):
+    save("in/a.png")
+    Path("in/0.png").write_text("")
+
+    def unread(result, *_):
+        if not result.error:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(command, "show", unread)
+    with pytest.raises(BrokenPipeError):
+        predict("in", net=net, overlay=False)
+
+
 def test_results_inside_the_folder_are_no_photos():
     save("in/a.jpg")
     save("in/out/a.png")
@@ -133,6 +156,15 @@ def test_lists_and_standard_input(monkeypatch):
     assert [*found("-")] == ["a.jpg", os.fsdecode(b"/b/\xff.jpg")]
     with pytest.raises(FileNotFoundError, match=r"no\.txt: no such list"):
         Inputs(["@no.txt"], Path())
+
+
+def test_a_line_without_a_name_is_a_photo_that_fails(net, monkeypatch, capsys):
+    save("a.png")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b".\n./a.png\n/\n..\n")))
+    assert predict("-", net=net, overlay=False) == SOME_FAILED  # as from ``find .``
+    assert files("out") == ["a.labels.png", "failures.txt"]
+    assert Path("out/failures.txt").read_text() == ".\n/\n..\n"
+    assert "cannot be read as a photo" in capsys.readouterr().err
 
 
 def test_no_two_photos_have_results_of_one_name():
@@ -227,6 +259,70 @@ def test_done_photos_are_skipped_when_resuming(net, capsys):
     assert "1 photos were done before" in capsys.readouterr().err
 
 
+def saved_again(net: Path, path: Path) -> Path:
+    """Another net of the same classes."""
+    with safe_open(net, "np") as file:
+        models.save(models.load(net), path, file.metadata() | {"note": "another"})
+    return path
+
+
+def test_results_of_another_net_or_side_are_not_taken_for_done(net, tmp_path):
+    save("in/a.png"), save("in/b.png")
+    assert predict("in/a.png", net=net, overlay=False) == 0
+    other = saved_again(net, tmp_path / "other.safetensors")
+    said = r"out/a\.labels\.png: by another net or --side; give the same, or another --out"
+    for change in ({"net": other}, {"side": 40}, {"side": None}):
+        with pytest.raises(ValueError, match=said):
+            predict("in", overlay=False, resume=True, **{"net": net} | change)
+    assert files("out") == ["a.labels.png"]
+    assert predict("in", net=net, overlay=False, resume=True) == 0
+    assert predict("in", net=other, overlay=False) == 0
+    assert predict("in", net=other, resume=True) == 0  # now with overlays
+    assert predict("in", net=net, overlay=False) == 0
+    with pytest.raises(ValueError, match=r"out/a\.overlay\.png: by another net"):
+        predict("in", net=net, resume=True)
+
+
+def test_results_of_another_photo_and_damaged_ones_are_made_again(net, capsys):
+    save("in/a.png", (30, 20))
+    assert predict("in", net=net, overlay=False) == 0
+    save("in/a.jpg", (20, 30))
+    assert predict("in", net=net, overlay=False, resume=True) == 0
+    for name, size in {"a": (20, 30), "in/a": (30, 20)}.items():
+        with Image.open(f"out/{name}.labels.png") as labels:
+            assert labels.size == size
+    Path("out/a.labels.png").write_bytes(b"")
+    Image.new("P", (9, 9)).save("out/in/a.labels.png")  # by an earlier version, perhaps
+    capsys.readouterr()
+    assert predict("in", net=net, overlay=False, resume=True) == 0
+    assert "1 photos were done before" in capsys.readouterr().err
+    assert Path("out/a.labels.png").stat().st_size
+    with Image.open("out/in/a.labels.png") as labels:
+        assert labels.size == (9, 9)
+
+
+def test_a_submission_is_resumed_with_one_photo_per_name(tmp_path):
+    made = FCN("alexnet", 32, heads={"semantic": 21}, width=0.02)
+    net = tmp_path / "voc.safetensors"
+    models.save(made, net, {"classes": json.dumps({"semantic": voc.CLASSES})})
+    save("in/a/x.jpg"), save("in/b/y.jpg")
+    settings = {"net": net, "submission": Path("hand-in"), "resume": True}
+    for _ in range(2):
+        assert predict("in", **settings) == 0
+    with pytest.raises(ValueError, match=r"x\.png: by another net .* or another --submission"):
+        predict("in", **settings, side=40)
+    save("in/b/x.jpg")
+    with pytest.raises(ValueError, match=r'in/b/x\.jpg: another photo is named "x", too'):
+        predict("in", **settings)
+
+
+def test_a_device_that_is_missing_is_one_line(net, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(ValueError, match="--device cuda: not available; choose one of cpu"):
+            Segmenter(net, device)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_batches_of_one_size_have_the_labels_of_single_photos(net, batch):
     sizes = [(40, 30), (30, 40), (40, 30), (100, 75), (40, 30), (50, 50), (30, 40)]
@@ -269,7 +365,7 @@ def test_a_full_disk_stops_the_run(net, monkeypatch):
     for i in range(3):
         save(f"in/{i}.png")
 
-    def full(path: Path, picture: Image.Image) -> None:
+    def full(path: Path, *_) -> None:
         raise OSError(f"{path}: cannot be written (No space left on device)")
 
     monkeypatch.setattr(output, "save", full)
@@ -318,7 +414,11 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(net, home, 
     assert files("tmp") == []
 
 
-FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))"
+FULL = """
+import resource
+sys.dont_write_bytecode = True  # cut off, too
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits")
@@ -349,7 +449,7 @@ def test_too_little_memory_for_one_photo_is_its_failure(net, monkeypatch):
 
 
 def shard_index(number: int) -> list[dict]:
-    return list(output.Shard.index(Path(f"out/shard-{number:06d}.tar")))
+    return output.Shard.read(Path(f"out/shard-{number:06d}.tar"))[1]
 
 
 def test_shards_hold_each_photo_once_and_resume_after_the_last_whole_one(net, monkeypatch):
@@ -404,6 +504,33 @@ def test_shards_of_other_photos_are_not_taken_for_done(net):
         predict("in", net=net, shard=1)
     with pytest.raises(ValueError, match="--shard and --resume"):
         predict("in", net=net, shard=1, resume=True)
+
+
+def test_an_archive_is_read_once_and_damage_to_it_is_not_overlooked(net, monkeypatch):
+    save("in/a.png")
+    assert predict("in", net=net, shard=1) == 0
+    archive, opened = Path("out/shard-000000.tar"), []
+    open_tar = tarfile.open
+    monkeypatch.setattr(tarfile, "open", lambda *how: opened.append(how) or open_tar(*how))
+    assert predict("in", net=net, shard=1) == 0
+    assert len(opened) == 1
+    content = archive.read_bytes()
+    for whole, damaged in ((b'{"net"', b'{"net '), (b'{"photo"', b'{"photo ')):
+        archive.write_bytes(content.replace(whole, damaged))
+        with pytest.raises(ValueError, match=r"shard-000000\.tar: not an archive"):
+            predict("in", net=net, shard=1)
+
+
+@pytest.mark.parametrize("shard", [None, 2])
+def test_a_fault_of_the_net_is_not_blamed_on_a_file(net, monkeypatch, shard):
+    save("in/a.png"), save("in/b.png")
+
+    def failing(self, photos):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(Segmenter, "score", failing)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        predict("in", net=net, shard=shard)
 
 
 # ---------------------------------------------------------------------------------------- progress
