@@ -5,7 +5,8 @@
 Each worker keeps one net. OUT/labels has a row per photo: its path (``text``), ``labels`` (a PNG),
 ``shares`` (JSON: percent of the pixels per class) or ``error``. OUT/checkpoint has the paths of
 rows that are written: the same command continues an interrupted run, and a worker that dies loses
-and doubles nothing. All machines need the photos, OUT and the net under the same paths.
+and doubles nothing. OUT/made_by.json has the net and side, and others are refused. All machines
+need the photos, OUT and the net under the same paths.
 """
 
 import json
@@ -18,10 +19,11 @@ import ray
 import typer
 from ray.data.checkpoint import CheckpointConfig
 
-from fcn.environment import KEPT_NETS
+from fcn.environment import KEPT_NETS, atomic_write, sha256
 from fcn.predict import Segmenter, label_map, shares
 from fcn.predict import photo as photos
-from fcn.predict.output import png
+from fcn.predict.enlarge import joined
+from fcn.predict.output import OTHERS, png
 
 DEFAULT_NET = KEPT_NETS / "sift-flow-googlenet-8s-tuned.seed0.safetensors"
 SPARE = 2  # CPUs, as Ray counts them, for reading and writing: otherwise they wait for ever
@@ -42,10 +44,11 @@ class Predictor:
         """The labels of a photo, or what is wrong with it."""
         try:
             photo = photos.read(Path(path), self.side, page=False)
+            strips = self.segmenter.strips(photo.shrunk, photo.height, photo.width)
+            labels = joined(photo.masked(strips), photo.height)
         except (OSError, ValueError) as error:
             return {ID: path, "labels": b"", "shares": "", "error": str(error)}
         net = self.segmenter
-        labels = np.concatenate(list(net.strips(photo.shrunk, photo.height, photo.width)))
         found = json.dumps(dict(shares(labels, net.classes)))
         return {
             ID: path,
@@ -72,6 +75,13 @@ def predict(
         raise typer.BadParameter(f"{workers} workers: this cluster has room for {most}")
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
+    made_by = json.dumps({"net": sha256(weights), "side": side})
+    known = out / "made_by.json"
+    if not known.is_file():
+        with atomic_write(known) as partial:
+            partial.write_text(made_by)
+    elif known.read_text() != made_by:
+        raise typer.BadParameter(f"{out}: {OTHERS} OUT")
     ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
         ID, f"{out}/checkpoint", delete_checkpoint_on_success=False
     )

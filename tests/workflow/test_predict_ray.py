@@ -17,6 +17,7 @@ from fcn.models import FCN
 from fcn.predict.segmenter import Segmenter
 
 pytest.importorskip("ray.data")
+rasterio = pytest.importorskip("rasterio")
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
@@ -48,6 +49,8 @@ assert not Path("out").exists()
 predict_ray.predict(Path("half.txt"), Path("out"), **settings)
 assert Path("died").exists()
 predict_ray.predict(Path("list.txt"), Path("out"), **settings)
+with pytest.raises(typer.BadParameter, match="by another net or --side; .* another OUT"):
+    predict_ray.predict(Path("list.txt"), Path("out"), **settings | {"side": 32})
 """
 
 
@@ -60,10 +63,17 @@ def test_a_worker_that_dies_loses_and_doubles_nothing(tmp_path):
     torch.nn.init.normal_(net.heads["semantic"]["score32"].weight, std=0.1)
     models.save(net, tmp_path / "net.safetensors", {"classes": '{"semantic": ["sky", "sea"]}'})
     photos = [tmp_path / f"{i}.png" for i in range(9)]
+    bands = np.full((3, 20, 30), 9, np.uint8)
+    bands[:, :5] = 0
+    where = rasterio.transform.from_origin(500_000, 5_300_000, 1, 1)
+    about = {"driver": "GTiff", "count": 3, "height": 20, "width": 30, "transform": where}
+    with rasterio.open(tmp_path / "9.tif", "w", dtype="uint8", nodata=0, **about) as made:
+        made.write(bands)
     for i, path in enumerate(photos[:-1]):
         pixels = np.random.default_rng(i).integers(0, 256, (30 + i, 40, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(path)
     (tmp_path / "half.txt").write_text("".join(f"{path}\n" for path in photos[:6]))
+    photos.append(tmp_path / "9.tif")
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in photos))
     command = [sys.executable, "-c", PROGRAM]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "workflow")))}
@@ -82,3 +92,6 @@ def test_a_worker_that_dies_loses_and_doubles_nothing(tmp_path):
     with Image.open(io.BytesIO(found["labels"])) as labels:
         np.testing.assert_array_equal(np.asarray(labels), expected)
     assert sum(json.loads(found["shares"]).values()) == pytest.approx(100)
+    with Image.open(io.BytesIO(by_name["9.tif"]["labels"])) as labels:
+        assert (np.asarray(labels)[:5] == 255).all()
+        assert (np.asarray(labels)[5:] < 2).all()
