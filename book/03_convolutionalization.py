@@ -267,8 +267,8 @@ with torch.no_grad():
 # %% [markdown]
 # The cut-out is larger than the classifier's window, so it yields 5×5 cells; the middle
 # one has the whole cut-out as its receptive field. Its numbers are the same as before:
-# a cell depends on its receptive field and on nothing else. Second, run the published
-# classifier on the window that it was made for:
+# a cell depends on its receptive field and on nothing else. Second, run the classifier
+# itself, with its fully connected layers, on the window that it was made for:
 
 # %%
 with torch.no_grad():
@@ -277,10 +277,11 @@ difference = (windowed - scores).square().mean().sqrt() / scores.std()
 print(f"typical difference: {difference:.2f} standard deviations of the scores")
 
 # %% [markdown]
-# Near, but not the same: the window has zeros where the larger image has its
-# surroundings. Only a net without padding reproduces the classification of every window
-# exactly; the end of this chapter has one. For the published nets, dense evaluation is
-# the classifier *with real surroundings instead of zeros*.
+# Near, for these random weights, but not the same: the window has zeros where the
+# larger image has its surroundings. Only a net without padding reproduces the
+# classification of every window exactly; the end of this chapter has one. For the
+# published nets, dense evaluation is the classifier *with real surroundings instead of
+# zeros*.
 #
 # ## A classifier that shows where
 #
@@ -433,12 +434,13 @@ for name, build in backbones.items():
     counted[name] = {"in one pass": one_pass, "patch by patch": patches}
     work = (sum(one_pass), sum(patches), sum(patches) / sum(one_pass))
     rows.append((name, cells, *(round(number, 1) for number in work)))
-columns = ["net", "cells", "in one pass", "patch by patch", "times less"]
+columns = ["net", "cells", "in one pass", "patch by patch", "ratio"]
 pd.DataFrame(rows, columns=columns).set_index("net")
 
 # %% [markdown]
 # :::{caption} tab-conv-work
-# Billions of multiply-adds for all cells of a 500×500 image.
+# Billions of multiply-adds for all cells of a 500×500 image, in one pass and patch by
+# patch, and the ratio of the two.
 # :::
 #
 # AlexNet saves least: more than half of its work in one pass is in the layers that were
@@ -559,49 +561,31 @@ shared.glue_values(
 # ## The three nets as FCNs
 #
 # Drop the last layer, which knows only ImageNet's classes, add a 1×1 convolution that
-# scores the 21 classes of PASCAL VOC, and the classifiers become FCNs (section 4.1).
-# Table 1 of the paper compares them. Its mean IU needs training and its times need its
-# GPU, but the other columns are properties of the nets, which we compute here:
-
+# scores the 21 classes of PASCAL VOC, and the classifiers become FCNs (section 4.1):
 
 # %%
-def conv_layers(module):
-    """Depth, as the paper counts it: convolutions on the longest path."""
-    if isinstance(module, nn.Conv2d):
-        return 1
-    if hasattr(module, "branches"):
-        return max(sum(map(conv_layers, branch)) for branch in module.branches())
-    return sum(conv_layers(child) for child in module.children())
-
-
-published = {
-    "alexnet": (8, "57M", 355),
-    "vgg16": (16, "134M", 404),
-    "googlenet": (22, "6M", 907),
-}
 table = {}
 for name, build in backbones.items():
     with torch.device("meta"):
         net = fcn.FCN(name, stride=32, num_classes=21)
         whole_classifier = convolutionalize(build())
-    layers = conv_layers(net.trunk) + 1  # and the score layer
-    parameters = f"{sum(p.numel() for p in net.parameters()) / 1e6:.0f}M"
-    field, whole = fcn.receptive_field(net), fcn.receptive_field(whole_classifier)
-    table[name] = [layers, parameters, field.size, whole.size, int(field.stride)]
-    table[f"{name}, paper"] = [*published[name], "", 32]
-index = ["layers", "parameters", "field", "classifier's field", "stride"]
-pd.DataFrame(table, index=index).T
+    table[name] = {
+        "parameters": f"{sum(p.numel() for p in net.parameters()) / 1e6:.0f}M",
+        "field": fcn.receptive_field(net).size,
+        "classifier's field": fcn.receptive_field(whole_classifier).size,
+        "stride": int(fcn.receptive_field(net).stride),
+    }
+pd.DataFrame(table).T
 
 # %% [markdown]
 # :::{caption} tab-conv-nets
-# The three nets, computed, and in the paper's Table 1: convolutional layers,
-# parameters, receptive field of the FCN and of the whole classifier, and stride.
+# The three nets: parameters, receptive field of the FCN and of the whole classifier,
+# and stride.
 # :::
 #
-# Everything agrees except one number. The paper reports a receptive field of 907 pixels
-# for GoogLeNet; composing the layers of its FCN yields 715. The difference,
-# $6 \times 32$, is the classifier's final 7×7 average pool, which section 4.1 says was
-# discarded. So 907 is the field of the classifier and 715 that of the FCN.
+# GoogLeNet's classifier ends with an average over 7×7 cells, which widens its receptive
+# field by $6 \times 32$ pixels. Its FCN goes without, as section 4.1 says. [Chapter
+# 7](07_pascal_voc.ipynb) compares these nets with the paper's Table 1.
 #
 # ## 1×1 convolutions
 #
@@ -756,8 +740,9 @@ print(f"or {len(patches)} patches of {window} x {window}: the same gradient")
 
 # %% [markdown]
 # Patchwise training had one freedom: it could draw its patches at random. Section 3.4
-# restores it by dropping cells from the sum (`pixel_softmax_loss(..., keep=0.25)`), and
-# finds that whole images converge as fast and run faster.
+# restores it by dropping cells from the sum (`pixel_softmax_loss(..., keep=0.25)`).
+# Section 4.3 finds that this does not speed up convergence and takes more time
+# (chapter 11 has our runs).
 #
 # ## Summary
 #

@@ -351,5 +351,6 @@ Markdown(tables.markdown(chapter_tables.speedrun_trials(here.records())))
 #    labels) and the ImageNet weights, since both move the score by several points.
 #    Photos that differ in size have to be padded, cut or scaled to make a batch: put
 #    that on the clock, count pixels instead of images, and score the photos at their
-#    own size. Features of frozen layers are kept only if all photos have one size.
+#    own size. Features of frozen layers are kept for each padded size in which a photo
+#    occurs, so with photos of many sizes fewer are used again.
 #    :::

@@ -545,9 +545,7 @@ def speed(found: Benchmark, work: Workload) -> pd.DataFrame:
     port = cases.get(Variant("padded port"))
 
     def line(case: Case) -> dict[str, str]:
-        low, median, high = (
-            quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
-        )
+        low, median, high = quartiles(case.seconds)
         share = found.share(case)
         return {
             "seconds": f"{median:.3g}",

@@ -240,8 +240,10 @@ def served(folder: Path) -> Iterator[Server]:
     with Server(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
         server.folder, server.sent = folder, {}
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+        try:
+            yield server
+        finally:
+            server.shutdown()
 
 
 def await_labels(page: Any, choose: Callable[[], object]) -> None:

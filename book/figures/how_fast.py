@@ -42,9 +42,7 @@ def seconds_per_photo(found: Benchmark) -> Figure:
     )
     for axes, (task, cases) in zip(column[:, 0], panels.items(), strict=True):
         for y, case in enumerate(cases):
-            low, median, high = (
-                quartiles(case.seconds) if case.seconds[1:] else [case.median] * 3
-            )
+            low, median, high = quartiles(case.seconds)
             ours = "ours" if case.variant.peer == "ours" else "others"
             axes.barh(y, median, color=style.COLOURS[ours], height=0.7)
             axes.plot([low, high], [y, y], color=style.INK, lw=1.2)

@@ -83,7 +83,7 @@ def _large(path: Path) -> bool:
     """True if this module decodes a photo, to judge by its header."""
     try:
         with photos.opening(path) as photo:
-            deep = ";16" in photos.raw_mode(photo)  # scaled by their largest value
+            deep = ";16" in photos.raw_mode(photo)  # scaled by the bits in use
             return photo.width * photo.height > LARGE and photo.mode in SEPARATE and not deep
     except (OSError, ValueError):
         return False  # read_pixels reads it, or says what is wrong

@@ -136,8 +136,8 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
 
     Names of classes may be anything: what would be a tag in HTML, or end a cell, becomes text.
     """
-    right = [":--", *("--:" if c in COLUMNS.values() else ":--" for c in frame.columns)]
-    lines = [["", *map(_text, frame.columns)], right]
+    sides = ["--:" if _numeric(frame[column]) else ":--" for column in frame]
+    lines = [["", *map(_text, frame.columns)], [":--", *sides]]
     for name, row in frame.iterrows():
         cells = {column: _text(value) for column, value in row.items()}
         run = cells.get("record", "")
@@ -151,6 +151,13 @@ def markdown(frame: pd.DataFrame, results: str = "results") -> str:
         label = f"*{label}*" if cells.get("source") == "difference" else label
         lines.append([label, *cells.values()])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _numeric(column: pd.Series) -> bool:
+    """True if the column has numbers, or nothing but missing ones under the name of a metric."""
+    cells = [str(cell) for cell in column if str(cell) not in (ABSENT, NOT_RUN)]
+    numbers = all(re.fullmatch(r"[-−+<]? ?[\d,.]+( ± [\d.]+)?", cell) for cell in cells)
+    return numbers if cells else column.name in COLUMNS.values()
 
 
 def _text(value: object) -> str:

@@ -257,3 +257,18 @@ def test_several_seeds_are_a_mean_and_a_spread():
     assert tables.over_seeds([]) == "not run"
     assert tables.over_seeds([41.25]) == "41.2"
     assert tables.over_seeds([40.0, 41.0, 42.0]) == "41.0 ± 1.0"
+
+
+def test_numbers_are_aligned_to_the_right():
+    frame = pd.DataFrame(
+        {
+            "seconds": ["4,640", "-"],
+            "mean IU": ["41.6 ± 1.2", "not run"],
+            "geometric acc.": ["-", "-"],
+            "p": ["< 0.001", "0.05"],
+            "images": ["2 of 3", "-"],
+        },
+        ["a", "b"],
+    )
+    rule = tables.markdown(frame).splitlines()[1]
+    assert rule == "| :-- | --: | --: | --: | --: | :-- |"
