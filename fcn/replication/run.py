@@ -21,7 +21,7 @@ from fcn.replication import released
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training import signals
-from fcn.training.checkpoint import Stopped
+from fcn.training.checkpoint import Stopped, tidy
 from fcn.training.distributed import broadcast, is_main_process, processes
 from fcn.training.evaluate import evaluate
 from fcn.training.gpu import Resident
@@ -130,6 +130,8 @@ def run_queue(
 
     def skipped(stem: str) -> bool:
         if record := record_of(stem):
+            if is_main_process():
+                tidy(out / f"{stem}.safetensors", record)
             shown = os.path.relpath(record)
             log(f"{stem}: skipped, recorded in {shown}; to run it anew, move that file")
         return record is not None

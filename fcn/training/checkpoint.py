@@ -60,6 +60,18 @@ def damaged(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: not a complete checkpoint; {remedy}") from error
 
 
+def tidy(weights: Path, record: Path) -> None:
+    """Delete what a run has left that was killed after it wrote its net and then its ``record``."""
+    checkpoint = weights.with_suffix(".checkpoint")
+    if not (checkpoint.is_file() or checkpoint.with_suffix(".lock").is_file()):
+        return
+    with suppress(OSError), exclusive(checkpoint):  # refused if it is running still
+        files = [path for path in (checkpoint, weights, record) if path.is_file()]
+        times = [path.stat().st_mtime_ns for path in files]
+        if len(files) == 3 and times == sorted(times):  # not one that was begun anew
+            checkpoint.unlink()
+
+
 def _differences(
     saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:

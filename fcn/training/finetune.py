@@ -22,10 +22,10 @@ from fcn.data.folder import Folder, checked
 from fcn.data.photos import HEIC, PHOTOS
 from fcn.data.reading import checked_names, read_lines
 from fcn.data.sample import VOID, list_checksum
-from fcn.environment import atomic_write, check_writable, folder_of, resolve_device, sha256
+from fcn.environment import check_writable, folder_of, resolve_device, sha256
 from fcn.models import FCN
 from fcn.pretrained import PRETRAINED
-from fcn.training.distributed import is_main_process
+from fcn.training.checkpoint import tidy
 from fcn.training.own_photos import SIDE, per_class
 from fcn.training.pipeline import train_and_record
 from fcn.training.recipe import TUNED
@@ -179,12 +179,10 @@ def fit(
             "held-out images and labels": held_out.contents,
             "held-out labels as read": list_checksum([*map(str, scored.tolist())]),
         },
+        held_out=held_out.names if val is None else (),
         resume=resume,
         log=log,
     )
-    if val is None and is_main_process():
-        with atomic_write(weights.with_suffix(".held-out.txt")) as partial:
-            partial.write_text("".join(f"{name}\n" for name in held_out.names), encoding="utf-8")
     head = record.heads["semantic"]
     if everywhere := _one_answer(head):
         steps = record.curve[-1]["step"]
@@ -253,6 +251,8 @@ def _check_new(weights: Path, resume: bool) -> None:
     checkpoint, record = (weights.with_suffix(s) for s in (".checkpoint", ".validation.json"))
     if record.is_file() or (weights.is_file() and not checkpoint.is_file()):
         found = record if record.is_file() else weights
+        if record.is_file():
+            tidy(weights, record)
         kept = "exists, from a finished run"
         raise FileExistsError(f"{quote(str(found))}: {kept}; give another folder with --out")
     if checkpoint.is_file() and not resume:

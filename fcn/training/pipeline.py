@@ -1,14 +1,14 @@
 """From a net and its data to a record: train, save, evaluate the saved net, write the record."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from fcn import models
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import PROJECT, check_writable, sha256
+from fcn.environment import PROJECT, atomic_write, check_writable, sha256
 from fcn.models import FCN, LateFusion
 from fcn.training import provenance, record, signals
 from fcn.training.checkpoint import exclusive
@@ -32,6 +32,7 @@ def train_and_record(
     device: str,
     metadata: dict[str, str] | None = None,
     identity: Mapping[str, Any] = {},
+    held_out: Sequence[str] = (),
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
@@ -41,8 +42,9 @@ def train_and_record(
 
     Seed torch before building the net. ``weights`` is a .safetensors file; ``metadata`` is added to
     it. The checkpoint is next to it until the record is written; ``identity`` is what it must agree
-    with beyond what ``plan`` and ``train_set`` tell. ``options`` are those of
-    :func:`~fcn.training.loop.train`: ``checkpoint_every``, ``capture``.
+    with beyond what ``plan`` and ``train_set`` tell. ``held_out``: names that are listed next to
+    it, too. ``options`` are those of :func:`~fcn.training.loop.train`: ``checkpoint_every``,
+    ``capture``.
 
     Raises what ``train`` raises; ``signals.Interrupted``, at a checkpoint, on a signal; before it,
     ValueError for a folder that is not writable, OSError for a checkpoint without ``resume``, for
@@ -119,7 +121,10 @@ def train_and_record(
             **environment,
         )
         if is_main_process():
-            record.write(written, results)
+            if held_out:
+                with atomic_write(weights.with_suffix(".held-out.txt")) as partial:
+                    partial.write_text("".join(f"{name}\n" for name in held_out), encoding="utf-8")
+            record.write(written, results)  # the last file: with it, a run is finished
             checkpoint.unlink(missing_ok=True)
     return written
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -275,6 +276,15 @@ def test_a_second_run_leaves_the_first_alone(cli, root, start):
     for more in ([], ["--rate", 1e-5], ["--resume"]):
         outcome = cli(*arguments(root, start, *more))
         refused(outcome, f"out/{record}: exists, from a finished run", "--out")
+    left, lock = (Path("out", net).with_suffix(s) for s in (".checkpoint", ".lock"))
+    for path in (left, lock):  # killed after the record was written
+        path.touch()
+    os.utime(left, (0, 0))
+    refused(cli(*arguments(root, start, "--resume")), "from a finished run")
+    assert content(Path("out")) == first
+    left.touch()  # of a run that was begun anew: not ours to delete
+    refused(cli(*arguments(root, start, "--resume")), "from a finished run")
+    left.unlink()
     Path("out", record).unlink()  # a net without its record is somebody's net, too
     refused(cli(*arguments(root, start)), f"out/{net}: exists, from a finished run", "--out")
     Path("out", record).write_bytes(first[record])
@@ -367,6 +377,19 @@ def test_the_list_of_one_run_is_the_list_of_the_next(cli, root, start):
     pair = [json.loads(path.read_text()) for path in sorted(Path().glob("*/*.validation.json"))]
     assert pair[0]["dataset"] == pair[1]["dataset"]
     assert pair[0]["heads"] == pair[1]["heads"]
+
+
+def test_the_record_is_written_last(cli, root, start, monkeypatch):
+    """A run that has a record is finished, and is not run again."""
+    seen, write = [], records.write
+
+    def seeing(written, results):
+        seen.extend(sorted(path.suffix for path in results.iterdir()))
+        return write(written, results)
+
+    monkeypatch.setattr(pipeline.record, "write", seeing)
+    assert cli(*arguments(root, start))[0] == 0
+    assert seen == [".checkpoint", ".lock", ".safetensors", ".txt"]
 
 
 def test_a_folder_is_held_out_whose_photos_have_the_same_names(cli, root, start):
@@ -526,7 +549,7 @@ def test_the_table_of_the_classes_by_hand():
 def test_sixteen_bits_on_a_gpu_alone(root, start, tmp_path, monkeypatch, device, precision):
     plans = []
 
-    def planned(net, training, held_out, plan, **options):
+    def planned(net, training, scored, plan, **options):
         plans.append(plan)
         raise KeyboardInterrupt
 
