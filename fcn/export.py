@@ -41,9 +41,9 @@ class _Scores(nn.Module):
 def export(weights: Path, path: Path) -> None:
     """Save the net ``weights`` (.safetensors) as ONNX to ``path``.
 
-    Weights that 16 bits hold exactly are stored in 16 bits, and cast by the graph. Before that is
-    takes its place, ONNX Runtime must find the classes that torch finds. Raises FileNotFoundError
-    and ValueError as ``models.load`` does, ArithmeticError if the scores differ.
+    Weights that 16 bits hold exactly are stored in 16 bits, and cast by the graph. Before the file
+    is written, ONNX Runtime must find the classes that torch finds. Raises FileNotFoundError and
+    ValueError as ``models.load`` does, ArithmeticError if the scores differ.
     """
     import onnx
     import onnxruntime

@@ -165,7 +165,7 @@ def check_sides(path: Path, labels: LabelMap, size: tuple[int, int], orientation
 
 
 def _check_format(image: Image.Image, path: Path) -> None:
-    """Raise ValueError if a label map is lossily compressed or of another format."""
+    """Raise ValueError for a lossily compressed label map, or a format that is not read."""
     kind = image.format or "unknown"
     if kind in _LOSSY_FORMATS or (kind == "WEBP" and _lossy_webp(path)):
         raise Unusable(f"a {kind} file: {LOSSY}")
