@@ -69,7 +69,6 @@ from fcn.losses import pixel_softmax_loss
 from fcn.pretrained import load_into, read_weights
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.snapshots import provenance
-from fcn.training.record import find
 from figures import dilation as figures
 from figures import sampling, shared, style
 
@@ -994,8 +993,7 @@ if len(runs) == 3:
 # but with *all* their cells.
 
 # %% tags=["remove-input"]
-controls = (run for run in find(records, figure_5.CONTROL) if run.seed == here.seed)
-shared.glue_values(**figure_5.control_values(runs, next(controls, None)))
+shared.glue_values(**figure_5.control_values(runs, records, here.seed))
 
 # %% [markdown]
 # After {glue:text}`control_steps:.0f` iterations with batches of 32, the loss is
@@ -1116,7 +1114,7 @@ shared.glue_values(**figure_5.control_values(runs, next(controls, None)))
 #    from dataclasses import replace
 #
 #    from fcn.replication.run import run_queue
-#    from fcn.training.record import load_records
+#    from fcn.training.record import find, load_records
 #
 #    quarter = EXPERIMENTS[figure_5.EXPERIMENTS[0.25]]
 #    recipe = replace(quarter.recipe, batch_size=8, epochs=0.5)

@@ -369,9 +369,7 @@ chapter_tables.bounds(lines)
 
 # %% tags=["remove-input", "full-width"]
 sampled = figure_5.find(found)
-controls = tables.final(found, figure_5.CONTROL)
-control = next((run for run in controls if run.seed == 0), None)
-numbers = figure_5.values(sampled) | figure_5.control_values(sampled, control)
+numbers = figure_5.values(sampled) | figure_5.control_values(sampled, found)
 named = ("keep25_step", "common_steps", "quarter_less_control")
 shared.glue_values(**{name: numbers[name] for name in named if name in numbers})
 if missing := figure_5.not_run(sampled):

@@ -100,10 +100,15 @@ def values(runs: Runs) -> dict[str, float]:
     return found
 
 
-def control_values(runs: Runs, control: Record | None) -> dict[str, float]:
+def control_values(
+    runs: Runs, records: Sequence[Record], seed: int = 0
+) -> dict[str, float]:
     """The numbers in the sentences on ``CONTROL``: the iterations that it and the quarter reach, their losses, and by
     how many percent these differ; empty unless both are there.
     """
+    wanted = CONTROL, seed, "final"
+    controls = (r for r in records if (r.experiment, r.seed, r.purpose) == wanted)
+    control = next(controls, None)
     if control is None or 0.25 not in runs:
         return {}
     quarter = runs[0.25]

@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from fcn import export, models, preprocessing
 from fcn.environment import PACKAGE, atomic_write
 from fcn.predict import Segmenter, shares
 from fcn.training.provenance import hardware
+from load_times import running
 from photos import photo
 
 BOOK = Path(__file__).resolve().parent
@@ -237,13 +237,10 @@ def served(folder: Path) -> Iterator[Server]:
         '<img id="live" src="live.jpg" alt="still" style="width: 100%">'
         '<link rel="stylesheet" href="live/live.css"><script defer src="live/live.js"></script></html>'
     )
-    with Server(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
-        server.folder, server.sent = folder, {}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
+    server = Server(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    server.folder, server.sent = folder, {}
+    with running(server):
+        yield server
 
 
 def await_labels(page: Any, choose: Callable[[], object]) -> None:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Running = TypeVar("Running", bound=ThreadingHTTPServer)
 SLOWDOWN = 4  # of the CPU: a laptop's becomes a cheap phone's
 
 
@@ -30,10 +31,17 @@ class Server(ThreadingHTTPServer):
 def served(folder: Path) -> Iterator[str]:
     """The address of a folder, served on a free port of this machine."""
     handler = partial(Quiet, directory=str(folder))
-    with Server(("127.0.0.1", 0), handler) as server:
+    with running(Server(("127.0.0.1", 0), handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextmanager
+def running(server: Running) -> Iterator[Running]:
+    """A server that answers in a thread of its own, until the end."""
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield server
         finally:
             server.shutdown()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fcn.environment import INSTALLED, KEPT_NETS, RESULTS
+from fcn.environment import INSTALLED, KEPT_NETS, RESULTS, is_main_process
 
 if TYPE_CHECKING:
     from fcn.replication.experiment import Experiment
@@ -64,7 +64,7 @@ def stoppable() -> Iterator[None]:
         with signals.interruptible():
             yield
     except signals.Interrupted as stopped:
-        if _is_main_process():
+        if is_main_process():
             with suppress(OSError):  # the terminal may be gone
                 print(f"fcn: {stopped}", file=sys.stderr, flush=True)
         raise typer.Exit(signals.EXIT_STATUS) from None
@@ -217,7 +217,7 @@ def train(
             settings |= {"change": tiny.shrink, "data": Path(folder), "out": out / "smoke"}
             settings["results"] = results or out / "smoke" / "results"
         failed = run.run_queue(chosen, range(seed, seed + seeds), **settings)
-    if failed and _is_main_process():
+    if failed and is_main_process():
         print(f"fcn: {len(failed)} failed: {', '.join(failed)}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 
@@ -271,7 +271,7 @@ def evaluate(
             raise ValueError(f"{error}; or give PHOTOS LABELS CLASSES of your own") from None
         settings = {"data": data, "device": device, "log": log}
         heads = run.score(found, weights, purpose="validation" if validation else None, **settings)
-    if not _is_main_process():
+    if not is_main_process():
         return
     if as_json:
         scores = {name: head.model_dump() for name, head in heads.items()}
@@ -378,7 +378,7 @@ def fit(
         recipe["rate"] = rate
     run: dict[str, Any] = {"device": device, "seed": seed, "out": out, "resume": resume}
     fitted = finetune.fit(photos, labels, classes, **net, **recipe, **run, log=_log)
-    if _is_main_process():
+    if is_main_process():
         head = fitted.scores
         _print_metrics("held-out photos", head.metrics, head.classes_counted, len(head.classes))
         print(fitted.per_class().to_string(na_rep="-"))
@@ -443,13 +443,8 @@ def benchmark(
         print(line, flush=True)
 
 
-def _is_main_process() -> bool:
-    """As ``fcn.training.distributed.is_main_process``, but without importing torch."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _log(line: str) -> None:
-    if not _is_main_process():
+    if not is_main_process():
         return
     try:
         print(line, flush=True)
@@ -458,7 +453,7 @@ def _log(line: str) -> None:
 
 
 def _log_to_stderr(line: str) -> None:
-    if _is_main_process():
+    if is_main_process():
         print(line, file=sys.stderr, flush=True)
 
 

@@ -177,6 +177,11 @@ def cores() -> int:
     return available_cores()
 
 
+def is_main_process() -> bool:
+    """True in the process that writes the files: the first under ``torchrun``, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def available_cores() -> int:
     """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows

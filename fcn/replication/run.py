@@ -15,14 +15,21 @@ from torch import nn
 from fcn import models
 from fcn.data.registry import dataset
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import KEPT_NETS, check_writable, folder_of, resolve_device, sha256
+from fcn.environment import (
+    KEPT_NETS,
+    check_writable,
+    folder_of,
+    is_main_process,
+    resolve_device,
+    sha256,
+)
 from fcn.models import FCN, LateFusion
 from fcn.replication import released
 from fcn.replication.catalogue import EXPERIMENTS
 from fcn.replication.experiment import Experiment
 from fcn.training import signals
 from fcn.training.checkpoint import Stopped, tidy
-from fcn.training.distributed import broadcast, is_main_process, processes
+from fcn.training.distributed import broadcast, processes
 from fcn.training.evaluate import evaluate
 from fcn.training.gpu import Resident
 from fcn.training.pipeline import train_and_record

@@ -30,11 +30,6 @@ def processes_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def is_main_process() -> bool:
-    """True in the process that writes the files: the first under ``torchrun``, or the only one."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def launch_fabric(device: str, precision: str = "32-true", unused: bool = False) -> "Fabric":
     """Launch Fabric on one ``device``, or on one per process under ``torchrun``.
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from fcn.data.sample import VOID, SegmentationDataset
+from fcn.environment import is_main_process
 from fcn.metrics import ConfusionMatrix
 from fcn.models import FCN, LateFusion
 from fcn.training.checkpoint import Stopped
-from fcn.training.distributed import agree, is_main_process, launch_fabric
+from fcn.training.distributed import agree, launch_fabric
 from fcn.training.execution import FORMATS, memory_format
 from fcn.training.gpu import loading_processes, pins_memory
 from fcn.training.loader import prefetch

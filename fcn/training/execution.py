@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from fcn.cpu.allocator import keep_freed_memory
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import resolve_device
-from fcn.training.distributed import broadcast, is_main_process
+from fcn.environment import is_main_process, resolve_device
+from fcn.training.distributed import broadcast
 from fcn.training.record import Execution, MemoryFormat, Precision
 
 if TYPE_CHECKING:

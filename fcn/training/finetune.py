@@ -251,8 +251,7 @@ def _check_new(weights: Path, resume: bool) -> None:
     checkpoint, record = (weights.with_suffix(s) for s in (".checkpoint", ".validation.json"))
     if record.is_file() or (weights.is_file() and not checkpoint.is_file()):
         found = record if record.is_file() else weights
-        if record.is_file():
-            tidy(weights, record)
+        tidy(weights, record)
         kept = "exists, from a finished run"
         raise FileExistsError(f"{quote(str(found))}: {kept}; give another folder with --out")
     if checkpoint.is_file() and not resume:

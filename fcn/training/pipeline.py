@@ -8,11 +8,11 @@ from typing import Any
 
 from fcn import models
 from fcn.data.sample import SegmentationDataset
-from fcn.environment import PROJECT, atomic_write, check_writable, sha256
+from fcn.environment import PROJECT, atomic_write, check_writable, is_main_process, sha256
 from fcn.models import FCN, LateFusion
 from fcn.training import provenance, record, signals
 from fcn.training.checkpoint import exclusive
-from fcn.training.distributed import broadcast, is_main_process
+from fcn.training.distributed import broadcast
 from fcn.training.evaluate import evaluate, scored_heads
 from fcn.training.gpu import Resident
 from fcn.training.loop import train

@@ -70,6 +70,11 @@ def race_interval(changed: str, base: str) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def race_undecided(changed: str, base: str) -> bool:
+    low, high = race_interval(changed, base)
+    return low < 0 < high
+
+
 # Chapters 4 and 6
 
 
@@ -480,17 +485,15 @@ CONCLUSIONS: list[tuple[str, str, Callable[[], bool]]] = [
     (
         "15",
         "which three seeds cannot tell from no change",
-        lambda: race_interval("frozen", "short")[0] < 0 < race_interval("frozen", "short")[1],
+        lambda: race_undecided("frozen", "short"),
     ),
     (
         "15",
         "Of the changes in the ledger with three seeds before and after, this is the only one",
         lambda: (
             race_interval("weighted", "frozen")[0] > 0
-            and race_interval("direct", "brief")[0] < 0 < race_interval("direct", "brief")[1]
-            and race_interval("unmirrored", "direct")[0]
-            < 0
-            < race_interval("unmirrored", "direct")[1]
+            and race_undecided("direct", "brief")
+            and race_undecided("unmirrored", "direct")
         ),
     ),
 ]
