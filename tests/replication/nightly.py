@@ -69,7 +69,7 @@ def tables(data: Entry) -> dict[str, str]:
         for name, m in mutants.items()
     ]
     total = ["**all**", *(sum(row[i] for row in files) for i in range(1, 5))]
-    kinds = ["file", "damaged", "refused in one line", "read, content whole", "read, other content"]
+    kinds = ["file", "damaged", "refused", "same content", "other content"]
     return {"kills": _markdown(heads, rows), "mutants": _markdown(kinds, [*files, total])}
 
 
