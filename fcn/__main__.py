@@ -1,5 +1,6 @@
 """The command line: ``python -m fcn list | train | evaluate | predict | export | fit | …``."""
 
+import atexit
 import io
 import json
 import os
@@ -498,5 +499,22 @@ def _fail(error: Exception, line: str) -> None:
     sys.exit(2)
 
 
+def program() -> None:
+    """:func:`main` as a process of its own.
+
+    After ``predict`` it ends at once: unloading torch takes half a second and 100 MB of memory.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if sys.argv[1:2] == ["predict"] and isinstance(end.code, int):
+            with suppress(OSError):  # of a pipe or disk; then Python reports it, as always
+                sys.stdout.flush()
+                sys.stderr.flush()
+                atexit._run_exitfuncs()
+                os._exit(end.code)
+        raise
+
+
 if __name__ == "__main__":
-    main()
+    program()

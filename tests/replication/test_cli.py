@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from fcn import export, models
+from fcn import __main__, export, models
 from fcn.__main__ import DEFAULT_NET, _log, _log_to_stderr, main
 from fcn.data import nyud, pascal_context, reading, sift_flow, voc
 from fcn.data.palettes import voc_palette
@@ -942,3 +942,15 @@ def test_a_missing_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     refused((done.returncode, done.stdout, done.stderr), "onnxscript", '"fcn-book[export]"')
+
+
+@pytest.mark.parametrize(("command", "ended"), [("predict", [3]), ("list", [])])
+def test_predict_does_not_wait_for_libraries_to_be_unloaded(monkeypatch, command, ended):
+    found = []
+    monkeypatch.setattr(sys, "argv", ["fcn", command])
+    monkeypatch.setattr(__main__, "main", lambda: sys.exit(3))
+    monkeypatch.setattr("atexit._run_exitfuncs", lambda: None)
+    monkeypatch.setattr("os._exit", found.append)
+    with pytest.raises(SystemExit, match="3"):
+        __main__.program()
+    assert found == ended
